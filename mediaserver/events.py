@@ -1,0 +1,58 @@
+"""What the engine tells the outside, as plain values. ``at`` is Unix time in seconds."""
+
+from dataclasses import dataclass
+
+from mediaserver.ports import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to the stream ``name``."""
+
+    name: str
+    session_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishStarted(Event):
+    """A publisher went live, or came back within the grace period (``resumed``)."""
+
+    wire: Wire
+    address: str
+    encoder: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEnded(Event):
+    """The stream is over: its publisher left and did not come back in time."""
+
+    reason: str
+    bytes_in: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRefused(Event):
+    """A publisher was sent away; ``name`` is empty where it never had one."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayStarted(Event):
+    """A player joined."""
+
+    wire: Wire
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayEnded(Event):
+    """A player left or was cut off."""
+
+    reason: str
+    bytes_out: int
+    seconds: float
