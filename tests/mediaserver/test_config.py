@@ -1,0 +1,178 @@
+"""config.toml is the manual, and a wrong value says where it stands and what is allowed."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mediaserver.config import TABLES, AuthConfig, Config, ConfigError, RtmpConfig, load
+
+MANUAL = Path(__file__).parents[2] / "config.toml"
+
+
+def problems(tmp_path: Path, text: str, env: Mapping[str, str] | None = None) -> list[str]:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, env or {})
+    return [problem.replace(str(file), "my.toml") for problem in caught.value.problems]
+
+
+def test_the_manual_is_the_defaults_key_by_key() -> None:
+    manual = tomllib.loads(MANUAL.read_text("utf-8"))
+    defaults = {table: {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
+                for table, keys in Config().model_dump().items()}  # fmt: skip
+    assert manual == defaults
+    assert {t: list(keys) for t, keys in manual.items()} == {t: list(keys) for t, keys in defaults.items()}, "same order"
+    assert load(MANUAL, {}) == load(None, {}) == Config()
+
+
+def test_each_key_of_the_manual_has_a_sentence_above_it() -> None:
+    lines = MANUAL.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"\w+ = ", line):
+            assert lines[number - 1].startswith("# "), line
+
+
+def test_each_setting_says_what_is_allowed() -> None:
+    for table, model in TABLES.items():
+        for key, field in model.model_fields.items():
+            assert field.description, f"{table}.{key}"
+
+
+def test_a_file_sets_and_the_environment_wins(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('[rtmp]\nport = 1936\napp = "show"\n[http]\ntrusted_proxies = ["10.0.0.0/8"]\n')
+    env = {
+        "MEDIASERVER__RTMP__PORT": "1937",
+        "HOME": "/",
+        "MEDIASERVER__HTTP__CORS_ORIGINS": "https://a.example, https://b.example",
+    }
+    config = load(file, env)
+    assert (config.rtmp.port, config.rtmp.app) == (1937, "show")
+    assert config.http.trusted_proxies == ("10.0.0.0/8",)
+    assert config.http.cors_origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("MEDIASERVER__RTMP__TAKEOVER", "true", True),
+        ("MEDIASERVER__RTMP__TAKEOVER", "0", False),
+        ("MEDIASERVER__RTMP__IDLE_TIMEOUT", "7", 7.0),
+        ("MEDIASERVER__RTMP__MAX_LATENCY", "20", 20),
+        ("MEDIASERVER__RTMP__HOST", "::", "::"),
+        ("MEDIASERVER__HTTP__CORS_ORIGINS", "", ()),
+        ("mediaserver__rtmp__port", "1940", 1940),
+    ],
+)
+def test_a_variable_is_read_as_its_setting_s_type(variable: str, text: str, value: object) -> None:
+    _, table, key = variable.lower().split("__")
+    assert getattr(getattr(load(None, {variable: text}), table), key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[rtmp]\nport = 0", "my.toml: rtmp.port: 0 is not allowed; allowed: a port number from 1 to 65535"),
+        ("[rtmp]\nport = true", "my.toml: rtmp.port: True is not allowed; allowed: a port number from 1 to 65535"),
+        ('[rtmp]\nport = "1935"', "my.toml: rtmp.port: '1935' is not allowed; allowed: a port number from 1 to 65535"),
+        ("[rtmp]\ntakeover = 1", "my.toml: rtmp.takeover: 1 is not allowed; allowed: true or false"),
+        ("[hls]\ndvr = nan", "my.toml: hls.dvr: nan is not allowed; allowed: seconds from 0 to 86400"),
+        ("[rtmp]\nidle_timeout = inf", "my.toml: rtmp.idle_timeout: inf is not allowed; allowed: seconds from 0.1 to 3600"),
+        ('[auth]\npublish = "all"', """my.toml: auth.publish: 'all' is not allowed; allowed: one of "open", "keys\""""),
+        ("[server]\ndata_dir = ''", "my.toml: server.data_dir: '' is not allowed; allowed: the path of a folder"),
+        ("rtmp = 3", "my.toml: rtmp: must be a table: a line [rtmp] and its keys below"),
+    ],
+)
+def test_a_bad_value_names_file_key_value_and_what_is_allowed(tmp_path: Path, text: str, told: str) -> None:
+    assert problems(tmp_path, text) == [told]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("[rtmp]\nprot = 1", "my.toml: rtmp.prot: there is no such key; allowed: host, port, ", "; did you mean port?"),
+        ("[rtpm]\nport = 1", "my.toml: rtpm: there is no such table; allowed: server, rtmp, ", "; did you mean rtmp?"),
+        ("[rtmp\nport = 1", "my.toml: is not valid TOML: ", "(at line 1, column 6)"),
+        ('[http]\ncors_origins = ["a.example"]', "my.toml: http.cors_origins: ['a.example'] is not allowed; ", "for all"),
+        ('[http]\ntrusted_proxies = ["10.0.0.1/8"]', "my.toml: http.trusted_proxies: ", '"10.0.0.0/8"]'),
+        ('[rtmp]\napp = "a/b"', "my.toml: rtmp.app: 'a/b' is not allowed; allowed: ", "first"),
+        ('[server]\npublic_url = "example.com"', "my.toml: server.public_url: 'example.com' is not allowed; ", 'or ""'),
+        ("[rtmp]\ntls_port = 1936", "my.toml: rtmp.tls_port = 1936 needs rtmp.tls_cert", "allowed without them: 0"),
+        ('[http]\ntls_cert = "x"\ntls_key = "/"', "my.toml: http.tls_cert = 'x': there is no such file; ", "a PEM file"),
+        ("[http]\nport = 1935", "my.toml: http.port = 1935 is also rtmp.port; allowed: ", "a port of its own"),
+        ('[auth]\npublish = "keys"', 'my.toml: auth.publish = "keys" lets nobody publish', 'set "open"'),
+        ("[hls]\nsegment_duration = 1\npart_duration = 2", "my.toml: hls.part_duration = 2.0: ", "(1.0)"),
+        ("[limits]\nmessage_bytes = 100_000\nreassembly_bytes = 70_000", "my.toml: limits.message_bytes = 100000: ", "(70000)"),
+    ],
+)
+def test_an_unusable_setting_is_told(tmp_path: Path, text: str, start: str, end: str) -> None:
+    told = problems(tmp_path, text)[0]
+    assert told.startswith(start)
+    assert told.endswith(end)
+
+
+def test_half_a_certificate_is_told(tmp_path: Path) -> None:
+    told = problems(tmp_path, f'[http]\ntls_cert = "{MANUAL}"')
+    assert told == ["my.toml: http.tls_cert is set and http.tls_key is not; allowed: both, or neither"]
+    assert problems(tmp_path, f'[rtmp]\ntls_cert = "{MANUAL}"\ntls_key = "{MANUAL}"') == [
+        "my.toml: rtmp.tls_cert has no use without rtmp.tls_port; allowed: both, or neither"
+    ]
+
+
+def test_all_problems_are_told_at_once_and_each_names_its_own_source(tmp_path: Path) -> None:
+    env = {"MEDIASERVER__RTMP__IDLE_TIMEOUT": "soon", "MEDIASERVER__RTMP__PROT": "1", "MEDIASERVER__X": "1"}
+    assert problems(tmp_path, "[http]\nport = -1", env) == [
+        "MEDIASERVER__RTMP__PROT: names no setting; the form is MEDIASERVER__TABLE__KEY; did you mean MEDIASERVER__RTMP__PORT?",
+        "MEDIASERVER__X: names no setting; the form is MEDIASERVER__TABLE__KEY",
+        "MEDIASERVER__RTMP__IDLE_TIMEOUT: rtmp.idle_timeout: 'soon' is not allowed; allowed: seconds from 0.1 to 3600",
+        "my.toml: http.port: -1 is not allowed; allowed: a port number from 1 to 65535",
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    missing, folder, latin = tmp_path / "missing.toml", tmp_path / "folder.toml", tmp_path / "latin.toml"
+    folder.mkdir()
+    latin.write_bytes(b"# caf\xe9\n")
+    for file, told in (
+        (missing, "there is no such file"),
+        (folder, "cannot be read: Is a directory"),
+        (latin, "byte 5 is not UTF-8"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(f"{file}: {told}")):
+            load(file, {})
+
+
+def test_stream_keys_come_from_a_file_or_a_variable_and_are_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('[auth]\npublish = "keys"\n[auth.stream_keys]\ncam = "canary-1"\n')
+    env = {"MEDIASERVER__AUTH__PUBLISH": "keys", "MEDIASERVER__AUTH__STREAM_KEYS": "cam=canary-1,stage=canary-2=x"}
+    from_file, from_env = load(file, {}), load(None, env)
+    assert from_file.auth.stream_keys["cam"].get_secret_value() == "canary-1"
+    assert from_env.auth.stream_keys["stage"].get_secret_value() == "canary-2=x"
+    assert "canary" not in f"{from_file!r}{from_file}{from_env!r}{from_env.model_dump()}{from_env.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    "keys", ['{ cam = 3, b = "canary" }', '{ "a/b" = "canary" }', '{ cam = "" }', '{ a = "canary", b = "canary" }', '"canary"']
+)
+def test_a_bad_stream_key_is_told_without_showing_it(tmp_path: Path, keys: str) -> None:
+    told = problems(tmp_path, f'[auth]\npublish = "keys"\nstream_keys = {keys}')
+    assert told
+    assert all(t.startswith("my.toml: auth.stream_keys: that value is not allowed; allowed: a table of NAME") for t in told)
+    assert "canary" not in "".join(told)
+
+
+def test_stream_keys_that_would_protect_nothing_stop_the_start(tmp_path: Path) -> None:
+    assert problems(tmp_path, '[auth]\nstream_keys = { cam = "canary" }') == [
+        'my.toml: auth.stream_keys protects nothing while auth.publish = "open"; set auth.publish = "keys", or remove the keys'
+    ]
+
+
+def test_the_configuration_cannot_be_changed_afterwards() -> None:
+    config = Config(rtmp=RtmpConfig(port=1936), auth=AuthConfig())
+    with pytest.raises(ValueError, match="frozen"):
+        config.rtmp.port = 1
