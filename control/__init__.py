@@ -1,0 +1,1 @@
+"""The control plane: answers the engine's two questions and serves pages, health and figures."""

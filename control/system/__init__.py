@@ -1,0 +1,1 @@
+"""What this server is doing now: the live list, health, metrics."""

@@ -1,0 +1,35 @@
+"""The control plane's web application: everything on the HTTP port that is not media."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from control import middleware
+from control.system import routes as system
+from control.system.service import LiveService, Snapshots
+from control.web import routes as pages
+from control.web.assets import Assets
+from control.web.pages import Pages
+from mediaserver.metrics import Metrics
+
+if TYPE_CHECKING:
+    from mediaserver.config import Config
+
+
+def create_app(engine: Snapshots, config: "Config", *, media_requests: Mapping[str, int] | None = None) -> web.Application:
+    """Pages, health and figures for ``engine``.
+
+    ``media_requests`` is a live count of the players' HTTP requests by kind (playlist, segment …), which never pass
+    through here; the metrics show it beside the application's own.
+    """
+    app = web.Application(middlewares=[middleware.count, middleware.render_errors])
+    requests: Counter[str] = Counter()
+    app[middleware.REQUESTS] = requests
+    app[middleware.CORS_ORIGINS] = config.http.cors_origins
+    app.on_response_prepare.append(middleware.add_headers)
+    assets = Assets()
+    system.setup(app, LiveService(engine), Metrics(engine.snapshot, requests, media_requests or {}))
+    pages.setup(app, Pages(config, assets), assets)
+    return app

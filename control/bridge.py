@@ -1,0 +1,82 @@
+"""Answers to the engine's two questions from the configuration alone, and its events as log lines."""
+
+import dataclasses
+import hmac
+import re
+from typing import TYPE_CHECKING
+
+import structlog
+
+from mediaserver.errors import Refused
+from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from mediaserver.config import AuthConfig
+    from mediaserver.events import Event
+
+_WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
+_BAD_NAME = "the stream key is no valid name: use letters, digits and . _ + ~ @ -, a letter or digit first, 128 at most"
+#: Longest text from a peer (its encoder's name, say) that goes into a log line.
+_MAX_TEXT = 200
+
+
+class ConfigAuthorizer:
+    """Who may publish is written in the table ``auth``; everybody may play.
+
+    ``publish = "open"``: the stream key is the playback name. ``publish = "keys"``: the key must be one of
+    ``auth.stream_keys``, and the name is the one it stands under.
+    """
+
+    def __init__(self, auth: "AuthConfig") -> None:
+        keys = auth.stream_keys.items() if auth.publish == "keys" else None
+        self._names = None if keys is None else {key.get_secret_value().encode(): name for name, key in keys}
+
+    async def may_publish(self, request: PublishRequest) -> PublishGrant:
+        if self._names is not None:
+            return PublishGrant(self._named_by(request.key))
+        if not is_name(request.key):
+            raise Refused(_BAD_NAME)
+        return PublishGrant(request.key)
+
+    def _named_by(self, key: str) -> str:
+        # Every key is compared, each in constant time: how long the answer takes tells nothing about any of them.
+        given, found = key.encode("utf-8", "replace"), ""
+        for known, name in (self._names or {}).items():
+            if hmac.compare_digest(known, given):
+                found = name
+        if not found:
+            raise Refused("unknown stream key" if key else "a stream key is required")
+        return found
+
+    async def may_play(self, request: PlayRequest) -> PlayGrant:
+        if not is_name(request.name):
+            raise Refused("no such stream")
+        return PlayGrant(request.name)
+
+
+class LoggingSink:
+    """One log line an event, named like it (``PublishStarted`` → ``publish_started``)."""
+
+    def __init__(self, logger: "FilteringBoundLogger | None" = None) -> None:
+        self._log: FilteringBoundLogger = logger or structlog.get_logger("events")
+
+    def emit(self, event: "Event") -> None:
+        fields = {f.name: _printable(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "at"}
+        name = _WORD_START.sub("_", type(event).__name__).lower()
+        try:
+            self._log.info(name, **fields)
+        except (OSError, ValueError):
+            # The log's other end is closed or full. A live stream does not end for that.
+            return
+
+
+def _printable(value: object) -> object:
+    """``value`` fit for a line of text: enums by value, peers' words cut short and without control or bidi characters."""
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, (bool, int)):
+        return value
+    text = str(getattr(value, "value", value))[:_MAX_TEXT]
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

@@ -1,0 +1,68 @@
+"""``/api/live``, ``/metrics``, ``/healthz``, ``/readyz``."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from control.errors import NotFoundError
+from control.system.schemas import HealthView, Schema
+from control.system.service import LiveService
+from mediaserver.metrics import Metrics
+
+LIVE: web.AppKey[LiveService] = web.AppKey("live", LiveService)
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
+
+
+def setup(app: web.Application, live: LiveService, metrics: Metrics) -> None:
+    """Add this domain's routes and what runs beside them to ``app``."""
+    app[LIVE] = live
+    app[METRICS] = metrics
+    app.cleanup_ctx.append(_sample_lag)
+    app.router.add_get("/api/live", show_live)
+    app.router.add_get("/api/live/{name}", show_stream)
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/healthz", show_alive)
+    app.router.add_get("/readyz", show_ready)
+
+
+async def _sample_lag(app: web.Application) -> AsyncIterator[None]:
+    async with app[METRICS].lag:
+        yield
+
+
+async def show_live(request: web.Request) -> web.Response:
+    """Everything that is live now."""
+    return _json(request.app[LIVE].everything())
+
+
+async def show_stream(request: web.Request) -> web.Response:
+    """One stream, or 404 while nobody publishes it."""
+    answer = request.app[LIVE].stream(request.match_info["name"])
+    if answer is None:
+        raise NotFoundError("this stream is not live")
+    return _json(_render(answer))
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    """Prometheus's text, or OpenMetrics if that is what the scraper prefers."""
+    body, content_type = request.app[METRICS].render(request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+
+async def show_alive(_request: web.Request) -> web.Response:
+    """200 as long as the event loop turns."""
+    return _json(_render(HealthView(status="ok")))
+
+
+async def show_ready(request: web.Request) -> web.Response:
+    """503 while starting or draining: send nobody here."""
+    health = request.app[LIVE].health()
+    return _json(_render(health), 200 if health.status == "ready" else 503)
+
+
+def _render(answer: Schema) -> bytes:
+    return answer.model_dump_json(by_alias=True).encode()
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})

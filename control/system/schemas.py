@@ -1,0 +1,69 @@
+"""The public shape of what is live: facts for anybody, so no address, no key, no session."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Schema(BaseModel):
+    """A JSON object with camelCase names."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class VideoView(Schema):
+    """A video track. Sizes and rate are 0 where the stream does not tell."""
+
+    codec: str
+    width: int
+    height: int
+    frame_rate: float
+
+
+class AudioView(Schema):
+    """An audio track. Rate (Hz) and channels are 0 where the stream does not tell."""
+
+    codec: str
+    sample_rate: int
+    channels: int
+
+
+class StreamView(Schema):
+    """A live stream. ``state`` is ``away`` while its publisher may still come back; ``bitrate`` is in bits a second."""
+
+    name: str
+    state: Literal["live", "away"]
+    since: float
+    uptime: float
+    bitrate: int
+    video: VideoView | None
+    audio: AudioView | None
+    viewers: int
+    viewers_by_wire: dict[str, int]
+    watch: str
+    hls: str
+    dash: str
+    flv: str
+
+
+class LiveView(Schema):
+    """Everything that is live. ``now`` is this server's Unix time, for a page to set its clock by."""
+
+    now: float
+    since: float
+    draining: bool
+    streams: list[StreamView]
+
+
+class StreamAnswer(Schema):
+    """One live stream, with the server's clock."""
+
+    now: float
+    stream: StreamView
+
+
+class HealthView(Schema):
+    """Whether the server may be given work."""
+
+    status: Literal["ok", "ready", "starting", "draining"]
