@@ -12,6 +12,9 @@ class MediaKind(enum.Enum):
     AUDIO = "audio"
 
 
+_VIDEO_NAMES = frozenset({"h264", "hevc", "av1", "vp9", "vp8", "flv1", "vp6f"})
+
+
 class Codec(enum.Enum):
     """A codec by FFmpeg's name for it."""
 
@@ -39,9 +42,6 @@ class Codec(enum.Enum):
 
     def __init__(self, name: str) -> None:
         self.kind = MediaKind.VIDEO if name in _VIDEO_NAMES else MediaKind.AUDIO
-
-
-_VIDEO_NAMES = frozenset({"h264", "hevc", "av1", "vp9", "vp8", "flv1", "vp6f"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,16 @@
 """LiveStream: a name that is being published now, and everybody who receives it."""
 
 import enum
-from collections import deque
+from functools import lru_cache
 
 from mediaserver.hub.gop import GopCache
+from mediaserver.hub.meter import Meter
+from mediaserver.hub.session import Session
 from mediaserver.hub.subscriber import Subscriber
+from mediaserver.ports import Wire
+from mediaserver.snapshot import StreamSnapshot, TrackSnapshot
+from protocols import codec
+from protocols.errors import ProtocolError
 from protocols.media import MediaKind, Metadata, Packet, Track
 from protocols.timebase import Timeline
 
@@ -15,6 +21,13 @@ class StreamState(enum.Enum):
     LIVE = "live"
     AWAY = "away"
     ENDED = "ended"
+
+
+#: What may follow what; an absent key is the error.
+TRANSITIONS: dict[StreamState, frozenset[StreamState]] = {
+    StreamState.LIVE: frozenset({StreamState.AWAY, StreamState.ENDED}),
+    StreamState.AWAY: frozenset({StreamState.LIVE, StreamState.ENDED}),
+}
 
 
 class LiveStream:
@@ -28,7 +41,103 @@ class LiveStream:
         self.tracks: dict[MediaKind, Track] = {}
         self.metadata: Metadata | None = None
         self.timeline = Timeline()
-        self.subscribers: list[Subscriber] = []
-        self.bytes_in = 0
+        self.subscribers: tuple[Subscriber, ...] = ()
+        self.meter = Meter()
+        self.frames = 0
+        self.left_at = 0.0
         self.discontinuities = 0
-        self.recent: deque[tuple[float, int]] = deque(maxlen=16)
+
+    # -- receiving ------------------------------------------------------------------------------------------------
+
+    def subscribe(self, subscriber: Subscriber, *, replay: bool = True) -> None:
+        """Replay the present to ``subscriber`` (see the port), then push everything that follows."""
+        self.subscribers = (*self.subscribers, subscriber)
+        if not replay:
+            return
+        for track in self.tracks.values():
+            subscriber.on_track(track)
+        if self.metadata is not None:
+            subscriber.on_metadata(self.metadata)
+        for packet in self.gop:
+            subscriber.on_packet(packet)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Push nothing more. Harmless twice."""
+        self.subscribers = tuple(s for s in self.subscribers if s is not subscriber)
+
+    # -- publishing (the Publisher's side) ---------------------------------------------------------------------------
+
+    def write(self, packet: Packet) -> None:
+        """Pass one packet on. Its ``dts`` arrives as the encoder's 32-bit clock and leaves on the stream's own."""
+        timeline = self.timeline
+        packet.dts = timeline.place(packet.kind, packet.dts)
+        if timeline.discontinuity:
+            packet.discontinuity = True
+            self.discontinuities += 1
+        if packet.kind is MediaKind.VIDEO:
+            self.frames += 1
+        self.gop.append(packet)
+        for subscriber in self.subscribers:
+            subscriber.on_packet(packet)
+
+    def write_track(self, track: Track) -> None:
+        """Declare a track, or change its parameters; the same again is nothing new."""
+        if self.tracks.get(track.kind) == track:
+            return
+        if track.kind in self.tracks:
+            # Packets coded with the old parameters cannot be decoded with the new ones.
+            self.gop.clear()
+        self.tracks[track.kind] = track
+        for subscriber in self.subscribers:
+            subscriber.on_track(track)
+
+    def write_metadata(self, metadata: Metadata) -> None:
+        """Pass a description on."""
+        self.metadata = metadata
+        for subscriber in self.subscribers:
+            subscriber.on_metadata(metadata)
+
+    def move_to(self, state: StreamState) -> None:
+        """The one place where the state changes; tells the subscribers."""
+        if state not in TRANSITIONS.get(self.state, ()):
+            raise ValueError(f"a stream that is {self.state.value} cannot become {state.value}")
+        self.state = state
+        if state is StreamState.AWAY:
+            for subscriber in self.subscribers:
+                subscriber.on_away()
+        elif state is StreamState.ENDED:
+            subscribers, self.subscribers = self.subscribers, ()
+            for subscriber in subscribers:
+                subscriber.on_end()
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self, publisher: Session | None, sessions: list[Session]) -> StreamSnapshot:
+        """The stream as plain values; ``sessions`` are those that play it."""
+        players: dict[Wire, int] = {}
+        for session in sessions:
+            players[session.wire] = players.get(session.wire, 0) + 1
+        return StreamSnapshot(
+            name=self.name,
+            publishing=self.state is StreamState.LIVE,
+            since=self.since,
+            bitrate=self.meter.bitrate,
+            frame_rate=self.meter.frame_rate,
+            bytes_in=publisher.bytes_in if publisher is not None else 0,
+            tracks=tuple(describe(track) for track in self.tracks.values()),
+            players=players,
+            dropped_packets=sum(session.dropped_packets for session in sessions),
+            discontinuities=self.discontinuities,
+        )
+
+
+@lru_cache(maxsize=512)
+def describe(track: Track) -> TrackSnapshot:
+    """What can be said of ``track``; only its codec where its parameters cannot be parsed."""
+    try:
+        parameters = codec.parameters(track)
+    except ProtocolError:
+        return TrackSnapshot(codec=track.codec)
+    if isinstance(parameters, codec.VideoParameters):
+        return TrackSnapshot(codec=track.codec, width=parameters.width, height=parameters.height)
+    return TrackSnapshot(codec=track.codec, sample_rate=parameters.sample_rate, channels=parameters.channels)

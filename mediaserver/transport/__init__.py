@@ -1,0 +1,1 @@
+"""The only files where a socket meets a protocol."""

@@ -1,0 +1,55 @@
+"""The composition root: the only place where protocols, engine and control plane meet."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import Callable
+
+from aiohttp import web
+
+from control.app import create_app
+from control.bridge import ConfigAuthorizer, LoggingSink
+from mediaserver.config import Config
+from mediaserver.engine import Engine
+
+#: Seconds that players may take to get what is on its way when the server stops.
+DRAIN = 5.0
+
+
+async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, then drain. ``ready`` is called once the ports are open.
+
+    ``demo`` publishes colour bars under the name ``demo``. Raises OSError when a port is taken.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    engine = Engine(config, ConfigAuthorizer(config.auth), LoggingSink())
+    runner = web.AppRunner(create_app(engine, config), access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await engine.start(pages=runner.server)
+        # What exists now lives as long as the process: no collection need look at it again. And packets die by
+        # reference count, so the cycle collector may sleep longer than its default of 700 allocations.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        if ready is not None:
+            ready()
+        async with contextlib.AsyncExitStack() as stack:
+            if demo:
+                from mediaserver.ingest.colorbars import colorbars  # noqa: PLC0415 - only the demo needs it
+
+                await stack.enter_async_context(colorbars(f"rtmp://127.0.0.1:{config.rtmp.port}/{config.rtmp.app}/demo"))
+            await stopping.wait()
+    finally:
+        await engine.stop(DRAIN)
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    from mediaserver.cli import main
+
+    main()

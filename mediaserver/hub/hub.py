@@ -1,0 +1,174 @@
+"""The hub: which names are live, who publishes them, and who waits for one to come."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mediaserver.errors import NameTaken
+from mediaserver.events import PublishEnded, PublishStarted
+from mediaserver.hub.gop import GopCache
+from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream, StreamState
+from mediaserver.ports import EventSink
+from protocols.media import Metadata, Packet, Track
+
+
+@dataclass(frozen=True, slots=True)
+class HubLimits:
+    """How long a name outlives its publisher (seconds), who wins a name, and what a GOP may weigh."""
+
+    reconnect_grace: float
+    takeover: bool
+    gop_max_bytes: int
+    gop_max_ms: int
+
+
+class Publisher:
+    """The right to write to one LiveStream, until closed. One at a time per name."""
+
+    def __init__(self, hub: "Hub", stream: LiveStream, session: Session, on_kick: Callable[[str], None]) -> None:
+        self.stream = stream
+        self.session = session
+        self.on_kick = on_kick
+        self.since = time.time()
+        self._hub = hub
+        # Bound here, because the hot path calls them 20 000 times a second.
+        self.write: Callable[[Packet], None] = stream.write
+        self.write_track: Callable[[Track], None] = stream.write_track
+        self.write_metadata: Callable[[Metadata], None] = stream.write_metadata
+
+    def close(self, reason: str) -> None:
+        """Unpublish. The name lives on for the grace period. Harmless twice."""
+        self._hub.unpublish(self, reason)
+
+
+class Hub:
+    """All LiveStreams of this process, by name."""
+
+    def __init__(self, limits: HubLimits, sink: EventSink) -> None:
+        self.limits = limits
+        self.streams: dict[str, LiveStream] = {}
+        self.publishers: dict[str, Publisher] = {}
+        self._sink = sink
+        self._away: dict[str, tuple[asyncio.TimerHandle, Publisher]] = {}
+        self._waiters: dict[str, set[asyncio.Future[LiveStream]]] = {}
+        self._on_publish: list[Callable[[LiveStream], None]] = []
+
+    def find(self, name: str) -> LiveStream | None:
+        """The stream of that name if it is live or within its grace period."""
+        return self.streams.get(name)
+
+    def on_publish(self, callback: Callable[[LiveStream], None]) -> None:
+        """Call ``callback`` with every stream that begins (not with one whose publisher returns)."""
+        self._on_publish.append(callback)
+
+    async def wait_for(self, name: str, seconds: float) -> LiveStream | None:
+        """The stream of that name, waiting up to so many seconds for it to begin."""
+        stream = self.find(name)
+        if stream is not None or seconds <= 0:
+            return stream
+        future = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(name, set()).add(future)
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            return None
+        finally:
+            waiting = self._waiters.get(name)
+            if waiting is not None:
+                waiting.discard(future)
+                if not waiting:
+                    del self._waiters[name]
+
+    def publish(self, name: str, session: Session, on_kick: Callable[[str], None]) -> Publisher:
+        """Begin to publish ``name``, or return to it within the grace period.
+
+        ``on_kick`` is called with a reason if another publisher takes the name over or the stream is ended from
+        outside. Raises NameTaken.
+        """
+        present = self.publishers.get(name)
+        if present is not None:
+            if not self.limits.takeover:
+                raise NameTaken(f"{name} is being published already")
+            present.close("taken over by another publisher")
+            present.on_kick("taken over by another publisher")
+        stream = self.streams.get(name)
+        resumed = stream is not None
+        if stream is None:
+            stream = LiveStream(name, GopCache(self.limits.gop_max_bytes, self.limits.gop_max_ms), time.time())
+            self.streams[name] = stream
+        else:
+            self._resume(stream)
+        publisher = self.publishers[name] = Publisher(self, stream, session, on_kick)
+        session.name = name
+        session.publishing = True
+        self._sink.emit(
+            PublishStarted(
+                name=name,
+                session_id=session.id,
+                at=time.time(),
+                wire=session.wire,
+                address=session.address,
+                encoder=session.agent,
+                resumed=resumed,
+            )
+        )
+        if not resumed:
+            for callback in self._on_publish:
+                callback(stream)
+            for future in self._waiters.pop(name, set()):
+                if not future.done():
+                    future.set_result(stream)
+        return publisher
+
+    def unpublish(self, publisher: Publisher, reason: str) -> None:
+        """The publisher's end. The stream is AWAY for the grace period, then ENDED."""
+        name = publisher.stream.name
+        if self.publishers.get(name) is not publisher:
+            return
+        del self.publishers[name]
+        stream = publisher.stream
+        stream.move_to(StreamState.AWAY)
+        stream.left_at = time.monotonic()
+        if self.limits.reconnect_grace > 0:
+            timer = asyncio.get_running_loop().call_later(self.limits.reconnect_grace, self._end, publisher, reason)
+            self._away[name] = timer, publisher
+        else:
+            self._end(publisher, reason)
+
+    def end(self, name: str, reason: str) -> None:
+        """End the stream now, without a grace period; its publisher is kicked. Harmless if there is none."""
+        publisher = self.publishers.get(name)
+        if publisher is not None:
+            self.unpublish(publisher, reason)
+            publisher.on_kick(reason)
+        if name in self._away:
+            timer, publisher = self._away[name]
+            timer.cancel()
+            self._end(publisher, reason)
+
+    def _resume(self, stream: LiveStream) -> None:
+        timer, _ = self._away.pop(stream.name)
+        timer.cancel()
+        stream.move_to(StreamState.LIVE)
+        stream.gop.clear()
+        # Players' clocks went on while nobody published: so does the stream's.
+        stream.timeline.resume(int((time.monotonic() - stream.left_at) * 1000))
+
+    def _end(self, publisher: Publisher, reason: str) -> None:
+        stream = publisher.stream
+        self._away.pop(stream.name, None)
+        del self.streams[stream.name]
+        stream.move_to(StreamState.ENDED)
+        session = publisher.session
+        self._sink.emit(
+            PublishEnded(
+                name=stream.name,
+                session_id=session.id,
+                at=time.time(),
+                reason=reason,
+                bytes_in=session.bytes_in,
+                seconds=time.time() - stream.since,
+            )
+        )

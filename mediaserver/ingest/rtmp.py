@@ -1,0 +1,288 @@
+"""Publishing over RTMP, and the one port that serves both: what a connection's events mean to the engine."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import structlog
+from protocols.flv import TagReader, read_metadata
+
+from mediaserver.delivery.rtmp import RtmpPlayback
+from mediaserver.errors import Refused
+from mediaserver.events import PlayEnded, PlayStarted, PublishRefused
+from mediaserver.hub.fanout import Fanout
+from mediaserver.hub.hub import Hub, Publisher
+from mediaserver.ports import Authorizer, EventSink, PlayRequest, PublishRequest
+from mediaserver.transport.rtmp import Role, RtmpConnection
+from protocols.media import Packet
+from protocols.rtmp.events import (
+    ConnectRequested,
+    DataReceived,
+    Event,
+    MediaReceived,
+    PauseRequested,
+    PlayRequested,
+    PublishRequested,
+    StreamClosed,
+)
+from protocols.rtmp.session import StatusCode
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RtmpServices:
+    """What every connection shares."""
+
+    hub: Hub
+    fanout: Fanout
+    authorizer: Authorizer
+    sink: EventSink
+    spawn: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"]
+    app: str
+    authorize_timeout: float
+    wait_for_publisher: float
+
+
+class RtmpEndpoint:
+    """One connection's side of the conversation (an RtmpHandler): publishes at most one stream, or plays at most one."""
+
+    __slots__ = (
+        "_agent",
+        "_app",
+        "_connection",
+        "_playback",
+        "_publisher",
+        "_queue",
+        "_reader",
+        "_services",
+        "_stream_id",
+        "_task",
+    )
+
+    def __init__(self, connection: RtmpConnection, services: RtmpServices) -> None:
+        self._connection = connection
+        self._services = services
+        self._app = ""
+        self._agent = ""
+        self._publisher: Publisher | None = None
+        self._stream_id = 0
+        self._reader: TagReader | None = None
+        self._playback: RtmpPlayback | None = None
+        # Events that arrived behind a question that is still out to the authorizer; bounded, because reading is held.
+        self._queue: deque[Event] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def on_events(self, events: list[Event]) -> None:
+        if self._task is not None:
+            self._queue.extend(events)
+            return
+        publisher, reader = self._publisher, self._reader
+        if publisher is None or reader is None:
+            self._drain(deque(events))
+            return
+        # The hot path: everything a publisher sends between two beats.
+        read, write = reader.read, publisher.write
+        for index, event in enumerate(events):
+            if type(event) is not MediaReceived:
+                self._drain(deque(events[index:]))
+                return
+            item = read(event.type_id, event.timestamp, event.body)
+            if type(item) is Packet:
+                write(item)
+            elif item is not None:
+                publisher.write_track(item)
+
+    def on_closed(self, reason: str) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._unpublish(reason)
+        self._stop_playing(reason)
+
+    def pause_writing(self) -> None:
+        if self._playback is not None:
+            self._playback.player.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._playback is not None:
+            self._playback.player.resume_writing()
+
+    # -- one event at a time ----------------------------------------------------------------------------------------
+
+    def _drain(self, events: deque[Event]) -> None:
+        """Handle events in order until one needs an answer from outside; the rest waits behind it."""
+        while events:
+            event = events.popleft()
+            match event:
+                case MediaReceived():
+                    self._on_media(event)
+                case PublishRequested():
+                    self._ask(self._publish(event), events)
+                    return
+                case PlayRequested():
+                    self._ask(self._play(event), events)
+                    return
+                case _:
+                    self._on_command(event)
+
+    def _on_media(self, event: MediaReceived) -> None:
+        if self._publisher is None or self._reader is None:
+            return
+        item = self._reader.read(event.type_id, event.timestamp, event.body)
+        if isinstance(item, Packet):
+            self._publisher.write(item)
+        elif item is not None:
+            self._publisher.write_track(item)
+
+    def _on_command(self, event: Event) -> None:
+        match event:
+            case ConnectRequested():
+                self._connect(event)
+            case DataReceived() if self._publisher is not None:
+                metadata = read_metadata(event.body)
+                if metadata is not None:
+                    self._publisher.write_metadata(metadata)
+            case PauseRequested() if self._playback is not None:
+                self._playback.pause(event.paused)
+            case StreamClosed():
+                self._unpublish("unpublished by the encoder")
+                self._stop_playing("stopped by the player")
+
+    def _connect(self, event: ConnectRequested) -> None:
+        if event.app.strip("/") != self._services.app:
+            self._connection.protocol.refuse_connect(f"there is no application {event.app!r} here")
+            self._connection.close("unknown application")
+            return
+        self._app = event.app
+        self._agent = self._connection.session.agent = event.encoder[:64]
+        self._connection.protocol.accept_connect()
+
+    def _ask(self, question: Coroutine[None, None, None], rest: deque[Event]) -> None:
+        self._queue = rest
+        self._connection.hold(True)
+        self._task = self._services.spawn(self._answer(question))
+
+    async def _answer(self, question: Coroutine[None, None, None]) -> None:
+        try:
+            await question
+        finally:
+            self._task = None
+        self._connection.flush()
+        rest, self._queue = self._queue, deque()
+        self._connection.hold(False)
+        self._drain(rest)
+        self._connection.flush()
+
+    # -- publishing -------------------------------------------------------------------------------------------------
+
+    async def _publish(self, event: PublishRequested) -> None:
+        connection, services = self._connection, self._services
+        session = connection.session
+        request = PublishRequest(
+            session_id=session.id,
+            wire=session.wire,
+            address=session.address,
+            app=self._app,
+            key=event.key,
+            query=event.query,
+            encoder=self._agent,
+        )
+        try:
+            if self._publisher is not None or self._playback is not None:
+                raise Refused("this connection is in use already")
+            async with asyncio.timeout(services.authorize_timeout):
+                grant = await services.authorizer.may_publish(request)
+            publisher = services.hub.publish(grant.name, session, self._kick)
+        except Refused as refusal:
+            self._refuse_publish(event.stream_id, refusal.reason)
+        except TimeoutError:
+            self._refuse_publish(event.stream_id, "the server could not decide in time")
+        else:
+            self._publisher = publisher
+            self._stream_id = event.stream_id
+            self._reader = TagReader()
+            connection.protocol.accept_publish(event.stream_id)
+            connection.become(Role.PUBLISHER)
+
+    def _refuse_publish(self, stream_id: int, reason: str) -> None:
+        session = self._connection.session
+        self._services.sink.emit(
+            PublishRefused(name="", session_id=session.id, at=time.time(), address=session.address, reason=reason)
+        )
+        self._connection.protocol.refuse_publish(stream_id, StatusCode.PUBLISH_BAD_NAME, reason)
+        self._connection.close(f"refused: {reason}")
+
+    def _kick(self, reason: str) -> None:
+        """The hub took the name away."""
+        self._publisher = None
+        self._connection.protocol.end_publish(self._stream_id, StatusCode.PUBLISH_BAD_NAME, reason)
+        self._connection.close(reason)
+
+    def _unpublish(self, reason: str) -> None:
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            self._connection.become(Role.UNDECIDED)
+            publisher.close(reason)
+
+    # -- playing ----------------------------------------------------------------------------------------------------
+
+    async def _play(self, event: PlayRequested) -> None:
+        connection, services = self._connection, self._services
+        session = connection.session
+        request = PlayRequest(
+            session_id=session.id,
+            wire=session.wire,
+            address=session.address,
+            name=event.name,
+            query=event.query,
+            agent=self._agent,
+        )
+        try:
+            if self._publisher is not None:
+                raise Refused("this connection publishes already")
+            async with asyncio.timeout(services.authorize_timeout):
+                grant = await services.authorizer.may_play(request)
+        except Refused as refusal:
+            self._refuse_play(event.stream_id, StatusCode.PLAY_FAILED, refusal.reason)
+            return
+        except TimeoutError:
+            self._refuse_play(event.stream_id, StatusCode.PLAY_FAILED, "the server could not decide in time")
+            return
+        self._stop_playing("plays something else")
+        connection.become(Role.PLAYER)
+        stream = await services.hub.wait_for(grant.name, services.wait_for_publisher)
+        if stream is None:
+            self._refuse_play(event.stream_id, StatusCode.PLAY_NOT_FOUND, f"{grant.name} is not live")
+            return
+        self._playback = RtmpPlayback(connection, event.stream_id, services.fanout, self._stream_over)
+        self._playback.start(stream)
+        services.sink.emit(
+            PlayStarted(name=grant.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
+        )
+
+    def _refuse_play(self, stream_id: int, code: StatusCode, reason: str) -> None:
+        self._connection.protocol.refuse_play(stream_id, code, reason)
+        self._connection.close(f"refused: {reason}")
+
+    def _stream_over(self) -> None:
+        self._stop_playing("the stream has ended")
+        self._connection.close("the stream has ended")
+
+    def _stop_playing(self, reason: str) -> None:
+        playback, self._playback = self._playback, None
+        if playback is None:
+            return
+        playback.stop()
+        session = self._connection.session
+        self._services.sink.emit(
+            PlayEnded(
+                name=session.name,
+                session_id=session.id,
+                at=time.time(),
+                reason=reason,
+                bytes_out=session.bytes_out,
+                seconds=time.time() - session.since,
+            )
+        )

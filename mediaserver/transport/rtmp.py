@@ -1,0 +1,270 @@
+"""RTMP over TCP and TLS: sockets, deadlines and the beat around a sans-IO ServerSession."""
+
+import asyncio
+import enum
+import os
+import ssl
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+import structlog
+
+from mediaserver.hub.beat import Beat
+from mediaserver.hub.session import Session
+from mediaserver.ports import Wire
+from protocols.errors import RemoteProtocolError
+from protocols.rtmp.events import Event
+from protocols.rtmp.session import ServerSession, SessionLimits
+
+log = structlog.get_logger(__name__)
+
+#: One read of a socket. Larger than what a 2.5 Mbit/s publisher sends in a beat of 100 ms, below malloc's mmap threshold.
+READ_SIZE = 64 * 1024
+#: Reads of one socket in one beat: a publisher in a burst must not hold up the others.
+READS_PER_BEAT = 8
+#: Seconds that a connection may take to flush its last words.
+CLOSING_TIME = 2.0
+
+
+class Role(enum.Enum):
+    """What a connection is for, which decides its deadline."""
+
+    UNDECIDED = "undecided"
+    PUBLISHER = "publisher"
+    PLAYER = "player"
+
+
+class RtmpHandler(Protocol):
+    """What a connection's events are handed to: the ingest house's business."""
+
+    def on_events(self, events: list[Event]) -> None: ...
+
+    def on_closed(self, reason: str) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+
+class RtmpConnection(asyncio.Protocol):
+    """One RTMP connection. Bytes to ``protocol`` to events to the handler, and back."""
+
+    __slots__ = (
+        "_closing_since", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason", "_seen", "_started",
+        "protocol", "role", "session", "transport",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+    session: Session
+
+    def __init__(self, listener: "RtmpListener") -> None:
+        self._listener = listener
+        self.protocol = ServerSession(listener.limits)
+        self.role = Role.UNDECIDED
+        self._handler: RtmpHandler | None = None
+        self._started = self._seen = monotonic()
+        self._closing_since = 0.0
+        self._reason = "closed by the peer"
+        self._fd = -1
+        self._held = False
+        self._in_beat = False
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        encrypted = transport.get_extra_info("ssl_object") is not None
+        peer = transport.get_extra_info("peername")
+        self.session = Session(Wire.RTMPS if encrypted else Wire.RTMP, peer[0] if peer else "")
+        self._fd = -1 if encrypted else transport.get_extra_info("socket").fileno()
+        if not self._listener.admit(self):
+            self.close("too many connections")
+
+    def data_received(self, data: bytes) -> None:
+        self._feed(data)
+
+    def pause_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self._closing_since:
+            self._reason = str(exc) or type(exc).__name__
+        self._listener.forget(self)
+        if self._handler is not None:
+            self._handler.on_closed(self._reason)
+            self._handler = None
+
+    # -- the beat's side ---------------------------------------------------------------------------------------------
+
+    def enter_beat(self) -> None:
+        self._in_beat = True
+        self._poll()
+
+    def leave_beat(self) -> None:
+        self._in_beat = False
+        self._poll()
+
+    def read(self) -> None:
+        if self._held:
+            return
+        for _ in range(READS_PER_BEAT):
+            if self.transport.is_closing():
+                return
+            try:
+                data = os.read(self._fd, READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                # The end, or an error: the poller sees the same and tells connection_lost.
+                self._listener.beat.remove_reader(self)
+                return
+            self._feed(data)
+            if len(data) < READ_SIZE:
+                return
+
+    # -- the handler's side -------------------------------------------------------------------------------------------
+
+    def become(self, role: Role) -> None:
+        """Take on ``role``: the deadline changes, and a publisher's socket is read by the beat (TLS hides it)."""
+        self.role = role
+        self._started = monotonic()
+        if role is Role.PUBLISHER and self._fd >= 0:
+            self._listener.beat.add_reader(self)
+        else:
+            self._listener.beat.remove_reader(self)
+
+    def hold(self, held: bool) -> None:
+        """Stop reading while a question is out to the authorizer, or go on."""
+        self._held = held
+        self._poll()
+
+    def flush(self) -> None:
+        """Send what the protocol has to say."""
+        data = self.protocol.data_to_send()
+        if data and not self.transport.is_closing():
+            self.session.bytes_out += len(data)
+            self.transport.write(data)
+
+    def close(self, reason: str) -> None:
+        """Close after the last words are out. Harmless twice."""
+        if self._closing_since:
+            return
+        self._closing_since = monotonic()
+        self._reason = reason
+        self._listener.beat.remove_reader(self)
+        self.flush()
+        self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Apply the deadlines."""
+        if self._closing_since:
+            if now - self._closing_since > CLOSING_TIME:
+                self.transport.abort()
+        elif self.role is Role.UNDECIDED:
+            if now - self._started > self._listener.handshake_timeout:
+                self.close("neither published nor played in time")
+        elif self.role is Role.PUBLISHER and now - self._seen > self._listener.idle_timeout:
+            self.close("idle for too long")
+
+    def _poll(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._held or self._in_beat:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
+        self._seen = monotonic()
+        self.session.bytes_in += len(data)
+        try:
+            events = self.protocol.receive_data(data)
+            if events:
+                if self._handler is None:
+                    self._handler = self._listener.make_handler(self)
+                self._handler.on_events(events)
+        except RemoteProtocolError as error:
+            log.info("protocol error", session=self.session.id, address=self.session.address, reason=str(error))
+            self.close(str(error))
+        except Exception:
+            # A bug of ours costs one connection, never the beat that reads the others.
+            log.exception("connection failed", session=self.session.id, address=self.session.address)
+            self.close("internal error")
+        else:
+            self.flush()
+
+
+class RtmpListener:
+    """The RTMP ports: accepts, admits, sweeps and drains connections."""
+
+    def __init__(
+        self,
+        make_handler: Callable[[RtmpConnection], RtmpHandler],
+        beat: Beat,
+        limits: SessionLimits,
+        *,
+        handshake_timeout: float,
+        idle_timeout: float,
+        max_connections: int,
+    ) -> None:
+        self.make_handler = make_handler
+        self.beat = beat
+        self.limits = limits
+        self.handshake_timeout = handshake_timeout
+        self.idle_timeout = idle_timeout
+        self.max_connections = max_connections
+        self.connections: set[RtmpConnection] = set()
+        # Bytes of connections that are gone.
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
+        """Open one port. Raises OSError if it is taken."""
+        loop = asyncio.get_running_loop()
+        # Half-open TLS handshakes count against the same deadline as half-sent RTMP handshakes.
+        handshake = {"ssl_handshake_timeout": self.handshake_timeout} if context is not None else {}
+        server = await loop.create_server(
+            lambda: RtmpConnection(self), host, port, ssl=context, backlog=4096, reuse_address=True, **handshake
+        )
+        self._servers.append(server)
+
+    def admit(self, connection: RtmpConnection) -> bool:
+        self.connections.add(connection)
+        return len(self.connections) <= self.max_connections
+
+    def forget(self, connection: RtmpConnection) -> None:
+        self.connections.discard(connection)
+        self.bytes_in += connection.session.bytes_in
+        self.bytes_out += connection.session.bytes_out
+        self.beat.remove_reader(connection)
+
+    def sweep(self, now: float) -> None:
+        for connection in tuple(self.connections):
+            connection.sweep(now)
+
+    def stop_accepting(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    async def close(self, reason: str) -> None:
+        """Close the ports and every connection; those that do not go within the closing time are cut off."""
+        self.stop_accepting()
+        for connection in tuple(self.connections):
+            connection.close(reason)
+        deadline = monotonic() + CLOSING_TIME
+        while self.connections and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        for server in self._servers:
+            await server.wait_closed()
