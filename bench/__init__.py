@@ -1,0 +1,1 @@
+"""The server side by side with its peers: one table out."""
