@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import structlog
-from protocols.flv import TagReader, read_metadata
 
 from mediaserver.delivery.rtmp import RtmpPlayback
 from mediaserver.errors import Refused
@@ -16,6 +15,7 @@ from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub, Publisher
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, PublishRequest
 from mediaserver.transport.rtmp import Role, RtmpConnection
+from protocols.flv import TagReader, read_metadata
 from protocols.media import Packet
 from protocols.rtmp.events import (
     ConnectRequested,
@@ -175,6 +175,11 @@ class RtmpEndpoint:
         self._drain(rest)
         self._connection.flush()
 
+    def _require_idle(self, *, playing: bool = False) -> None:
+        """One connection publishes one stream or plays one; playing something else instead is allowed."""
+        if self._publisher is not None or (self._playback is not None and not playing):
+            raise Refused("this connection is in use already")
+
     # -- publishing -------------------------------------------------------------------------------------------------
 
     async def _publish(self, event: PublishRequested) -> None:
@@ -190,8 +195,7 @@ class RtmpEndpoint:
             encoder=self._agent,
         )
         try:
-            if self._publisher is not None or self._playback is not None:
-                raise Refused("this connection is in use already")
+            self._require_idle()
             async with asyncio.timeout(services.authorize_timeout):
                 grant = await services.authorizer.may_publish(request)
             publisher = services.hub.publish(grant.name, session, self._kick)
@@ -240,8 +244,7 @@ class RtmpEndpoint:
             agent=self._agent,
         )
         try:
-            if self._publisher is not None:
-                raise Refused("this connection publishes already")
+            self._require_idle(playing=True)
             async with asyncio.timeout(services.authorize_timeout):
                 grant = await services.authorizer.may_play(request)
         except Refused as refusal:

@@ -6,7 +6,7 @@ import os
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -73,8 +73,8 @@ class RtmpConnection(asyncio.Protocol):
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # A cast and no check: uvloop's transports are no subclasses of asyncio's.
+        self.transport = transport = cast(asyncio.Transport, transport)
         encrypted = transport.get_extra_info("ssl_object") is not None
         peer = transport.get_extra_info("peername")
         self.session = Session(Wire.RTMPS if encrypted else Wire.RTMP, peer[0] if peer else "")
@@ -227,6 +227,7 @@ class RtmpListener:
         self.bytes_in = 0
         self.bytes_out = 0
         self._servers: list[asyncio.Server] = []
+        self._all_gone: asyncio.Future[None] | None = None
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         """Open one port. Raises OSError if it is taken."""
@@ -247,6 +248,8 @@ class RtmpListener:
         self.bytes_in += connection.session.bytes_in
         self.bytes_out += connection.session.bytes_out
         self.beat.remove_reader(connection)
+        if self._all_gone is not None and not self.connections and not self._all_gone.done():
+            self._all_gone.set_result(None)
 
     def sweep(self, now: float) -> None:
         for connection in tuple(self.connections):
@@ -261,9 +264,9 @@ class RtmpListener:
         self.stop_accepting()
         for connection in tuple(self.connections):
             connection.close(reason)
-        deadline = monotonic() + CLOSING_TIME
-        while self.connections and monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        if self.connections:
+            self._all_gone = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._all_gone,), timeout=CLOSING_TIME)
         for connection in tuple(self.connections):
             connection.transport.abort()
         for server in self._servers:

@@ -1,0 +1,294 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+import pytest
+
+from mediaserver.hub.beat import Beat
+from mediaserver.hub.fanout import HIGH_WATER, Fanout, FanoutPlayer, PlayerState
+from mediaserver.hub.gop import GopCache
+from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream, StreamState
+from mediaserver.ports import Wire
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
+
+VIDEO_TRACK = Track(Codec.H264, b"avcC", b"V0")
+
+
+class LineWire:
+    """A wire format to read with the eye: one line a thing; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+
+    def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
+        return [b"start %d %d\n" % (len(tracks), timestamp)]
+
+    def packet(self, packet: Packet) -> Sequence[bytes]:
+        self.packets += 1
+        return b"%s%d " % (b"K" if packet.keyframe else b"P", packet.dts), packet.body, b"\n"
+
+    def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
+        return (b"track %d\n" % timestamp,)
+
+    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
+        return (b"metadata\n",)
+
+    def frame(self, data: bytes) -> bytes:
+        return data
+
+
+class PlayerProtocol(asyncio.Protocol):
+    """The server's end of a player's connection."""
+
+    player: FanoutPlayer
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.lost = asyncio.Event()
+        self.resumed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses.
+        self.player = FanoutPlayer(cast(asyncio.Transport, transport), Session(Wire.RTMP, "127.0.0.1"), self.ended.set)
+
+    def pause_writing(self) -> None:
+        self.player.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.player.resume_writing()
+        self.resumed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+class Stage:
+    """A stream, its fan-out, and players over real sockets."""
+
+    def __init__(self) -> None:
+        self.beat = Beat(asyncio.get_running_loop(), 0.1)
+        self.fanout = Fanout(self.beat, patience=10)
+        self.wire = LineWire()
+        self.stream = LiveStream("cam", GopCache(1 << 24, 60_000), 0)
+        self.stream.write_track(VIDEO_TRACK)
+        self.sockets: list[asyncio.StreamWriter] = []
+        self.transports: list[asyncio.Transport] = []
+
+    async def player(self) -> tuple[PlayerProtocol, asyncio.StreamReader]:
+        near, far = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.create_connection(PlayerProtocol, sock=near)
+        reader, writer = await asyncio.open_connection(sock=far, limit=1 << 26)
+        self.sockets.append(writer)
+        self.transports.append(transport)
+        return protocol, reader
+
+    def join(self, protocol: PlayerProtocol) -> None:
+        self.fanout.join(self.stream, self.wire, protocol.player)
+
+    def write(self, dts: int, keyframe: bool = False, body: bytes = b"x") -> None:
+        self.stream.write(Packet(MediaKind.VIDEO, dts, keyframe, body, 0))
+
+    async def close(self) -> None:
+        self.beat.close()
+        for writer in self.sockets:
+            writer.close()
+        for transport in self.transports:
+            transport.abort()
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    built = Stage()
+    yield built
+    await built.close()
+
+
+async def lines(reader: asyncio.StreamReader, count: int) -> list[bytes]:
+    async with asyncio.timeout(5):
+        return [(await reader.readline()).rstrip() for _ in range(count)]
+
+
+async def test_a_player_gets_headers_and_the_gop_at_once_and_then_everything(stage: Stage) -> None:
+    stage.write(1000, keyframe=True)
+    stage.write(1033)
+    protocol, reader = await stage.player()
+    stage.join(protocol)
+    stage.write(1066)
+    first = stage.stream.gop._packets[0].dts
+    assert await lines(reader, 4) == [
+        b"start 1 %d" % first,
+        b"K%d x" % first,
+        b"P%d x" % (first + 33),
+        b"P%d x" % (first + 66),
+    ]
+
+
+async def test_a_packet_is_serialized_once_for_all_players(stage: Stage) -> None:
+    players = [await stage.player() for _ in range(5)]
+    stage.write(0, keyframe=True)
+    for protocol, _ in players:
+        stage.join(protocol)
+    before = stage.wire.packets
+    stage.write(33)
+    for _, reader in players:
+        assert (await lines(reader, 3))[2].startswith(b"P")
+    assert stage.wire.packets == before + 1
+
+
+async def test_a_stream_without_players_builds_no_wire_form(stage: Stage) -> None:
+    stage.write(0, keyframe=True)
+    stage.write(33)
+    assert stage.wire.packets == 0
+    protocol, reader = await stage.player()
+    stage.join(protocol)
+    await lines(reader, 3)
+    stage.fanout.leave(protocol.player)
+    stage.fanout.leave(protocol.player)
+    stage.write(66)
+    assert stage.wire.packets == 2
+    assert stage.stream.subscribers == ()
+
+
+async def test_a_player_before_the_first_keyframe_starts_with_it(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.join(protocol)
+    assert protocol.player.state is PlayerState.JOINING
+    stage.write(0, keyframe=False)
+    stage.write(33, keyframe=True)
+    stage.write(66)
+    got = await lines(reader, 4)
+    assert [line[:5] for line in got[:2]] == [b"start", b"start"]
+    assert [line[:1] for line in got[2:]] == [b"K", b"P"]
+
+
+async def test_who_joins_between_two_flushes_gets_no_packet_twice(stage: Stage) -> None:
+    early, early_reader = await stage.player()
+    late, late_reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(early)
+    stage.write(33)
+    stage.join(late)
+    stage.write(66)
+    for reader in (early_reader, late_reader):
+        got = await lines(reader, 4)
+        assert [line[:1] for line in got] == [b"s", b"K", b"P", b"P"]
+        assert len(set(got)) == 4
+
+
+async def test_a_player_that_does_not_read_is_set_aside_counted_and_comes_back_at_a_keyframe(stage: Stage) -> None:
+    slow, slow_reader = await stage.player()
+    good, good_reader = await stage.player()
+    slow_socket = stage.sockets[0]
+    slow_socket.transport.pause_reading()
+    stage.write(0, keyframe=True)
+    stage.join(slow)
+    stage.join(good)
+    body = bytes(256 * 1024)
+    dts = 33
+    await lines(good_reader, 2)
+    while slow.player.state is PlayerState.LIVE:
+        stage.write(dts, body=body)
+        dts += 33
+        await lines(good_reader, 1)
+        assert dts < 33 * 200
+    assert slow.player.state is PlayerState.LAGGING
+    assert slow.player.transport.get_write_buffer_size() < HIGH_WATER + 2 * len(body)
+    held = slow.player.transport.get_write_buffer_size()
+    for _ in range(20):
+        stage.write(dts, body=body)
+        dts += 33
+        await lines(good_reader, 1)
+    assert slow.player.transport.get_write_buffer_size() == held
+    slow_socket.transport.resume_reading()
+    drained = asyncio.create_task(read_until(slow_reader, b"K%d z" % dts))
+    async with asyncio.timeout(5):
+        await slow.resumed.wait()
+    assert slow.player.state is PlayerState.SKIPPING
+    stage.write(dts, keyframe=True, body=b"z")
+    async with asyncio.timeout(5):
+        before = await drained
+    assert before.startswith(b"start")
+    assert slow.player.state is PlayerState.LIVE
+    assert slow.player.session.dropped_packets >= 20
+    assert good.player.session.dropped_packets == 0
+    assert await lines(good_reader, 1) == [b"K%d z" % dts]
+
+
+async def test_a_player_that_stays_full_is_cut_off(stage: Stage) -> None:
+    slow, _ = await stage.player()
+    stage.sockets[0].transport.pause_reading()
+    stage.write(0, keyframe=True)
+    stage.join(slow)
+    for number in range(200):
+        stage.write(33 * (number + 1), body=bytes(256 * 1024))
+        await asyncio.sleep(0)
+    assert slow.player.state is PlayerState.LAGGING
+    stage.fanout.sweep(slow.player.full_since + 9)
+    assert not slow.player.transport.is_closing()
+    stage.fanout.sweep(slow.player.full_since + 11)
+    async with asyncio.timeout(5):
+        await slow.lost.wait()
+
+
+async def test_a_player_that_vanished_costs_the_others_nothing(stage: Stage) -> None:
+    gone, _ = await stage.player()
+    stays, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(gone)
+    stage.join(stays)
+    stage.sockets[0].transport.abort()
+    for number in range(5):
+        stage.write(33 * (number + 1))
+        await asyncio.sleep(0)
+    assert len(await lines(reader, 7)) == 7
+    async with asyncio.timeout(5):
+        await gone.lost.wait()
+
+
+async def test_pause_holds_packets_and_going_on_starts_with_the_gop(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(protocol)
+    await lines(reader, 2)
+    group = protocol.player.group
+    assert group is not None
+    group.pause(protocol.player, True)
+    stage.write(33)
+    await asyncio.sleep(0)
+    group.pause(protocol.player, False)
+    assert [line[:1] for line in await lines(reader, 3)] == [b"s", b"K", b"P"]
+
+
+async def test_the_end_of_the_stream_is_told_once_after_the_last_packet(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(protocol)
+    stage.write(33)
+    stage.stream.move_to(StreamState.ENDED)
+    assert protocol.ended.is_set()
+    assert len(await lines(reader, 3)) == 3
+    assert protocol.player.state is PlayerState.LEFT
+
+
+async def test_new_parameters_and_a_new_description_reach_players_in_order(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(protocol)
+    stage.write(33)
+    stage.stream.write_track(Track(Codec.H264, b"other", b"V1"))
+    stage.stream.write_metadata(Metadata(b"m"))
+    stage.write(66, keyframe=True)
+    got = await lines(reader, 6)
+    assert [line.split(b" ")[0][:1] for line in got] == [b"s", b"K", b"P", b"t", b"m", b"K"]
+
+
+async def read_until(reader: asyncio.StreamReader, line: bytes) -> bytes:
+    """The first line of the stretch that ends with ``line``: what stood right before it."""
+    previous = b""
+    while (got := (await reader.readline()).rstrip()) != line:
+        previous = got
+    return previous
