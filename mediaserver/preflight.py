@@ -1,0 +1,89 @@
+"""What can be known before the first port is opened: addresses that are taken, and how many sockets there may be."""
+
+import contextlib
+import errno
+import resource
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mediaserver.config import Config
+
+#: Descriptors that the process needs besides its connections.
+OWN_DESCRIPTORS = 64
+#: More than this is never asked for: "unlimited" makes some kernels and programs walk through billions.
+MOST_DESCRIPTORS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port that the configuration opens. ``key`` is the setting that names it."""
+
+    key: str
+    host: str
+    port: int
+
+
+def listeners(config: Config) -> Iterator[Listener]:
+    """The ports that ``config`` opens, in the order of the settings."""
+    yield Listener("rtmp.port", config.rtmp.host, config.rtmp.port)
+    if config.rtmp.tls_port:
+        yield Listener("rtmp.tls_port", config.rtmp.host, config.rtmp.tls_port)
+    yield Listener("http.port", config.http.host, config.http.port)
+
+
+def obstacle(listener: Listener) -> str:
+    """Why ``listener`` cannot be opened and what to do about it, or "" if it can. Binds for a moment and lets go."""
+    port, key = listener.port, listener.key
+    host_key = key.partition(".")[0] + ".host"
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            listener.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+                probe.listen(1)
+    except socket.gaierror:
+        return f"{listener.host!r} is no address of this machine: correct {host_key}"
+    except OSError as error:
+        variable = f"MEDIASERVER__{key.replace('.', '__').upper()}"
+        match error.errno:
+            case errno.EADDRINUSE:
+                return f"port {port} is in use{_by_whom(port)}: end that program, or choose another {key} ({variable}={port + 1})"
+            case errno.EACCES:
+                return f"port {port} needs privileges: choose a {key} of 1024 or more ({variable}={port + 8000})"
+            case errno.EADDRNOTAVAIL:
+                return f"{listener.host!r} is no address of this machine: correct {host_key}"
+            case _:
+                return f"port {port} ({key}) cannot be opened: {error.strerror}"
+    return ""
+
+
+def _by_whom(port: int) -> str:
+    import psutil  # noqa: PLC0415 - only who meets a taken port pays for it
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return ""
+
+
+def raise_descriptor_limit() -> int:
+    """Allow this process as many open sockets as it may have without asking anybody. Returns how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft if soft != resource.RLIM_INFINITY else MOST_DESCRIPTORS
+    with contextlib.suppress(OSError, ValueError):  # macOS names a hard limit that it does not give
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def reachable(host: str) -> str:
+    """The name in a URL by which this machine itself reaches a listener on ``host``."""
+    here = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{here}]" if ":" in here else here
