@@ -8,11 +8,14 @@ from protocols.rtmp import amf0, enhanced
 from protocols.rtmp.enhanced import ExTag, PacketType, TrackSlice
 
 AUDIO, VIDEO, DATA, DATA_AMF3 = 8, 9, 18, 15
+TAG_HEADER_SIZE = 11
 #: Bytes of a sequence header or of metadata that we are willing to keep and repeat to every player. Real ones have under 4 kB.
 MAX_HEADER = 1 << 16
 #: Tracks beside the default ones that are remembered.
 MAX_OTHER_TRACKS = 16
 
+_TAG_TYPES = frozenset({AUDIO, VIDEO, DATA, DATA_AMF3})
+_MAX_FILE_HEADER = 1 << 16
 _VIDEO, _AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
 _AVC_ID, _HEVC_ID = 7, 12  # 12 is no number of Adobe's, but what some encoders send
 _NAL_CODECS = {_AVC_ID: Codec.H264, _HEVC_ID: Codec.HEVC}
@@ -37,7 +40,7 @@ _BARE_EX = frozenset({Codec.MP3, Codec.AC3, Codec.EAC3})
 _CTS_CODECS = frozenset({Codec.H264, Codec.HEVC})
 
 _SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
-_FLAC_MARKER, _STREAMINFO_SIZE = b"fLaC", 34
+_FLAC_MARKER, _FLAC_BLOCK, _STREAMINFO_SIZE = b"fLaC", b"\x80\x00\x00\x22", 34  # the last metadata block, of 34 bytes
 # RFC 7845, 5.1: version 1, two channels, 312 samples to skip, 48 kHz, no gain, family 0.
 _OPUS_STEREO = b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00"
 
@@ -247,3 +250,107 @@ def read_metadata(body: bytes) -> Metadata | None:
     if len(values) < 2 or values[0] != "onMetaData" or not isinstance(values[1], dict):
         return None
     return Metadata(body, values[1])
+
+
+def file_header(has_audio: bool, has_video: bool) -> bytes:
+    """What an FLV file begins with: the header and PreviousTagSize0."""
+    return b"FLV\x01" + bytes((has_audio << 2 | has_video,)) + b"\x00\x00\x00\x09\x00\x00\x00\x00"
+
+
+def tag_header(type_id: int, timestamp: int, length: int) -> bytes:
+    """The 11 bytes before a tag's body. Only the low 32 bits of ``timestamp`` (ms) fit."""
+    low, high = timestamp & 0xFFFFFF, timestamp >> 24 & 0xFF
+    return (type_id << 56 | length << 32 | low << 8 | high).to_bytes(8) + b"\x00\x00\x00"
+
+
+def write_tag(type_id: int, timestamp: int, body: bytes) -> bytes:
+    """A whole tag, PreviousTagSize after it included."""
+    return b"".join((tag_header(type_id, timestamp, len(body)), body, (len(body) + TAG_HEADER_SIZE).to_bytes(4)))
+
+
+class FlvReader:
+    """An FLV byte stream in pieces of any size, to tags. Holds one incomplete tag, so at most 16 MiB and what came last.
+
+    Tolerates an absent file header, a longer one, any version, and wrong PreviousTagSize fields, which it does not read.
+    """
+
+    __slots__ = ("_buffer", "_started")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._started = False
+
+    def receive_data(self, data: bytes) -> list[tuple[int, int, bytes]]:
+        """Every tag that became complete: (type id, timestamp in ms, body). Raises RemoteProtocolError."""
+        buffer = self._buffer
+        buffer += data
+        if not self._started and not self._start():
+            return []
+        tags = []
+        offset, size = 0, len(buffer)
+        while size - offset >= TAG_HEADER_SIZE:
+            type_id = buffer[offset]
+            if type_id not in _TAG_TYPES:
+                raise RemoteProtocolError(f"FLV tag of type {type_id}")
+            start = offset + TAG_HEADER_SIZE
+            end = start + int.from_bytes(buffer[offset + 1 : offset + 4])
+            if size < end + 4:
+                break
+            timestamp = buffer[offset + 7] << 24 | int.from_bytes(buffer[offset + 4 : offset + 7])
+            tags.append((type_id, timestamp, bytes(buffer[start:end])))
+            offset = end + 4
+        del buffer[:offset]
+        return tags
+
+    def _start(self) -> bool:
+        """Skip the file header; False while it is not all there."""
+        buffer = self._buffer
+        if buffer[:1] != b"F":
+            self._started = len(buffer) > 0
+            return self._started
+        if len(buffer) < 9:
+            return False
+        length = int.from_bytes(buffer[5:9])
+        if buffer[:3] != b"FLV" or not 9 <= length <= _MAX_FILE_HEADER:
+            raise RemoteProtocolError("not an FLV file header")
+        if len(buffer) < length + 4:
+            return False
+        del buffer[: length + 4]
+        self._started = True
+        return True
+
+
+def video_sequence_header(codec: Codec, config: bytes) -> bytes:
+    """The body that declares a video track: legacy for H.264, FourCC for others. LocalProtocolError if it has neither."""
+    if codec is Codec.H264:
+        return b"\x17\x00\x00\x00\x00" + config
+    return enhanced.header(PacketType.SEQUENCE_START, codec) + config
+
+
+def audio_sequence_header(codec: Codec, config: bytes) -> bytes:
+    """The body that declares an audio track: legacy for AAC, FourCC for others. LocalProtocolError if it has neither."""
+    if codec is Codec.AAC:
+        return b"\xaf\x00" + config
+    if codec is Codec.FLAC:
+        config = _FLAC_MARKER + _FLAC_BLOCK + config
+    return enhanced.header(PacketType.SEQUENCE_START, codec) + config
+
+
+def video_frame(codec: Codec, keyframe: bool, cts: int, data: bytes) -> bytes:
+    """The body of a coded picture; ``cts`` in ms, for H.264 and HEVC. ``data`` is as Packet.payload has it."""
+    frame_type = enhanced.KEY_FRAME if keyframe else enhanced.INTER_FRAME
+    if codec is Codec.H264:
+        return bytes((frame_type << 4 | _AVC_ID, 1)) + cts.to_bytes(3, signed=True) + data
+    if codec is Codec.HEVC and cts:
+        return enhanced.header(PacketType.CODED_FRAMES, codec, frame_type) + cts.to_bytes(3, signed=True) + data
+    packet_type = PacketType.CODED_FRAMES_X if codec is Codec.HEVC else PacketType.CODED_FRAMES
+    return enhanced.header(packet_type, codec, frame_type) + data
+
+
+def audio_frame(codec: Codec, data: bytes) -> bytes:
+    """The body of a coded audio frame: legacy for AAC and MP3, FourCC for others. LocalProtocolError if it has neither."""
+    if codec is Codec.AAC:
+        return b"\xaf\x01" + data
+    if codec is Codec.MP3:
+        return b"\x2f" + data
+    return enhanced.header(PacketType.CODED_FRAMES, codec) + data
