@@ -3,6 +3,7 @@
 from protocols.errors import RemoteProtocolError
 
 _MAX_LEADING_ZEROS = 32  # the longest ue(v) that any syntax element may have
+_WINDOW = 5  # bytes that hold these zeros and the one behind them, wherever in a byte they start
 
 
 class BitReader:
@@ -47,12 +48,14 @@ class BitReader:
 
     def ue(self) -> int:
         """An unsigned Exp-Golomb number."""
-        zeros = 0
-        while not self.read(1):
-            zeros += 1
-            if zeros > _MAX_LEADING_ZEROS:
-                raise RemoteProtocolError("an Exp-Golomb number has more than 32 leading zeros")
-        return (1 << zeros) - 1 + self.read(zeros)
+        start = self.position
+        window = int.from_bytes(self._data[start >> 3 : (start >> 3) + _WINDOW].ljust(_WINDOW, b"\0"), "big")
+        window &= (1 << 8 * _WINDOW - (start & 7)) - 1
+        zeros = 8 * _WINDOW - (start & 7) - window.bit_length()
+        if zeros > _MAX_LEADING_ZEROS and zeros <= self.left:
+            raise RemoteProtocolError("an Exp-Golomb number has more than 32 leading zeros")
+        self.skip(zeros)
+        return self.read(zeros + 1) - 1
 
     def se(self) -> int:
         """A signed Exp-Golomb number."""

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Iterator
 
 from protocols.codec.bits import BitReader
 from protocols.codec.description import Colour
-from protocols.errors import RemoteProtocolError
+from protocols.errors import LimitExceeded, RemoteProtocolError
+
+MAX_UNITS = 4096
+"""NAL units in an access unit that we are willing to walk over. Real ones have a few dozen."""
 
 # H.264 Table E-1, HEVC Table E.1: aspect_ratio_idc → sample aspect ratio
 _PIXEL_ASPECTS = (
@@ -39,8 +42,11 @@ def annexb_to_length_prefixed(data: bytes) -> bytes:
 
 def split_length_prefixed(data: bytes, length_size: int = 4) -> Iterator[bytes]:
     """The NAL units of a length-prefixed access unit. A length beyond the data raises RemoteProtocolError."""
-    position, end = 0, len(data)
+    position, end, count = 0, len(data), 0
     while position < end:
+        count += 1
+        if count > MAX_UNITS:
+            raise LimitExceeded(f"an access unit of more than {MAX_UNITS} NAL units")
         start = position + length_size
         position = start + int.from_bytes(data[position:start], "big")
         if position > end:

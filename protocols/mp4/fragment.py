@@ -53,8 +53,8 @@ def init_segment(track: Track) -> bytes:
     described = parameters(track)
     track_id = TRACK_IDS[track.kind]
     if isinstance(described, AudioParameters):
-        scale = described.sample_rate or DEFAULT_AUDIO_TIMESCALE
         entry, handler, video, flags = audio_sample_entry(track, described), (b"soun", b"audio"), None, SYNC
+        scale = described.sample_rate
     else:
         scale = VIDEO_TIMESCALE
         entry, handler, video, flags = video_sample_entry(track, described), (b"vide", b"video"), described, NON_SYNC

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 
+from protocols.codec import flac, mp3, opus, vp9
 from protocols.codec.description import AudioParameters, VideoParameters
 from protocols.errors import RemoteProtocolError
 from protocols.media import Codec, Track
@@ -13,9 +14,17 @@ _OTI_AAC = 0x40
 
 _VIDEO: dict[Codec, tuple[bytes, Callable[[bytes], bytes]]] = {
     Codec.H264: (b"avc1", lambda config: box(b"avcC", config)),
+    Codec.HEVC: (b"hvc1", lambda config: box(b"hvcC", config)),
+    Codec.AV1: (b"av01", lambda config: box(b"av1C", config)),
+    Codec.VP9: (b"vp09", lambda config: full_box(b"vpcC", 1, 0, vp9.record_body(config))),
 }
 _AUDIO: dict[Codec, tuple[bytes, Callable[[bytes], bytes]]] = {
     Codec.AAC: (b"mp4a", lambda config: esds(_OTI_AAC, config)),
+    Codec.OPUS: (b"Opus", lambda config: box(b"dOps", opus.specific_box(config))),
+    Codec.FLAC: (b"fLaC", lambda config: full_box(b"dfLa", 0, 0, flac.specific_box(config))),
+    Codec.AC3: (b"ac-3", lambda config: box(b"dac3", config)),
+    Codec.EAC3: (b"ec-3", lambda config: box(b"dec3", config)),
+    Codec.MP3: (b"mp4a", lambda config: esds(mp3.object_type_indication(config), b"")),
 }
 
 
@@ -32,6 +41,8 @@ def video_sample_entry(track: Track, video: VideoParameters) -> bytes:
 def audio_sample_entry(track: Track, audio: AudioParameters) -> bytes:
     """An AudioSampleEntry (ISO/IEC 14496-12, 12.2.3)."""
     kind, configuration = _AUDIO[track.codec]
+    if not audio.sample_rate:
+        raise RemoteProtocolError(f"the sample rate of {track.codec.value} is not known before its first packet")
     # 16.16 has no room for rates over 65535 Hz: 0, and the decoder configuration tells (as FFmpeg writes it)
     rate = audio.sample_rate << 16 if audio.sample_rate <= 0xFFFF else 0
     fixed = struct.pack(">6xH8xHH4xI", 1, audio.channels or 2, 16, rate)
