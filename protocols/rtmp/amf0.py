@@ -8,14 +8,15 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.rtmp import amf3
 from protocols.rtmp.amf_values import (
     MAX_DEPTH,
     UNDEFINED,
     UNSUPPORTED,
     Budget,
-    Complex,
     Date,
     EcmaArray,
+    References,
     TypedObject,
     Undefined,
     XmlDocument,
@@ -67,8 +68,8 @@ class _Decoder:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.offset = 0
-        self.references: list[Complex] = []
         self.budget = Budget()
+        self.references = References(self.budget)
 
     def value(self, depth: int) -> object:
         self.budget.spend(depth)
@@ -78,7 +79,10 @@ class _Decoder:
         if marker in _COMPLEX:
             return self._complex(marker, depth)
         if marker == _REFERENCE:
-            return self._reference(depth)
+            return self.references.look_up(int.from_bytes(self._take(2)), depth)
+        if marker == _AVMPLUS:
+            value, self.offset = amf3.decode_value(self.data, self.offset, depth, self.budget)
+            return value
         raise RemoteProtocolError(f"AMF0 marker {marker} is not the start of a value")
 
     def _take(self, count: int) -> bytes:
@@ -109,24 +113,18 @@ class _Decoder:
         return Date(*_DATE_BODY.unpack(self._take(10)))
 
     def _complex(self, marker: int, depth: int) -> object:
-        # A reference's number is the order in which objects and arrays begin, so the place is taken before the content.
-        entry = Complex()
-        self.references.append(entry)
-        before, outer = self.budget.values, self.budget.reached
-        self.budget.reached = depth
+        entry = self.references.begin(depth, self.offset)
+        value: object
         if marker == _STRICT_ARRAY:
-            entry.value = self._strict_array(depth + 1)
+            value = self._strict_array(depth + 1)
         elif marker == _ECMA_ARRAY:
-            entry.value = self._properties(EcmaArray(), depth + 1, int.from_bytes(self._take(4)))
+            value = self._properties(EcmaArray(), depth + 1, int.from_bytes(self._take(4)))
         elif marker == _TYPED_OBJECT:
-            entry.value = self._properties(TypedObject(self._string()), depth + 1)
+            value = self._properties(TypedObject(self._string()), depth + 1)
         else:
-            entry.value = self._properties({}, depth + 1)
-        entry.weight = self.budget.values - before + 1
-        entry.height = self.budget.reached - depth
-        self.budget.reached = max(outer, self.budget.reached)
-        entry.complete = True
-        return entry.value
+            value = self._properties({}, depth + 1)
+        self.references.end(entry, value, depth, self.offset)
+        return value
 
     def _strict_array(self, depth: int) -> list[object]:
         count = int.from_bytes(self._take(4))
@@ -145,14 +143,6 @@ class _Decoder:
                 return into
             name = self._string()
             into[name] = self.value(depth)
-
-    def _reference(self, depth: int) -> object:
-        number = int.from_bytes(self._take(2))
-        if number >= len(self.references) or not self.references[number].complete:
-            raise RemoteProtocolError(f"AMF0 reference to object {number}, which is not known yet")
-        entry = self.references[number]
-        self.budget.spend(depth + entry.height, entry.weight)
-        return entry.value
 
 
 _SCALARS = {
