@@ -1,0 +1,139 @@
+// The first page: how to push, and what is live, kept up to date.
+
+import { ask, bitrate, byId, duration, element, origin, picture, plural, repeat, rtmpServer, setText, wireCopyButtons } from "./page.js";
+
+const NAME = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+~@-]{0,127}$/;
+const data = document.body.dataset;
+const byKey = data.publish === "keys";
+
+// How to push
+
+const SOURCES = {
+  file: "-i video.mp4 -c:v libx264 -preset veryfast -tune zerolatency -g 60 -c:a aac",
+  test: "-f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 "
+    + "-c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 60 -c:a aac",
+};
+let source = "file";
+
+function showHowToPush() {
+  const field = byId("name");
+  const valid = NAME.test(field.value);
+  field.setAttribute("aria-invalid", String(!valid));
+  const key = byKey ? "YOUR-STREAM-KEY" : valid ? field.value : "my-stream";
+  setText(byId("obs-server"), rtmpServer(data));
+  setText(byId("obs-key"), key);
+  showCommand(`ffmpeg -re ${SOURCES[source]} -f flv ${rtmpServer(data)}/${key}`);
+  const link = byId("then-link");
+  link.href = `/watch/${encodeURIComponent(key)}`;
+  setText(link, `${origin(data).http}/watch/${key}`);
+}
+
+/** Each option in a span with its value, so that a line breaks between options and not at their hyphens. */
+function showCommand(text) {
+  if (byId("command").textContent === text) return;
+  const words = text.split(/ (?=-|rtmp:)/);
+  byId("command").replaceChildren(...words.flatMap((word, index) => [index ? " " : "", element("span", { textContent: word })]));
+}
+
+function wireHowToPush() {
+  byId("name-field").hidden = byKey;
+  byId("then").hidden = byKey;
+  byId("obs-key-row").hidden = byKey;
+  byId("key-hint").hidden = !byKey;
+  byId("name").addEventListener("input", showHowToPush);
+  const tabs = [byId("tab-file"), byId("tab-test")];
+  function select(tab) {
+    source = tab.id.slice("tab-".length);
+    for (const other of tabs) {
+      other.setAttribute("aria-selected", String(other === tab));
+      other.tabIndex = other === tab ? 0 : -1;
+    }
+    byId("command-panel").setAttribute("aria-labelledby", tab.id);
+    showHowToPush();
+  }
+  for (const [index, tab] of tabs.entries()) {
+    tab.addEventListener("click", () => select(tab));
+    tab.addEventListener("keydown", (event) => {
+      if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+      const next = tabs[1 - index];
+      next.focus();
+      select(next);
+    });
+  }
+  showHowToPush();
+}
+
+// What is live
+
+const rows = new Map();
+
+function makeRow(stream) {
+  const parts = {
+    badge: element("span", { className: "badge" }),
+    picture: element("span"),
+    bitrate: element("span"),
+    viewers: element("span"),
+    uptime: element("span"),
+  };
+  const item = element(
+    "li", { className: "card stream", data: { name: stream.name } },
+    element("h2", {}, element("a", { href: stream.watch, textContent: stream.name }), parts.badge),
+    element("p", { className: "facts muted" }, parts.picture, parts.bitrate, parts.viewers, parts.uptime),
+    element("a", { className: "button primary", href: stream.watch, textContent: "Watch", "aria-label": `Watch ${stream.name}` }),
+  );
+  return { item, parts };
+}
+
+function fillRow({ parts }, stream) {
+  parts.badge.dataset.state = stream.state;
+  setText(parts.badge, stream.state === "live" ? "Live" : "Reconnecting");
+  setText(parts.picture, picture(stream.video));
+  setText(parts.bitrate, bitrate(stream.bitrate));
+  setText(parts.viewers, plural(stream.viewers, "viewer", "viewers"));
+  setText(parts.uptime, duration(stream.uptime));
+}
+
+function showStreams(all) {
+  const streams = [...all.filter((stream) => stream.state === "live"), ...all.filter((stream) => stream.state !== "live")];
+  const list = byId("streams");
+  const names = new Set(streams.map((stream) => stream.name));
+  for (const [name, row] of rows) {
+    if (names.has(name)) continue;
+    row.item.remove();
+    rows.delete(name);
+  }
+  for (const [index, stream] of streams.entries()) {
+    if (!rows.has(stream.name)) rows.set(stream.name, makeRow(stream));
+    const row = rows.get(stream.name);
+    fillRow(row, stream);
+    if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null);
+  }
+  list.setAttribute("aria-busy", "false");
+  byId("empty").hidden = streams.length > 0;
+  setText(byId("live-count"), streams.length ? plural(streams.length, "stream", "streams") : "");
+}
+
+function showServer(state, words) {
+  const node = byId("server-state");
+  node.dataset.state = state;
+  setText(node.querySelector(".words"), words);
+}
+
+let failures = 0;
+
+async function refresh() {
+  try {
+    const live = await ask("/api/live");
+    failures = 0;
+    showStreams(live.streams);
+    if (live.draining) showServer("draining", "Shutting down");
+    else showServer("ready", `Up ${duration(live.now - live.since)}`);
+  } catch {
+    failures += 1;
+    if (failures > 1) showServer("lost", "Server not reachable, trying again");
+  }
+}
+
+wireHowToPush();
+wireCopyButtons();
+repeat(refresh, () => Math.min(1500 * 2 ** failures, 10000));

@@ -1,0 +1,203 @@
+// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, latency, target, bitrate.
+// Latencies are in seconds. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported.
+
+import { clock } from "./page.js";
+
+/** Bits a second of what was loaded lately, from the bytes and durations of fragments of each track. */
+class Throughput {
+  constructor() { this.loads = []; }
+  add(type, bytes, seconds) {
+    if (!bytes || !(seconds > 0)) return;
+    this.loads.push({ type, bytes, seconds, at: performance.now() });
+    while (this.loads[0].at < performance.now() - 8000) this.loads.shift();
+  }
+  bits() {
+    const sums = new Map();
+    for (const { type, bytes, seconds } of this.loads) {
+      const sum = sums.get(type) ?? { bytes: 0, seconds: 0 };
+      sums.set(type, { bytes: sum.bytes + bytes, seconds: sum.seconds + seconds });
+    }
+    return [...sums.values()].reduce((total, sum) => total + (sum.bytes * 8) / sum.seconds, 0);
+  }
+}
+
+class HlsPlayer {
+  constructor(video, name, lowLatency, report) {
+    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8`, hls: null, stopped: false, repaired: 0 });
+    this.throughput = new Throughput();
+  }
+
+  async start() {
+    const { default: Hls } = await import("./vendor/hls.min.mjs");
+    if (this.stopped) return;
+    if (!Hls.isSupported()) {
+      this.report("unsupported", "This browser has no Media Source Extensions.");
+      return;
+    }
+    const hls = new Hls({
+      lowLatencyMode: this.lowLatency,
+      enableWorker: false, // CMAF needs no transmuxing, and a worker made from a blob would need a laxer policy
+      maxLiveSyncPlaybackRate: 1, // governor.js sees to it
+      liveSyncOnStallIncrease: this.lowLatency ? 0.1 : 1,
+      backBufferLength: 15,
+      maxBufferLength: this.lowLatency ? 8 : 20,
+      highBufferWatchdogPeriod: this.lowLatency ? 1 : 2,
+      startFragPrefetch: true,
+      renderTextTracksNatively: false,
+      enableWebVTT: false,
+      enableIMSC1: false,
+      enableCEA708Captions: false,
+      // This page asks whether the stream is live before it plays, so a 404 is an answer and not a reason to wait.
+      manifestLoadPolicy: { default: {
+        maxTimeToFirstByteMs: 8000, maxLoadTimeMs: 10000, timeoutRetry: null, errorRetry: null,
+      } },
+    });
+    this.hls = hls;
+    hls.on(Hls.Events.ERROR, (_event, data) => this.onError(Hls, data));
+    hls.on(Hls.Events.FRAG_BUFFERED, (_event, { frag, part, stats }) => {
+      this.throughput.add(frag.type, stats.total || stats.loaded, (part ?? frag).duration);
+    });
+    hls.attachMedia(this.video);
+    hls.loadSource(this.url);
+  }
+
+  onError(Hls, data) {
+    if (!data.fatal) return;
+    const status = data.response?.code ?? 0;
+    if (data.type === Hls.ErrorTypes.NETWORK_ERROR) {
+      this.report(status === 404 || status === 410 ? "gone" : "network", status ? `The server answered ${status}.` : "");
+    } else if (/incompatible|addCodec/i.test(data.details)) {
+      this.report("unsupported", "This browser cannot decode the stream’s codecs.");
+    } else if (data.type === Hls.ErrorTypes.MEDIA_ERROR && performance.now() - this.repaired > 5000) {
+      this.repaired = performance.now();
+      this.hls.recoverMediaError();
+    } else {
+      this.report("media", data.details);
+    }
+  }
+
+  stop() {
+    this.stopped = true;
+    this.hls?.destroy();
+    this.hls = null;
+  }
+
+  seekToLive() {
+    const position = this.hls?.liveSyncPosition;
+    if (position) this.video.currentTime = position;
+  }
+
+  get latency() {
+    const date = this.hls?.playingDate;
+    return date ? (clock.now() - date.getTime()) / 1000 : this.hls?.latency || NaN;
+  }
+
+  /** How far over its target it plays, on hls.js's own clock, which starts at the end of the playlist. */
+  get excess() {
+    const target = this.hls?.targetLatency;
+    return target && this.hls.latency ? this.hls.latency - target : NaN;
+  }
+
+  get bitrate() { return this.throughput.bits(); }
+}
+
+class DashPlayer {
+  constructor(video, name, report) {
+    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd`, dash: null, stopped: false });
+    this.throughput = new Throughput();
+  }
+
+  async start() {
+    const { MediaPlayer, Debug } = await import("./vendor/dash.min.mjs");
+    if (this.stopped) return;
+    const dash = MediaPlayer().create();
+    this.dash = dash;
+    dash.updateSettings({
+      debug: { logLevel: Debug?.LOG_LEVEL_NONE ?? 0 },
+      streaming: {
+        delay: { useSuggestedPresentationDelay: true },
+        liveCatchup: { enabled: true, maxDrift: 4, playbackRate: { min: -0.2, max: 0.5 } },
+        buffer: { bufferToKeep: 15 },
+        gaps: { jumpGaps: true, jumpLargeGaps: true },
+        text: { defaultEnabled: false },
+        retryAttempts: { MPD: 1 },
+        lastBitrateCachingInfo: { enabled: false },
+        lastMediaSettingsCachingInfo: { enabled: false },
+      },
+    });
+    dash.on(MediaPlayer.events.ERROR, ({ error }) => this.onError(error));
+    dash.on(MediaPlayer.events.FRAGMENT_LOADING_COMPLETED, ({ request }) => {
+      if (request.type === "MediaSegment") this.throughput.add(request.mediaType, request.bytesLoaded, request.duration);
+    });
+    dash.initialize(this.video, this.url, false);
+  }
+
+  onError(error) {
+    const text = String(error?.message ?? "");
+    if (/codec|MediaSource|no streams/i.test(text)) this.report("unsupported", "This browser cannot decode the stream’s codecs.");
+    else if (error?.code >= 10 && error?.code <= 20) this.report("media", text);
+    else this.report("network", "");
+  }
+
+  stop() {
+    this.stopped = true;
+    this.dash?.destroy();
+    this.dash = null;
+  }
+
+  seekToLive() { this.dash?.seekToOriginalLive(); }
+
+  get latency() { return this.dash?.getCurrentLiveLatency() || NaN; }
+
+  /** dash.js keeps to its own target. */
+  get excess() { return NaN; }
+
+  get bitrate() { return this.throughput.bits(); }
+}
+
+/** The browser's own HLS, where there is nothing else (an iPhone before iOS 17.1). */
+class NativePlayer {
+  constructor(video, name, report) {
+    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8` });
+    this.onError = () => report("network", "");
+  }
+
+  async start() {
+    this.video.addEventListener("error", this.onError);
+    this.video.src = this.url;
+  }
+
+  stop() {
+    this.video.removeEventListener("error", this.onError);
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+
+  seekToLive() {
+    const { seekable } = this.video;
+    if (seekable.length) this.video.currentTime = seekable.end(seekable.length - 1);
+  }
+
+  get latency() {
+    const start = this.video.getStartDate?.().getTime();
+    return Number.isFinite(start) ? (clock.now() - start) / 1000 - this.video.currentTime : NaN;
+  }
+
+  get excess() { return NaN; }
+
+  get bitrate() { return 0; }
+}
+
+export const KINDS = {
+  "ll-hls": "Low-Latency HLS: about a second behind, in parts of a segment.",
+  hls: "Plain HLS: whole segments, a few seconds behind, kindest to weak networks.",
+  dash: "MPEG-DASH: the same media, by dash.js.",
+};
+
+/** The player for `kind`, not started. */
+export function makePlayer(kind, video, name, report) {
+  const media = window.ManagedMediaSource ?? window.MediaSource;
+  if (!media && video.canPlayType("application/vnd.apple.mpegurl")) return new NativePlayer(video, name, report);
+  if (kind === "dash") return new DashPlayer(video, name, report);
+  return new HlsPlayer(video, name, kind === "ll-hls", report);
+}

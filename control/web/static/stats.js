@@ -1,0 +1,50 @@
+// The figures beside the picture, twice a second.
+
+import { bitrate, byId, setText } from "./page.js";
+
+const SAMPLES = 120;
+const history = [];
+let last = { at: 0, frames: 0, rate: NaN };
+
+function frameRate(quality, now) {
+  const { totalVideoFrames: frames } = quality;
+  if (frames < last.frames || now - last.at > 5000) last = { at: now, frames, rate: NaN };
+  else if (now - last.at >= 2000) last = { at: now, frames, rate: ((frames - last.frames) * 1000) / (now - last.at) };
+  return last.rate;
+}
+
+function drawSpark(latency) {
+  history.push(latency);
+  if (history.length > SAMPLES) history.shift();
+  const known = history.filter(Number.isFinite);
+  // From zero, so that a calm line looks calm.
+  const top = Math.max(1, ...known) * 1.15;
+  const step = 120 / (Math.max(history.length, 20) - 1);
+  const points = history.map((value, index) => [index * step, 31 - (value / top) * 30]);
+  byId("spark").firstElementChild.setAttribute("points", points.filter(([, y]) => Number.isFinite(y)).map((p) => p.map((n) => n.toFixed(1)).join(",")).join(" "));
+}
+
+let shown = 0;
+
+/** Show how it plays: `{ player, video, buffered }`, or null when nothing does. */
+export function showStats(now) {
+  const at = performance.now();
+  if (at - shown < 480) return;
+  shown = at;
+  const video = now?.video;
+  const quality = video?.getVideoPlaybackQuality?.() ?? { totalVideoFrames: 0, droppedVideoFrames: 0 };
+  const latency = now?.player.latency ?? NaN;
+  const rate = frameRate(quality, at);
+  const figures = {
+    latency: Number.isFinite(latency) ? `${Math.max(0, latency).toFixed(2)} s` : "–",
+    bitrate: (now && bitrate(now.player.bitrate)) || "–",
+    size: video?.videoWidth ? `${video.videoWidth}×${video.videoHeight}` : "–",
+    rate: video?.videoWidth && Number.isFinite(rate) ? `${rate.toFixed(0)} fps` : "–",
+    dropped: video?.videoWidth ? `${quality.droppedVideoFrames} of ${quality.totalVideoFrames}` : "–",
+    buffer: now ? `${now.buffered.toFixed(2)} s` : "–",
+    speed: now ? `${video.playbackRate.toFixed(2)}×` : "–",
+  };
+  for (const [name, text] of Object.entries(figures)) setText(byId(`stat-${name}`), text);
+  setText(byId("chip"), Number.isFinite(latency) ? `${Math.max(0, latency).toFixed(1)} s behind` : "");
+  if (now) drawSpark(latency);
+}

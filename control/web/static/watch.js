@@ -1,0 +1,249 @@
+// The player's page: waits for the stream, plays it, says how it goes, and starts again by itself after any fault.
+
+import { ask, byId, codec, duration, origin, picture, plural, rtmpServer, setText, wireCopyButtons } from "./page.js";
+import { JUMP, playbackRate } from "./governor.js";
+import { KINDS, makePlayer } from "./players.js";
+import { wireControls } from "./controls.js";
+import { showStats } from "./stats.js";
+
+const data = document.body.dataset;
+const video = byId("video");
+const TICK = 250;
+/** Without a new picture for this long: say so; and for this long: start afresh. Milliseconds. */
+const STALLED = 900;
+const STUCK = 6000;
+
+const WORDS = {
+  connecting: ["Connecting", ""],
+  waiting: ["The stream is offline", "Waiting. It starts by itself as soon as it goes live."],
+  stalled: ["Buffering", ""],
+  away: ["The publisher lost its connection", "Waiting for it to come back."],
+  lost: ["The server cannot be reached", "Trying again."],
+  failed: ["This stream cannot be played here", ""],
+};
+
+const page = {
+  kind: readKind(),
+  player: null,
+  /** undefined: not asked yet, null: offline, else the server's facts about the stream */
+  stream: undefined,
+  reachable: true,
+  state: "connecting",
+  attempts: 0,
+  notBefore: 0,
+  time: 0,
+  advanced: 0,
+  started: 0,
+};
+
+function readKind() {
+  const wanted = new URLSearchParams(location.search).get("player");
+  return wanted in KINDS ? wanted : "ll-hls";
+}
+
+// What the page shows
+
+function show(state, text = "") {
+  page.state = state;
+  const [title, more] = WORDS[state] ?? ["", ""];
+  byId("player").dataset.state = state === "away" ? "waiting" : state;
+  setText(byId("veil-title"), title);
+  setText(byId("veil-text"), text || more);
+  byId("retry").hidden = state !== "failed";
+  showFacts();
+}
+
+function showFacts() {
+  const { stream } = page;
+  const badge = byId("badge");
+  badge.dataset.state = stream?.state ?? "offline";
+  setText(badge, { live: "Live", away: "Reconnecting" }[stream?.state] ?? (stream === null ? "Offline" : "Connecting"));
+  setText(byId("viewers"), stream ? `${plural(stream.viewers, "viewer", "viewers")}` : "");
+  setText(byId("uptime"), stream ? `Live for ${duration(stream.uptime)}` : "");
+  const sound = stream?.audio ? ` · ${codec(stream.audio.codec)}` : "";
+  setText(byId("tracks"), stream ? picture(stream.video) + sound : "");
+}
+
+// Whether it is live
+
+async function look() {
+  try {
+    const answer = await ask(`/api/live/${encodeURIComponent(data.name)}`);
+    page.stream = answer?.stream ?? null;
+    page.reachable = true;
+  } catch {
+    page.reachable = false;
+  }
+  decide();
+  showFacts();
+}
+
+let pause = 0;
+let wake = () => {};
+
+async function keepLooking() {
+  for (;;) {
+    await look();
+    // Spread out, so that a thousand waiting pages do not ask in the same moment.
+    pause = (page.state === "playing" ? 5000 : 1200) * (0.85 + 0.3 * Math.random());
+    await new Promise((resolve) => {
+      wake = resolve;
+      setTimeout(resolve, pause);
+    });
+  }
+}
+
+function decide() {
+  if (page.state === "failed") return;
+  const moving = page.player && performance.now() - page.advanced < STALLED;
+  if (moving) return;
+  if (!page.reachable) {
+    if (!page.player || performance.now() - page.advanced > STUCK) {
+      stop();
+      show("lost");
+    }
+  } else if (page.stream === null) {
+    stop();
+    show("waiting");
+  } else if (!page.player && performance.now() >= page.notBefore) {
+    start();
+  }
+}
+
+// Playing
+
+async function start() {
+  stop();
+  if (page.state !== "connecting") show("connecting");
+  page.started = page.advanced = performance.now();
+  const player = makePlayer(page.kind, video, data.name, (kind, detail) => { if (player === page.player) giveUp(kind, detail); });
+  page.player = player;
+  try {
+    await player.start();
+  } catch (error) {
+    if (player === page.player) giveUp("network", String(error?.message ?? ""));
+    return;
+  }
+  if (player === page.player) await play();
+}
+
+async function play() {
+  try {
+    await video.play();
+  } catch (error) {
+    if (error.name !== "NotAllowedError") return;
+    if (video.muted) {
+      show("stalled", "Press play.");
+      return;
+    }
+    video.muted = true;
+    byId("unmute").hidden = false;
+    await play();
+  }
+}
+
+function stop() {
+  page.player?.stop();
+  page.player = null;
+  page.time = 0;
+}
+
+function giveUp(kind, detail) {
+  stop();
+  page.attempts += 1;
+  if (kind === "unsupported" || (kind === "media" && page.attempts > 4)) {
+    show("failed", detail || "The picture could not be decoded.");
+    return;
+  }
+  page.notBefore = performance.now() + Math.min(8000, 250 * 2 ** Math.min(page.attempts, 6));
+  if (kind === "network") page.reachable = false;
+  show(kind === "network" ? "lost" : "connecting", detail);
+  wake();
+}
+
+function bufferedAhead() {
+  for (let i = 0; i < video.buffered.length; i += 1) {
+    if (video.buffered.start(i) <= video.currentTime + 0.1 && video.buffered.end(i) >= video.currentTime) {
+      return video.buffered.end(i) - video.currentTime;
+    }
+  }
+  return 0;
+}
+
+function tick() {
+  const { player } = page;
+  const now = performance.now();
+  if (!player) return showStats(null);
+  if (video.currentTime !== page.time) {
+    page.time = video.currentTime;
+    if (video.readyState >= 2) {
+      page.advanced = now;
+      if (page.state !== "playing") show("playing");
+      if (now - page.started > 10000) page.attempts = 0;
+    }
+  } else if (video.paused && page.state === "playing") {
+    page.advanced = now;
+  } else if (now - page.advanced > STUCK && page.stream?.state !== "away") {
+    giveUp("stuck", "");
+    return showStats(null);
+  } else if (now - page.advanced > STALLED && page.state === "playing") {
+    show(page.stream?.state === "away" ? "away" : "stalled");
+    wake();
+  }
+  govern(player);
+  return showStats({ player, video, buffered: bufferedAhead() });
+}
+
+function govern(player) {
+  const over = player.excess;
+  if (!Number.isFinite(over) || video.paused || page.kind !== "ll-hls") return;
+  if (over > JUMP) {
+    player.seekToLive();
+    return;
+  }
+  const rate = playbackRate({ latency: over, target: 0, buffered: bufferedAhead(), rate: video.playbackRate });
+  if (video.playbackRate !== rate) video.playbackRate = rate;
+}
+
+// The page's own fittings
+
+function wirePicker() {
+  for (const input of document.querySelectorAll("#picker input")) {
+    input.checked = input.value === page.kind;
+    input.addEventListener("change", () => {
+      page.kind = input.value;
+      page.attempts = 0;
+      const url = new URL(location.href);
+      url.searchParams.set("player", page.kind);
+      history.replaceState(null, "", url);
+      setText(byId("picker-hint"), KINDS[page.kind]);
+      video.playbackRate = 1;
+      stop();
+      show("connecting");
+      wake();
+    });
+  }
+  setText(byId("picker-hint"), KINDS[page.kind]);
+  byId("retry").addEventListener("click", () => {
+    page.attempts = 0;
+    show("connecting");
+    wake();
+  });
+}
+
+function showAddresses() {
+  const { http } = origin(data);
+  const base = `${http}/live/${data.name}`;
+  setText(byId("a-hls"), `${base}/index.m3u8`);
+  setText(byId("a-dash"), `${base}/manifest.mpd`);
+  setText(byId("a-flv"), `${base}.flv`);
+  setText(byId("a-rtmp"), `${rtmpServer(data)}/${data.name}`);
+}
+
+if (window.top !== window) document.body.classList.add("embedded");
+wirePicker();
+wireCopyButtons();
+wireControls(video, () => page.player?.seekToLive(), () => page.player?.excess ?? NaN);
+showAddresses();
+setInterval(tick, TICK);
+keepLooking();
