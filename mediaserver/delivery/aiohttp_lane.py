@@ -1,0 +1,148 @@
+"""Media for connections that aiohttp has: the same questions and the same answers as in the fast lane."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from aiohttp import web
+
+from mediaserver.delivery.grants import RefusalError
+from mediaserver.delivery.prepared import kind_of
+from mediaserver.delivery.request import MediaRequest, Method, RequestError, media_request
+from mediaserver.delivery.response import SERVER, Response, preflight, refusal, respond
+from mediaserver.delivery.web import Web
+from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
+
+_AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+
+def media_handler(fast: Web) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A handler for ``/live/{tail:.*}``, all methods, that answers as ``fast`` does."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            asked = _asked(request)
+        except RequestError as error:
+            return _plain(refusal(None, error.status, error.reason, fast.cors), close=True)
+        if asked is None:
+            return _plain(refusal(None, 405, "media is asked for with GET, HEAD or OPTIONS", fast.cors), close=True)
+        try:
+            return await _answer(fast, request, asked)
+        except RefusalError as error:
+            return _plain(error.response)
+
+    return handle
+
+
+def _asked(request: web.Request) -> MediaRequest | None:
+    """aiohttp's request in our words; None for a method that media does not know."""
+    try:
+        method = Method(request.method)
+    except ValueError:
+        return None
+    values: dict[str, str] = {}
+    for name, value in request.headers.items():
+        key = name.lower()
+        values[key] = f"{values[key]}, {value}" if key in values else value
+    path, _, query = _AUTHORITY.sub("", request.raw_path, count=1).partition("?")
+    version = f"{request.version.major}.{request.version.minor}"
+    return media_request(method, version, values, path, query, keep_alive=request.keep_alive)
+
+
+async def _answer(fast: Web, request: web.Request, asked: MediaRequest) -> web.StreamResponse:
+    peer = request.remote or "local"
+    if asked.method is Method.OPTIONS:
+        return _count(fast, asked, _plain(preflight(asked, fast.cors)))
+    if not fast.exists(asked):
+        return _count(fast, asked, _plain(respond(asked, Missing(), fast.cors)))
+    target = asked.place
+    if target.is_flv:
+        return await _play(fast, request, asked, peer)
+    if fast.may_until(asked, peer) <= fast.now:
+        await fast.ask(asked, peer)
+    deadline = 0.0
+    while True:
+        answer = fast.resolve(target.name, target.resource, target.query, fast.clock())
+        if isinstance(answer, Growing):
+            return await _grow(fast, request, asked, answer)
+        if not isinstance(answer, Wait):
+            return _count(fast, asked, _plain(respond(asked, answer, fast.cors)))
+        deadline = deadline or fast.clock() + answer.timeout
+        if not await _fires(answer.signal, deadline - fast.clock()):
+            return _count(fast, asked, _plain(refusal(asked, 503, "it did not come in time", fast.cors)))
+
+
+async def _play(fast: Web, request: web.Request, asked: MediaRequest, peer: str) -> web.StreamResponse:
+    """Lend the connection to a player. aiohttp gets it back when it is lost, and finds that there is nothing left to do."""
+    transport, lane = request.transport, request.protocol
+    lost = asyncio.Event()
+
+    def on_lost(exc: Exception | None) -> None:
+        lost.set()
+        lane.connection_lost(exc)
+
+    if transport is None:
+        return web.Response(status=503)
+    response = await fast.play(asked, transport, peer, on_lost)
+    if response is not None:
+        return _count(fast, asked, _plain(response))
+    try:
+        await lost.wait()
+    finally:
+        transport.abort()
+    return web.Response()
+
+
+async def _grow(fast: Web, request: web.Request, asked: MediaRequest, growing: Growing) -> web.StreamResponse:
+    """Send a segment while it is being made."""
+    shown = respond(asked, growing, fast.cors)
+    response = web.StreamResponse(status=shown.status, headers={"Server": SERVER, **dict(shown.headers)})
+    if asked.chunked:
+        response.enable_chunked_encoding()
+    await response.prepare(request)
+    _count(fast, asked, response)
+    sent, complete = 0, asked.method is Method.HEAD
+    while not complete:
+        data, complete = growing.read(sent)
+        sent += len(data)
+        if data:
+            await response.write(data)
+        elif not complete and not await _fires(growing.signal, growing.timeout):
+            if request.transport is not None:
+                request.transport.abort()
+            break
+    fast.counters.bytes_out += sent
+    return response
+
+
+async def _fires(signal: Signal, patience: float) -> bool:
+    """Wait for ``signal``, for so many seconds."""
+    fired = asyncio.Event()
+    signal.add(fired.set)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await fired.wait()
+    finally:
+        signal.discard(fired.set)
+    return fired.is_set()
+
+
+def _plain(response: Response, *, close: bool = False) -> web.Response:
+    headers = {"Server": SERVER, **dict(response.headers)}
+    if response.length is not None:
+        # Said here because it is not the body's for HEAD.
+        headers["Content-Length"] = str(response.length)
+    shown = web.Response(status=response.status, headers=headers, body=bytes(response.body) or None)
+    if close:
+        shown.force_close()
+    return shown
+
+
+def _count(fast: Web, asked: MediaRequest, response: web.StreamResponse) -> web.StreamResponse:
+    kind = "missing" if response.status == 404 else "refused" if response.status >= 400 else kind_of(asked)
+    fast.counters.requests[kind] += 1
+    fast.counters.bytes_out += response.content_length or 0
+    return response

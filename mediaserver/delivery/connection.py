@@ -1,0 +1,425 @@
+"""One connection to the HTTP port: the fast lane, which answers requests for media itself and hands all others over."""
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+
+from mediaserver.delivery.grants import RefusalError
+from mediaserver.delivery.prepared import Prepared
+from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head
+from mediaserver.delivery.response import Response, preflight, refusal, render, respond
+from mediaserver.delivery.stall import Stall
+from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, Signal, TooFar, Wait
+
+if TYPE_CHECKING:
+    from mediaserver.delivery.web import Web
+
+log = structlog.get_logger(__name__)
+
+#: Requests of one connection that are answered before others get their turn.
+MAX_PIPELINED: Final = 32
+
+
+class Phase(enum.Enum):
+    """READING: between two requests, or within a head. WAITING: for the authorizer, or for media that is promised.
+    GROWING: sending a segment that is still being made. CLOSED: nothing that still arrives counts."""
+
+    READING = "reading"
+    WAITING = "waiting"
+    GROWING = "growing"
+    CLOSED = "closed"
+
+
+_READING: Final = Phase.READING
+
+
+class Connection(asyncio.Protocol):
+    """Reads heads, writes answers. All deadlines are applied by ``sweep``: no timer belongs to a connection."""
+
+    __slots__ = (
+        "_asker", "_buffer", "_deadline", "_growing", "_head_due", "_held", "_may_until", "_paused", "_peer", "_phase",
+        "_prepared", "_sent", "_signal", "_since", "_stall", "_task", "_transport", "_web",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+
+    def __init__(self, web: "Web") -> None:
+        self._web = web
+        self._phase = _READING
+        self._buffer = b""
+        self._head_due = True
+        self._since = web.now
+        self._paused = False
+        self._held = False
+        self._peer = ""
+        # Whom the authorizer said yes to last, and until when that holds.
+        self._asker: tuple[str, str, str] | None = None
+        self._may_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+        # The request that waits or grows, what it waits for, and until when.
+        self._prepared: Prepared | None = None
+        self._signal: Signal | None = None
+        self._deadline = 0.0
+        self._growing: Growing | None = None
+        self._sent = 0
+        self._stall = Stall()
+
+    # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._web.admit(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        web = self._web
+        if self._phase is _READING and not self._buffer and not self._paused:
+            # The hot path: one whole request that came before, byte for byte, from somebody who may play.
+            prepared = web.prepared.get(data)
+            if prepared is not None and self._asker == prepared.asker and web.now < self._may_until:
+                self._serve(prepared)
+                return
+        self._buffer = self._buffer + data if self._buffer else data
+        self._go_on()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._phase is Phase.GROWING:
+            self._pump()
+        else:
+            self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it went is nobody's business here
+        self._phase = Phase.CLOSED
+        self._buffer = b""
+        self._unhook()
+        if self._task is not None:
+            self._task.cancel()
+        self._web.forget(self)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Read what the buffer holds; hold back a peer that sends more than is being answered."""
+        if self._buffer and self._phase is _READING and not self._paused:
+            self._read_requests()
+        if self._phase is Phase.CLOSED:
+            self._buffer = b""
+            return
+        held = len(self._buffer) > MAX_HEAD
+        if held is not self._held:
+            self._held = held
+            if held:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _read_requests(self) -> None:
+        data, at = self._buffer, 0
+        self._buffer = b""
+        for _ in range(MAX_PIPELINED):
+            while data.startswith(b"\r\n", at):
+                # RFC 9112, 2.2: empty lines before a request line are ignored.
+                at += 2
+            end = data.find(b"\r\n\r\n", at, at + MAX_HEAD) + 4
+            if end < 4:
+                self._wait_for_head(data[at:])
+                return
+            try:
+                if not self._take(data[at:end]):
+                    self._hand_over(data[at:])
+                    return
+            except RequestError as error:
+                self._refuse(error)
+                return
+            at = end
+            if at == len(data) or self._phase is not _READING or self._paused:
+                break
+        else:
+            self._web.loop.call_soon(self._go_on)
+        self._buffer = data[at:]
+
+    def _wait_for_head(self, data: bytes) -> None:
+        if len(data) >= MAX_HEAD:
+            self._refuse(RequestError(431, "request head too large"))
+        elif data and not looks_like_http(data):
+            self._refuse(RequestError(400, "this is not HTTP"))
+        elif data:
+            if not self._head_due:
+                # The deadline of a head runs from its first byte.
+                self._head_due = True
+                self._since = self._web.now
+            self._buffer = data
+
+    def _take(self, head: bytes) -> bool:
+        """Answer the request ``head``, or begin to. False: it is for the other lane."""
+        web = self._web
+        prepared = web.prepared.get(head)
+        if prepared is None:
+            request = read_head(head)
+            if request is None:
+                return False
+            prepared = Prepared(request, head)
+        request = prepared.request
+        if request.method is Method.OPTIONS:
+            self._finish(prepared, preflight(request, web.cors))
+        elif not web.exists(request):
+            # Before anybody is asked: a name that does not exist leaves no state.
+            self._finish(prepared, respond(request, Missing(), web.cors))
+        elif request.place.is_flv:
+            self._phase = Phase.WAITING
+            self._task = web.spawn(self._play(prepared))
+        elif self._may_play(prepared):
+            self._serve(prepared)
+        else:
+            self._phase = Phase.WAITING
+            self._task = web.spawn(self._ask(prepared))
+        return True
+
+    def _hand_over(self, data: bytes) -> None:
+        """Give the connection to aiohttp for good, with everything of it that was not answered."""
+        self._phase = Phase.CLOSED
+        self._web.forget(self)
+        self._web.hand_over(self._transport, data)
+
+    # -- leave to play ------------------------------------------------------------------------------------------------
+
+    @property
+    def _address(self) -> str:
+        """The peer's address; asked of the system once, and only if somebody wants to know."""
+        if not self._peer:
+            peer = self._transport.get_extra_info("peername")
+            self._peer = peer[0] if peer else "local"
+        return self._peer
+
+    def _may_play(self, prepared: Prepared) -> bool:
+        web = self._web
+        if self._asker != prepared.asker or web.now >= self._may_until:
+            self._asker = prepared.asker
+            self._may_until = web.may_until(prepared.request, self._address)
+        return web.now < self._may_until
+
+    async def _ask(self, prepared: Prepared) -> None:
+        refused: Response | None = None
+        try:
+            self._may_until = await self._web.ask(prepared.request, self._address)
+        except RefusalError as no:
+            refused = no.response
+        self._answered(prepared, refused)
+
+    async def _play(self, prepared: Prepared) -> None:
+        """Become a player's connection, for good; or say why not."""
+        try:
+            refused = await self._web.play(prepared.request, self._transport, self._address)
+        except RefusalError as no:
+            refused = no.response
+        if refused is not None:
+            self._answered(prepared, refused)
+        else:
+            self._task = None
+            self._phase = Phase.CLOSED
+            self._web.forget(self)
+
+    def _answered(self, prepared: Prepared, refused: Response | None) -> None:
+        """The authorizer has spoken."""
+        self._task = None
+        self._phase = _READING
+        if refused is not None:
+            self._finish(prepared, refused)
+        else:
+            self._serve(prepared)
+        self._go_on()
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def _serve(self, prepared: Prepared) -> None:
+        """Answer a request that is allowed."""
+        web = self._web
+        answer = web.resolve(prepared.name, prepared.resource, prepared.query, web.clock())
+        if answer is prepared.ready and prepared.date is web.date:
+            self._write(prepared)
+        else:
+            self._answer(prepared, answer)
+
+    def _answer(self, prepared: Prepared, answer: Answer) -> None:
+        web = self._web
+        match answer:
+            case Ready():
+                # A Ready that others of the same request got is theirs too: one render, one write each.
+                if answer is not prepared.ready or prepared.date is not web.date:
+                    prepared.fill(answer, web.date, web.cors)
+                web.prepared.keep(prepared)
+                self._write(prepared)
+            case Wait():
+                web.prepared.keep(prepared)
+                self._wait(prepared, answer)
+            case Growing():
+                self._grow(prepared, answer)
+            case Gone() | TooFar() | Missing():
+                self._finish(prepared, respond(prepared.request, answer, web.cors))
+
+    def _write(self, prepared: Prepared) -> None:
+        web = self._web
+        if prepared.body:
+            self._transport.writelines((prepared.payload, prepared.body))
+        else:
+            self._transport.write(prepared.payload)
+        counters = web.counters
+        counters.requests[prepared.kind] += 1
+        counters.bytes_out += prepared.size
+        self._head_due = False
+        self._since = web.now
+        if not prepared.request.keep_alive:
+            self._close()
+
+    def _finish(self, prepared: Prepared, response: Response) -> None:
+        """Write an answer that nobody needs to remember."""
+        web, request = self._web, prepared.request
+        kind = "missing" if response.status == 404 else "refused" if response.status >= 400 else prepared.kind
+        web.counters.requests[kind] += 1
+        self._send(render(response, web.date, keep_alive=request.keep_alive) + bytes(response.body))
+        self._head_due = False
+        self._since = web.now
+        if not request.keep_alive:
+            self._close()
+
+    def _refuse(self, error: RequestError) -> None:
+        """Say what is wrong with bytes that are no request, and close."""
+        web = self._web
+        web.counters.requests["malformed"] += 1
+        log.debug("malformed request", address=self._address, reason=error.reason)
+        response = refusal(None, error.status, error.reason, web.cors)
+        self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
+        self._close()
+
+    def _send(self, data: bytes) -> None:
+        self._web.counters.bytes_out += len(data)
+        self._transport.write(data)
+
+    def _close(self) -> None:
+        """Close once everything written is taken; ``sweep`` does not wait for that forever."""
+        self._phase = Phase.CLOSED
+        self._transport.close()
+
+    # -- waiting for media --------------------------------------------------------------------------------------------
+
+    def _wait(self, prepared: Prepared, wait: Wait) -> None:
+        self._phase = Phase.WAITING
+        if self._prepared is not prepared:
+            self._prepared = prepared
+            self._deadline = self._web.clock() + wait.timeout
+        self._signal = wait.signal
+        wait.signal.add(self._on_signal)
+
+    def _on_signal(self) -> None:
+        prepared, self._signal = self._prepared, None
+        if prepared is None:
+            return
+        self._phase = _READING
+        self._serve(prepared)
+        if self._signal is None:
+            self._prepared = None
+            self._go_on()
+
+    def _grow(self, prepared: Prepared, growing: Growing) -> None:
+        web, request = self._web, prepared.request
+        head = render(respond(request, growing, web.cors), web.date, keep_alive=request.keep_alive, chunked=request.chunked)
+        web.counters.requests[prepared.kind] += 1
+        self._send(head)
+        if request.method is Method.HEAD:
+            self._grown(prepared)
+            return
+        self._phase = Phase.GROWING
+        self._prepared, self._growing, self._sent = prepared, growing, 0
+        self._deadline = web.clock() + growing.timeout
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what has grown since; then wait for more."""
+        prepared, growing = self._prepared, self._growing
+        self._signal = None
+        if prepared is None or growing is None or self._paused:
+            # A player that does not keep up is fed again when it has room.
+            return
+        data, complete = growing.read(self._sent)
+        chunked = prepared.request.chunked
+        pieces: list[bytes] = []
+        if data:
+            self._sent += len(data)
+            self._deadline = self._web.clock() + growing.timeout
+            pieces = [b"%x\r\n" % len(data), data, b"\r\n"] if chunked else [data]
+        if complete and chunked:
+            pieces.append(b"0\r\n\r\n")
+        if pieces:
+            self._web.counters.bytes_out += sum(map(len, pieces))
+            self._transport.writelines(pieces)
+        if complete:
+            self._grown(prepared)
+        elif not self._paused:
+            self._signal = growing.signal
+            growing.signal.add(self._pump)
+
+    def _grown(self, prepared: Prepared) -> None:
+        self._prepared = self._growing = None
+        self._phase = _READING
+        self._head_due = False
+        self._since = self._web.now
+        if not prepared.request.keep_alive:
+            self._close()
+        else:
+            self._go_on()
+
+    def _unhook(self) -> None:
+        signal, self._signal = self._signal, None
+        if signal is not None:
+            signal.discard(self._pump if self._growing is not None else self._on_signal)
+        self._prepared = self._growing = None
+
+    # -- deadlines ----------------------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Apply the deadlines; called about once a second."""
+        waiting = self._transport.get_write_buffer_size()
+        if self._stall.lasts(waiting, now, self._web.config.send_timeout):
+            self._cut()
+        elif not waiting:
+            self._sweep_reading(now)
+
+    def _sweep_reading(self, now: float) -> None:
+        config = self._web.config
+        if self._phase is Phase.CLOSED:
+            self._transport.abort()
+        elif self._phase is _READING:
+            if now - self._since >= (config.header_timeout if self._head_due else config.keepalive_timeout):
+                self._time_out()
+        elif self._prepared is not None and now >= self._deadline:
+            prepared, waited = self._prepared, self._phase is Phase.WAITING
+            self._unhook()
+            if waited:
+                # RFC 8216bis, 6.2.5.2: what was promised did not come.
+                self._phase = _READING
+                self._finish(prepared, refusal(prepared.request, 503, "it did not come in time", self._web.cors))
+                self._go_on()
+            else:
+                self._cut()
+
+    def _time_out(self) -> None:
+        self._web.counters.timeouts += 1
+        if self._buffer:
+            self._refuse(RequestError(408, "the request took too long"))
+        else:
+            self._close()
+
+    def _cut(self) -> None:
+        self._web.counters.timeouts += 1
+        self._transport.abort()
+
+    def close(self) -> None:
+        """The server stops: close now if nothing is being answered, else after that answer."""
+        if self._phase is _READING and not self._buffer:
+            self._close()

@@ -1,0 +1,268 @@
+"""Playing FLV over HTTP and over WebSocket: the wire formats that all players of a stream share, and one player's life.
+
+The body of an HTTP-FLV answer ends with its connection: no length, no chunks. RFC 9112 (6.3) allows that, flv.js, mpegts.js,
+ffmpeg and nginx as a proxy read it, and it is the one framing that costs nothing per write and nothing per player.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from mediaserver.delivery import websocket
+from mediaserver.delivery.counters import Counters
+from mediaserver.delivery.request import MediaRequest, Method
+from mediaserver.delivery.response import Cors, Response, render
+from mediaserver.delivery.websocket import CloseCode, FrameReader, Opcode, WebSocketError
+from mediaserver.events import PlayEnded, PlayStarted
+from mediaserver.hub.fanout import Fanout, FanoutPlayer, WireFormat
+from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream
+from mediaserver.ports import EventSink
+from protocols import flv
+from protocols.media import MediaKind, Metadata, Packet, Track
+
+OnLost = Callable[[Exception | None], None]
+
+#: What a player may send us while it plays, in bytes; it has nothing to say.
+MAX_CHATTER: Final = 64 * 1024
+
+
+class FlvWire:
+    """FLV tags on the stream's clock: the same bytes for every player (WireFormat). The file header is the player's own."""
+
+    def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
+        pieces: list[bytes] = []
+        if metadata is not None:
+            pieces += self.metadata(metadata, timestamp)
+        for track in tracks:
+            pieces += self.track(track, timestamp)
+        return pieces
+
+    def packet(self, packet: Packet) -> Sequence[bytes]:
+        body = packet.body
+        size = len(body)
+        type_id = flv.VIDEO if packet.kind is MediaKind.VIDEO else flv.AUDIO
+        return flv.tag_header(type_id, packet.dts & 0xFFFFFFFF, size), body, (size + 11).to_bytes(4, "big")
+
+    def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
+        if not track.body:
+            return ()
+        type_id = flv.VIDEO if track.kind is MediaKind.VIDEO else flv.AUDIO
+        return (flv.write_tag(type_id, timestamp & 0xFFFFFFFF, track.body),)
+
+    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
+        return (flv.write_tag(flv.DATA, timestamp & 0xFFFFFFFF, metadata.body),)
+
+    def frame(self, data: bytes) -> bytes:
+        return data
+
+
+class WsFlvWire(FlvWire):
+    """The same in binary WebSocket messages, one for each write."""
+
+    def frame(self, data: bytes) -> bytes:
+        return websocket.frame(Opcode.BINARY, data) if data else b""
+
+
+FLV_WIRE: Final = FlvWire()
+WS_FLV_WIRE: Final = WsFlvWire()
+
+
+class FlvPlayer(asyncio.Protocol):
+    """A connection that plays: the fan-out writes to it; it is read only to learn that the peer is gone."""
+
+    __slots__ = ("_closing_since", "_heard", "_on_lost", "_players", "_reason", "_transport", "player", "session")
+
+    wire: WireFormat = FLV_WIRE
+
+    def __init__(self, players: "FlvPlayers", session: Session, transport: asyncio.Transport, on_lost: OnLost | None) -> None:
+        self.session = session
+        self.player = FanoutPlayer(transport, session, self._end)
+        self._players = players
+        self._transport = transport
+        self._on_lost = on_lost
+        self._heard = 0
+        self._closing_since = 0.0
+        self._reason = "closed by the player"
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += len(data)
+        if self._heard > MAX_CHATTER:
+            self._reason = "sends instead of listening"
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        self.player.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.player.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._reason = str(exc) or type(exc).__name__
+        self._players.leave(self, self._reason)
+        if self._on_lost is not None:
+            self._on_lost(exc)
+
+    def begin(self, tracks: Sequence[Track]) -> bytes:
+        """What stands before everything that players share: the FLV file header."""
+        kinds = {track.kind for track in tracks} or set(MediaKind)
+        return flv.file_header(MediaKind.AUDIO in kinds, MediaKind.VIDEO in kinds)
+
+    def close(self, reason: str) -> None:
+        """Close once what is written is taken. Harmless twice."""
+        if not self._closing_since:
+            self._reason = reason
+            self._closing_since = self._players.now
+            self.farewell()
+            self._transport.close()
+
+    def farewell(self) -> None:
+        """The last words: none, the connection's end is the body's."""
+
+    def sweep(self, now: float, patience: float) -> None:
+        """Cut off a peer that does not even take the end."""
+        if self._closing_since and now - self._closing_since >= patience:
+            self._transport.abort()
+
+    def _end(self) -> None:
+        self.close("the stream has ended")
+
+
+class WsFlvPlayer(FlvPlayer):
+    """The same behind a WebSocket: pings are answered, a goodbye is returned."""
+
+    __slots__ = ("_reader",)
+
+    wire: WireFormat = WS_FLV_WIRE
+
+    def __init__(self, players: "FlvPlayers", session: Session, transport: asyncio.Transport, on_lost: OnLost | None) -> None:
+        super().__init__(players, session, transport, on_lost)
+        self._reader = FrameReader()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing_since:
+            return
+        try:
+            for opcode, payload in self._reader.receive(data):
+                if opcode is Opcode.PING and not self._transport.get_write_buffer_size():
+                    # A peer that does not read its pongs gets no more of them.
+                    self._transport.write(websocket.frame(Opcode.PONG, payload))
+                elif opcode is Opcode.CLOSE:
+                    self._leave(websocket.close_code(payload), "closed by the player")
+                    return
+        except WebSocketError as error:
+            self._leave(error.code, str(error))
+
+    def begin(self, tracks: Sequence[Track]) -> bytes:
+        return self.wire.frame(super().begin(tracks))
+
+    def farewell(self) -> None:
+        self._transport.write(websocket.close_frame(CloseCode.NORMAL))
+
+    def _leave(self, code: int, reason: str) -> None:
+        self._reason = reason
+        self._closing_since = self._players.now
+        self._players.stop(self)
+        self._transport.write(websocket.close_frame(code))
+        self._transport.close()
+
+
+class FlvPlayers:
+    """All players of FLV: what an answer to them says, who they are, and their end."""
+
+    def __init__(self, fanout: Fanout, sink: EventSink, counters: Counters, patience: float) -> None:
+        self.now = 0.0
+        self._fanout = fanout
+        self._sink = sink
+        self._counters = counters
+        self._patience = patience
+        self._players: dict[str, FlvPlayer] = {}
+
+    def __len__(self) -> int:
+        return len(self._players)
+
+    def sessions(self) -> list[Session]:
+        """Who plays now."""
+        return [player.session for player in self._players.values()]
+
+    def kick(self, session_id: str, reason: str) -> bool:
+        """Close the player of that session. False if there is none."""
+        player = self._players.get(session_id)
+        if player is not None:
+            player.close(reason)
+        return player is not None
+
+    def check(self, request: MediaRequest, cors: Cors) -> Response | None:
+        """The response to a request that gets no media: HEAD, or a WebSocket handshake that is none."""
+        if request.websocket is not None:
+            return websocket.check(request, cors)
+        if request.method is Method.HEAD:
+            return self._answer(request, cors)
+        return None
+
+    def head(self, request: MediaRequest, date: str, cors: Cors) -> bytes:
+        """The head of the answer that begins to play. The connection ends with the media."""
+        if request.websocket is not None:
+            return render(websocket.accept(request), date, keep_alive=True)
+        return render(self._answer(request, cors), date, keep_alive=False)
+
+    def _answer(self, request: MediaRequest, cors: Cors) -> Response:
+        headers = (("Content-Type", "video/x-flv"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
+        return Response(HTTPStatus.OK, headers + cors.vary(gzip=False) + cors.headers(request.origin), length=None)
+
+    def join(
+        self,
+        stream: LiveStream,
+        session: Session,
+        request: MediaRequest,
+        transport: asyncio.Transport,
+        head: bytes,
+        on_lost: OnLost | None,
+    ) -> None:
+        """Turn ``transport`` into a player of ``stream``, whose answer begins with ``head``."""
+        make = FlvPlayer if request.websocket is None else WsFlvPlayer
+        player = make(self, session, transport, on_lost)
+        transport.set_protocol(player)
+        self._players[session.id] = player
+        self._counters.requests["flv" if request.websocket is None else "ws-flv"] += 1
+        player.player.send(head + player.begin(tuple(stream.tracks.values())))
+        self._fanout.join(stream, player.wire, player.player)
+        self._sink.emit(
+            PlayStarted(name=stream.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
+        )
+
+    def stop(self, player: FlvPlayer) -> None:
+        """Send ``player`` nothing more. Harmless twice."""
+        self._fanout.leave(player.player)
+
+    def leave(self, player: FlvPlayer, reason: str) -> None:
+        """``player`` is gone."""
+        self.stop(player)
+        session = player.session
+        if self._players.pop(session.id, None) is None:
+            return
+        self._counters.bytes_out += session.bytes_out
+        self._sink.emit(
+            PlayEnded(
+                name=session.name,
+                session_id=session.id,
+                at=time.time(),
+                reason=reason,
+                bytes_out=session.bytes_out,
+                seconds=time.time() - session.since,
+            )
+        )
+
+    def close(self, reason: str) -> None:
+        """Send everybody away."""
+        for player in tuple(self._players.values()):
+            player.close(reason)
+
+    def sweep(self, now: float) -> None:
+        """Apply the deadlines (those of slow players are the fan-out's)."""
+        self.now = now
+        for player in tuple(self._players.values()):
+            player.sweep(now, self._patience)
