@@ -1,0 +1,109 @@
+"""A Packager's windows as a DASH MPD over the same bytes and URLs.
+
+What players make of a SegmentTimeline in low latency (dash.js 5 read and run): it asks for a segment when its announced
+end minus availabilityTimeOffset has come, reads a chunked answer as it grows when availabilityTimeComplete is false, and
+refreshes the MPD once a second at most. So the segment in the making is announced with the duration that it will
+likely have, and one more behind it, which a player asks for at the moment it begins. A prediction that is too long does
+no harm; one that is too short would make dash.js fetch a segment twice, so the longest of the last few is taken.
+"""
+
+from collections.abc import Iterator
+
+from mediaserver.packaging.hls import bit_rates
+from mediaserver.packaging.packager import Packager
+from mediaserver.packaging.segment import Epoch, Segment
+from mediaserver.packaging.window import Window
+from protocols import dash
+from protocols.codec import AudioParameters, VideoParameters
+
+#: Seconds behind the producer: what chunked transfer over one hop can hold, and never less than this many parts.
+TARGET_LATENCY = 2.0
+LATENCY_PARTS = 5
+
+#: How many segments a duration is predicted from.
+_LOOK_BACK = 4
+
+
+def mpd(packager: Packager, now: float) -> str:
+    """The MPD with a place for the clock. ``now`` is Unix time in seconds."""
+    windows = [window for window in packager.windows if window.started]
+    epochs = {segment.epoch.number: segment.epoch for window in windows for segment in window.visible()}
+    start = packager.availability_start
+    periods = tuple(_period(packager, windows, epochs[number], start) for number in sorted(epochs))
+    longest = max(window.target_duration for window in windows)
+    target = max(TARGET_LATENCY, LATENCY_PARTS * packager.part_target)
+    return dash.render(
+        dash.Mpd(
+            availability_start=start,
+            publish_time=now,
+            periods=periods,
+            minimum_update_period=1.0,
+            time_shift_buffer_depth=max(sum(s.seconds for s in window.visible()) for window in windows),
+            suggested_presentation_delay=target,
+            max_segment_duration=longest,
+            min_buffer_time=packager.part_target,
+            latency=dash.Latency(target, target / 2, max(3 * target, longest)),
+            duration=_duration(windows, start) if packager.ended else None,
+        )
+    )
+
+
+def _duration(windows: list[Window], start: float) -> float:
+    """Until when a presentation that is over can be played, seconds."""
+    ends = (window.segments[-1].program_time + window.segments[-1].seconds for window in windows)
+    return max(ends) - start
+
+
+def _period(packager: Packager, windows: list[Window], epoch: Epoch, start: float) -> dash.Period:
+    live = epoch is packager.epoch and not packager.ended
+    representations = tuple(_representations(packager, windows, epoch, live=live))
+    return dash.Period(f"p{epoch.number}", max(0.0, epoch.anchor + epoch.begin - start), representations)
+
+
+def _representations(packager: Packager, windows: list[Window], epoch: Epoch, *, live: bool) -> Iterator[dash.Representation]:
+    for window in windows:
+        segments = [segment for segment in window.visible() if segment.epoch is epoch]
+        if not segments:
+            continue
+        init = segments[-1].init
+        parameters = init.parameters
+        predicted = _predict(window, segments) if live else 0
+        video = parameters if isinstance(parameters, VideoParameters) else None
+        audio = parameters if isinstance(parameters, AudioParameters) else None
+        yield dash.Representation(
+            id=window.kind,
+            content_type=window.kind,
+            codecs=parameters.rfc6381,
+            bandwidth=max(bit_rates(window)[0], 1),
+            timescale=init.timescale,
+            timeline=dash.Timeline(segments[0].sequence, segments[0].time, tuple(_durations(segments, predicted))),
+            initialization=f"{window.kind}/init-{init.index}.mp4",
+            media=f"{window.kind}/$Number$.m4s",
+            presentation_time_offset=round(epoch.begin * init.timescale),
+            availability_time_offset=max(0.0, predicted / init.timescale - packager.part_target),
+            width=video.width if video is not None else 0,
+            height=video.height if video is not None else 0,
+            frame_rate=packager.frame_rate if video is not None else 0.0,
+            sample_rate=audio.sample_rate if audio is not None else 0,
+            channels=audio.channels if audio is not None else 0,
+        )
+
+
+def _predict(window: Window, segments: list[Segment]) -> int:
+    """The duration that the segment in the making will likely have, timescale units."""
+    whole = [segment.duration for segment in segments if segment.complete][-_LOOK_BACK:]
+    usual = max(whole, default=round(window.segment_duration * segments[-1].init.timescale))
+    return max(usual, segments[-1].duration)
+
+
+def _durations(segments: list[Segment], predicted: int) -> Iterator[int]:
+    for segment, following in zip(segments, [*segments[1:], None], strict=True):
+        if following is not None:
+            # From start to start, so that the timeline has no seams even where a clock was set right.
+            yield following.time - segment.time
+        else:
+            yield segment.duration if segment.complete or not predicted else predicted
+    if predicted:
+        yield predicted
+        if segments[-1].complete:
+            yield predicted

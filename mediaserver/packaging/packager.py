@@ -1,0 +1,292 @@
+"""Packager: one LiveStream in, CMAF segments and parts out, into one window per track."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from mediaserver.packaging.audiogrid import AudioGrid
+from mediaserver.packaging.rendition import Rendition
+from mediaserver.packaging.segment import Epoch, InitSegment, media_answer
+from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, FrameClock, Segmenter, part_limit
+from mediaserver.packaging.window import Window
+from protocols.codec import AudioParameters, VideoParameters, parameters
+from protocols.errors import ProtocolError
+from protocols.media import MediaKind, Metadata, Packet, Track
+from protocols.mp4.fragment import init_segment, timescale
+from protocols.timebase import rescale
+
+log = logging.getLogger(__name__)
+
+#: Media time (ms) of the first packet: room for B-frames with a negative offset and for audio a little older.
+ORIGIN = 10_000
+
+#: No segment is longer than this (seconds), or than twice the segment duration: an encoder without keyframes must not
+#: fill the memory. What begins behind such a cut is not independent, and the playlist does not say it were.
+LONGEST_SEGMENT = 10.0
+
+#: A track that is silent for so long (ms) leaves the other to itself.
+SILENCE = 3_000
+
+#: Packets that arrive so close together (seconds of wall clock) are a replay, and the last of them is the live edge.
+BURST = 0.25
+
+
+class Settings(Protocol):
+    """What is asked of the configuration's ``hls`` table. Seconds; ``window`` in segments."""
+
+    @property
+    def always(self) -> bool: ...
+    @property
+    def segment_duration(self) -> float: ...
+    @property
+    def part_duration(self) -> float: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def dvr(self) -> float: ...
+    @property
+    def idle_timeout(self) -> float: ...
+
+
+class Packager:
+    """A hub Subscriber. ``wall`` is Unix time in seconds; ``first_sequence`` starts all numbers (see ``packagers``)."""
+
+    def __init__(self, name: str, settings: Settings, wall: Callable[[], float], first_sequence: int) -> None:
+        self.name = name
+        self.settings = settings
+        self.first_sequence = first_sequence
+        self.renditions: dict[MediaKind, Rendition] = {}
+        self.epoch: Epoch | None = None
+        self.epochs = 0
+        self.away = False
+        self.ended = False
+        self.span = 0
+        self.frame_rate = 0.0
+        self._wall = wall
+        self._burst = 0.0
+        self._origin: int | None = None
+        self._first: Epoch | None = None
+        self._availability_start: float | None = None
+        self._first_audio: int | None = None
+        self._grid = AudioGrid(1, 0)
+        self._clock = FrameClock(90)
+        self._part_limit = settings.part_duration
+        self._inits = 0
+        self._maximum = max(LONGEST_SEGMENT, 2 * settings.segment_duration)
+
+    # -- the Subscriber's port ------------------------------------------------------------------------------------------
+
+    def on_track(self, track: Track) -> None:
+        """Begin a rendition, or go on with other parameters behind a discontinuity."""
+        kind = track.kind
+        present = self.renditions.get(kind)
+        if present is not None and present.init.track.codec is track.codec and present.init.track.config == track.config:
+            return
+        try:
+            described = parameters(track)
+            ready = media_answer(kind.value, init_segment(track))
+            init = InitSegment(self._inits, track, described, timescale(track), ready)
+        except ProtocolError as error:
+            log.warning("%s: %s (%s) is left out of HLS and DASH: %s", self.name, kind.value, track.codec.value, error)
+            self._drop(kind)
+            return
+        self._inits += 1
+        if present is None:
+            self.renditions[kind] = Rendition(self._window(kind), init, self._segmenter(init), self._on_segment(kind))
+        else:
+            self._discontinue()
+            present.init = init
+            present.segmenter = self._segmenter(init)
+        if kind is MediaKind.VIDEO:
+            self._clock = FrameClock(90)
+        self._regrid()
+
+    def on_metadata(self, metadata: Metadata) -> None:
+        """Nothing in it that the tracks do not say themselves."""
+
+    def on_packet(self, packet: Packet) -> None:
+        """One more access unit, on to its rendition."""
+        kind = packet.kind
+        rendition = self.renditions.get(kind)
+        if rendition is None:
+            return
+        if packet.discontinuity and not rendition.fresh:
+            self._discontinue()
+        if kind is MediaKind.VIDEO:
+            self._on_video(packet, rendition)
+        elif self._audio_may_start(packet, rendition):
+            self._on_audio(packet, rendition)
+
+    def on_away(self) -> None:
+        """Playlists stay as they are; what is held goes out, since nothing will follow it for a while."""
+        self.away = True
+        self._discontinue()
+
+    def on_end(self) -> None:
+        """Playlists end."""
+        self._discontinue()
+        self.ended = True
+        for rendition in self.renditions.values():
+            rendition.window.end()
+
+    # -- packets --------------------------------------------------------------------------------------------------------
+
+    def _on_video(self, packet: Packet, rendition: Rendition) -> None:
+        if rendition.fresh and not packet.keyframe:
+            return
+        epoch = self._epoch_at(packet.dts)
+        time = max((packet.dts + self._offset) * 90, rendition.last + 1)
+        if not rendition.fresh and time - rendition.last > self._maximum * 90_000:
+            self._discontinue()
+            if not packet.keyframe:
+                return
+            epoch = self._epoch_at(packet.dts)
+        body, offset = packet.body, packet.cts * 90
+        duration = rendition.push(epoch, time, body[packet.offset :], offset, keyframe=packet.keyframe)
+        if duration and not rendition.window.started and (frame := self._clock.learn(duration)) is not None:
+            self._set_frame(frame)
+
+    def _on_audio(self, packet: Packet, rendition: Rendition) -> None:
+        epoch = self._epoch_at(packet.dts)
+        scale = rendition.init.timescale
+        video = self.renditions.get(MediaKind.VIDEO)
+        media_time = packet.dts + self._offset
+        if video is not None:
+            rendition.segmenter.follow = not video.fresh and video.last >= (media_time - SILENCE) * 90
+        time = max(self._grid.place(rescale(media_time, 1000, scale)), rendition.last + 1)
+        rendition.push(epoch, time, packet.body[packet.offset :], 0, keyframe=True)
+
+    def _audio_may_start(self, packet: Packet, rendition: Rendition) -> bool:
+        """Whether audio goes in: not before the first picture, unless that keeps us waiting."""
+        if rendition.last >= 0:
+            return True
+        video = self.renditions.get(MediaKind.VIDEO)
+        if video is None or video.last >= 0:
+            return True
+        if self._first_audio is None:
+            self._first_audio = packet.dts
+        return packet.dts - self._first_audio > SILENCE
+
+    @property
+    def _offset(self) -> int:
+        return ORIGIN - (self._origin or 0)
+
+    def _epoch_at(self, dts: int) -> Epoch:
+        """The epoch that a packet belongs to; the first one of an epoch anchors it to the wall clock."""
+        now = self._wall()
+        if self._origin is None:
+            self._origin = dts
+        media_time = (dts + self._offset) / 1000
+        self.away = False
+        epoch = self.epoch
+        if epoch is None:
+            epoch = self.epoch = Epoch(self.epochs, now - media_time, media_time)
+            self._first = self._first or epoch
+            self.epochs += 1
+            self._burst = now
+        elif now - self._burst < BURST:
+            epoch.anchor = min(epoch.anchor, now - media_time)
+        self.span = max(self.span, dts - self._origin)
+        return epoch
+
+    # -- what belongs to all tracks ---------------------------------------------------------------------------------------
+
+    def _discontinue(self) -> None:
+        """All tracks end their segment; the next packets begin a new epoch."""
+        if all(rendition.fresh for rendition in self.renditions.values()):
+            return
+        self.epoch = None
+        for rendition in self.renditions.values():
+            rendition.finish()
+        self._regrid()
+
+    def _regrid(self) -> None:
+        audio = self.renditions.get(MediaKind.AUDIO)
+        if audio is not None and isinstance(audio.init.parameters, AudioParameters):
+            self._grid = AudioGrid(audio.init.timescale, audio.init.parameters.samples_per_packet)
+            if MediaKind.VIDEO not in self.renditions:
+                audio.segmenter.follow = False
+                self._set_frame(0)
+
+    def _on_segment(self, kind: MediaKind) -> Callable[[int], None]:
+        """Audio follows video: it hears where each segment of video begins."""
+
+        def begins(time: int) -> None:
+            audio = self.renditions.get(MediaKind.AUDIO)
+            if kind is MediaKind.VIDEO and audio is not None:
+                audio.boundaries.append(rescale(time, 90_000, audio.init.timescale))
+
+        return begins
+
+    def _window(self, kind: MediaKind) -> Window:
+        settings = self.settings
+        other = next(iter(self.renditions.values()), None)
+        first = self.first_sequence if other is None else other.window.position()[0]
+        return Window(kind.value, first, settings.window, settings.dvr, settings.segment_duration)
+
+    def _segmenter(self, init: InitSegment) -> Segmenter:
+        scale = init.timescale
+        minimum = self.settings.segment_duration * scale
+        if isinstance(init.parameters, AudioParameters):
+            frame = init.parameters.samples_per_packet or scale // 50
+            # One second more than video: it follows.
+            return Segmenter(int(minimum - frame / 2), int((self._maximum + 1) * scale), int(self._part_limit * scale), frame)
+        limit = int(self._part_limit * scale)
+        return Segmenter(int(SEGMENT_MINIMUM * minimum), int(self._maximum * scale), limit, scale // 30)
+
+    def _set_frame(self, frame: int) -> None:
+        """The usual duration of a picture is known (90 kHz), or there are none: parts get a length that fits."""
+        video, audio = self.renditions.get(MediaKind.VIDEO), self.renditions.get(MediaKind.AUDIO)
+        if video is not None:
+            self._part_limit = part_limit(self.settings.part_duration, frame / 90_000)
+            self.frame_rate = _frame_rate(video.init.parameters, 90_000 / frame)
+            video.segmenter.frame = frame
+            video.segmenter.part_limit = int(self._part_limit * 90_000)
+        elif audio is not None:
+            self._part_limit = part_limit(self.settings.part_duration, audio.segmenter.frame / audio.init.timescale)
+        if audio is not None:
+            audio.segmenter.part_limit = int(self._part_limit * audio.init.timescale)
+
+    def _drop(self, kind: MediaKind) -> None:
+        """A track whose parameters cannot be packaged (any more)."""
+        if self.renditions.pop(kind, None) is not None:
+            self._discontinue()
+            self._regrid()
+
+    # -- looking --------------------------------------------------------------------------------------------------------
+
+    @property
+    def part_target(self) -> float:
+        """EXT-X-PART-INF, seconds: no listed part is longer. Rises when one is (the encoder held its breath)."""
+        longest = max((s.longest_part / s.init.timescale for window in self.windows for s in window.recent()), default=0.0)
+        return math.ceil(1000 * max(longest, self._part_limit) - 1e-6) / 1000
+
+    @property
+    def availability_start(self) -> float:
+        """Unix time of the first sample, once and for all from when it is first asked for."""
+        if self._availability_start is None:
+            first = self._first
+            self._availability_start = self._wall() if first is None else round(first.anchor + first.begin, 3)
+        return self._availability_start
+
+    @property
+    def windows(self) -> list[Window]:
+        """Video first."""
+        return [self.renditions[kind].window for kind in MediaKind if kind in self.renditions]
+
+    @property
+    def ready(self) -> bool:
+        """Whether a multivariant playlist can be written: every track has something to play, or had its chance."""
+        windows = self.windows
+        started = [window for window in windows if window.started]
+        if not started:
+            return False
+        alone_with_audio = len(windows) == 1 and MediaKind.VIDEO not in self.renditions
+        return self.ended or self.span > SILENCE or (len(started) == len(windows) and not (alone_with_audio and self.span < 600))
+
+
+def _frame_rate(described: VideoParameters | AudioParameters, measured: float) -> float:
+    """Frames a second as the track itself says it, unless what comes tells otherwise."""
+    declared = described.frame_rate if isinstance(described, VideoParameters) else 0.0
+    return declared if abs(declared - measured) < 0.05 * measured else float(max(round(measured), 1))

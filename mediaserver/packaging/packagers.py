@@ -1,0 +1,231 @@
+"""The packaging house's door: a player's question in, an Answer out. Packaging begins with the first question."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from mediaserver.hub.stream import LiveStream
+from mediaserver.packaging import dash, hls
+from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar, Wait
+from mediaserver.packaging.packager import Packager, Settings
+from mediaserver.packaging.text import Text
+from mediaserver.packaging.window import Position, Window
+from protocols import dash as dash_format
+from protocols import hls as hls_format
+from protocols.errors import RemoteProtocolError
+from protocols.media import MediaKind
+
+#: Media sequence numbers count tenths of seconds since 2026 when packaging starts: they never go back, not over a
+#: restart either, and need no state on disk; no segment is that short.
+SEQUENCE_EPOCH = 1_767_225_600
+
+#: How long (seconds) the playlists of a stream that is over can still be fetched, with their EXT-X-ENDLIST.
+LINGER = 60.0
+
+#: A blocked playlist may be cached for this many target durations (RFC 8216bis, appendix B.1).
+BLOCKED_AGE = 6.0
+
+#: The MPD's clock (UTCTiming) is right to this many seconds.
+CLOCK_STEP = 0.05
+
+_RESOURCE = re.compile(r"(video|audio)/(?:init-(\d{1,9})\.mp4|(\d{1,19})(?:\.(\d{1,6}))?\.m4s)", re.ASCII)
+_PLAYLISTS = {"video.m3u8": MediaKind.VIDEO, "audio.m3u8": MediaKind.AUDIO}
+
+
+class Streams(Protocol):
+    """Where to find what is live: the hub."""
+
+    def find(self, name: str) -> LiveStream | None: ...
+
+
+class _Entry:
+    """A stream that is being packaged, and the texts that were rendered of it last."""
+
+    def __init__(self, stream: LiveStream, packager: Packager, now: float) -> None:
+        self.stream = stream
+        self.packager = packager
+        self.asked = now
+        self.ended_at: float | None = None
+        self.texts: dict[object, tuple[object, Text]] = {}
+        self.mpd: tuple[object, str] = (None, "")
+
+
+class Packagers:
+    """Every stream that is packaged now, by name. ``wall`` is Unix time in seconds; ``now`` any steady clock's."""
+
+    def __init__(self, streams: Streams, settings: Settings, wall: Callable[[], float]) -> None:
+        self.settings = settings
+        self._streams = streams
+        self._wall = wall
+        self._entries: dict[str, _Entry] = {}
+
+    # -- life -----------------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, now: float) -> bool:
+        """Package ``name`` from now on, if it is live; harmless twice. For ``hls.always``."""
+        return self._entry(name, now) is not None
+
+    def stop(self, name: str) -> None:
+        """Forget the packaging of ``name``. Harmless twice."""
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            entry.stream.unsubscribe(entry.packager)
+
+    def sweep(self, now: float) -> None:
+        """Stop what nobody asks for, and forget what has been over for a while. To be called every second or so."""
+        for name, entry in list(self._entries.items()):
+            if entry.packager.ended:
+                if entry.ended_at is None:
+                    entry.ended_at = now
+                expired = now - entry.ended_at > LINGER
+            else:
+                expired = not self.settings.always and now - entry.asked > self.settings.idle_timeout
+            if expired:
+                self.stop(name)
+
+    def find(self, name: str) -> Packager | None:
+        """The packager of ``name`` if there is one now."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.packager
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _entry(self, name: str, now: float) -> _Entry | None:
+        stream = self._streams.find(name)
+        entry = self._entries.get(name)
+        if stream is None or (entry is not None and entry.stream is stream):
+            return entry
+        if entry is not None:
+            self.stop(name)
+        wall = self._wall()
+        packager = Packager(name, self.settings, self._wall, max(1, int((wall - SEQUENCE_EPOCH) * 10)))
+        entry = self._entries[name] = _Entry(stream, packager, now)
+        stream.subscribe(packager)
+        return entry
+
+    # -- questions ------------------------------------------------------------------------------------------------------
+
+    def answer(self, name: str, resource: str, query: Mapping[str, str], now: float) -> Answer:
+        """What to say to a request for ``/live/{name}/{resource}``. A pure question, but that it starts packaging."""
+        playlist = _PLAYLISTS.get(resource)
+        match = None if playlist is not None else _RESOURCE.fullmatch(resource)
+        if playlist is None and match is None and resource not in {"index.m3u8", "manifest.mpd"}:
+            return Missing()
+        entry = self._entry(name, now)
+        if entry is None:
+            return Missing()
+        entry.asked = now
+        if match is not None:
+            return self._media(entry, match)
+        if playlist is not None:
+            return self._playlist(entry, playlist, query)
+        if not entry.packager.ready:
+            return self._not_yet(entry)
+        return self._multivariant(entry) if resource == "index.m3u8" else self._mpd(entry)
+
+    def _not_yet(self, entry: _Entry) -> Answer:
+        """Nothing to play so far, but there will be."""
+        windows = entry.packager.windows
+        if not windows or entry.packager.ended:
+            return Missing()
+        waiting = next((window for window in windows if not window.started), windows[0])
+        return Wait(waiting.signal, self._patience(waiting))
+
+    @staticmethod
+    def _patience(window: Window) -> float:
+        """For how long a request may be held (RFC 8216bis, 6.2.5.2: three target durations)."""
+        return 3.0 * window.target_duration
+
+    def _multivariant(self, entry: _Entry) -> Answer:
+        packager = entry.packager
+        # Bit rates are the only thing in it that changes: look again when a segment begins.
+        key = sum([window.next_sequence for window in packager.windows])
+        return self._text(entry, "index.m3u8", key, 1.0, lambda: hls.multivariant_playlist(packager))
+
+    def _playlist(self, entry: _Entry, kind: MediaKind, query: Mapping[str, str]) -> Answer:
+        packager = entry.packager
+        rendition = packager.renditions.get(kind)
+        if rendition is None:
+            return Missing()
+        window = rendition.window
+        try:
+            reload = hls_format.read_reload(query)
+        except RemoteProtocolError as error:
+            return TooFar(str(error))
+        if not window.started:
+            return (
+                self._not_yet(entry)
+                if reload.msn is None
+                else Missing()
+                if packager.ended
+                else Wait(window.signal, self._patience(window))
+            )
+        if reload.msn is not None:
+            position = window.poll(reload.msn, reload.part, part_advance(packager.part_target))
+            if position is Position.TOO_FAR:
+                return TooFar("the playlist is not so far yet")
+            if position is Position.WAIT:
+                return Wait(window.signal, self._patience(window))
+        delta = reload.skip is not hls_format.Skip.NO and hls.can_skip_until(packager, window) > 0
+        # A blocked request names a position, so its answer may be kept; a plain one is old with the next part.
+        max_age = BLOCKED_AGE * window.target_duration if reload.msn is not None else 0.0
+        name = (kind, delta, max_age > 0)
+        return self._text(entry, name, window.version, max_age, lambda: hls.media_playlist(packager, window, delta=delta))
+
+    @staticmethod
+    def _text(entry: _Entry, name: object, key: object, max_age: float, render: Callable[[], str]) -> Text:
+        known = entry.texts.get(name)
+        if known is not None and known[0] == key:
+            return known[1]
+        text = Text(render().encode(), hls_format.CONTENT_TYPE, max_age)
+        entry.texts[name] = (key, text)
+        return text
+
+    def _mpd(self, entry: _Entry) -> Answer:
+        packager = entry.packager
+        key = tuple(window.version for window in packager.windows)
+        wall = self._wall()
+        if entry.mpd[0] != key:
+            entry.mpd = (key, dash.mpd(packager, wall))
+        tick = round(wall / CLOCK_STEP)
+        known = entry.texts.get("manifest.mpd")
+        if known is not None and known[0] == (key, tick):
+            return known[1]
+        text = Text(dash_format.fill_clock(entry.mpd[1], wall).encode(), dash_format.CONTENT_TYPE, 0.0)
+        entry.texts["manifest.mpd"] = ((key, tick), text)
+        return text
+
+    def _media(self, entry: _Entry, match: re.Match[str]) -> Answer:
+        kind = MediaKind(match[1])
+        rendition = entry.packager.renditions.get(kind)
+        if rendition is None:
+            return Missing()
+        window = rendition.window
+        if match[2] is not None:
+            init = window.inits.get(int(match[2]))
+            return Missing() if init is None else init.answer
+        sequence, part = int(match[3]), None if match[4] is None else int(match[4])
+        position = window.find(sequence, part)
+        if position is Position.READY:
+            return window.segments[sequence - window.segments[0].sequence].answer(part)
+        if position is Position.WAIT:
+            if part is None:
+                return Growing(_reader(window, sequence), f"{window.kind}/mp4", window.signal, self._patience(window))
+            return Wait(window.signal, self._patience(window))
+        return Gone() if position is Position.GONE else Missing()
+
+
+def part_advance(part_target: float) -> int:
+    """The Advance Part Limit (RFC 8216bis, 6.2.5.2)."""
+    return -int(-3.0 // part_target) if part_target < 1.0 else 3
+
+
+def _reader(window: Window, sequence: int) -> Callable[[int], tuple[bytes, bool]]:
+    def read(offset: int) -> tuple[bytes, bool]:
+        segment = window.get(sequence)
+        if segment is None:
+            return b"", window.ended or sequence < window.next_sequence
+        return segment.read(offset)
+
+    return read

@@ -1,0 +1,117 @@
+"""One track on its way into a window: samples are gathered to parts, and parts to segments."""
+
+from collections import deque
+from collections.abc import Callable
+
+from mediaserver.packaging.segment import Epoch, InitSegment, Segment
+from mediaserver.packaging.segmenter import Cut, Segmenter
+from mediaserver.packaging.window import Window
+from protocols.mp4.fragment import Sample, fragment
+
+
+class Rendition:
+    """Builds the fragments of one track. Times are decode times in the init segment's timescale.
+
+    A sample is held until the next one comes, because only then its duration is known.
+    ``on_segment`` is called with the time at which a new segment will begin.
+    """
+
+    def __init__(self, window: Window, init: InitSegment, segmenter: Segmenter, on_segment: Callable[[int], None]) -> None:
+        self.window = window
+        self.init = init
+        self.segmenter = segmenter
+        self.boundaries: deque[int] = deque()
+        self.last = -1
+        self.fresh = True
+        self.parts = 0
+        self._on_segment = on_segment
+        self._samples: list[Sample] = []
+        self._part_time = 0
+        self._held: tuple[int, bytes, int, bool] | None = None
+        self._epoch: Epoch | None = None
+
+    def push(self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool) -> int:
+        """One more access unit, later than the one before. The duration of that one, 0 if there was none."""
+        held = self._held
+        self._held = (time, data, offset, keyframe)
+        self.last = time
+        self.fresh = False
+        if held is None:
+            self._epoch = epoch
+            self._part_time = time
+            return 0
+        duration = time - held[0]
+        self._append(held, duration, boundary=self._is_boundary(time, keyframe=keyframe))
+        return duration
+
+    def _is_boundary(self, time: int, *, keyframe: bool) -> bool:
+        """Whether a segment may begin with the sample at ``time``."""
+        if not self.segmenter.follow:
+            return keyframe
+        boundaries = self.boundaries
+        reached = False
+        # Within half a frame a sample belongs to the segment that most of it is in.
+        while boundaries and boundaries[0] <= time + self.segmenter.frame // 2:
+            boundaries.popleft()
+            reached = True
+        return reached
+
+    def _append(self, held: tuple[int, bytes, int, bool], duration: int, *, boundary: bool) -> None:
+        time, data, offset, keyframe = held
+        step = self.segmenter.step(duration, boundary=boundary)
+        if step.part_before:
+            self._end_part(time)
+        self._samples.append(Sample(data, duration, offset, keyframe))
+        if step.after is Cut.NONE:
+            if step.part_before:
+                self.window.changed()
+            return
+        self._end_part(time + duration)
+        if step.after is Cut.SEGMENT:
+            self._end_segment(time + duration)
+        self.window.changed()
+
+    def _end_part(self, end: int) -> None:
+        samples = self._samples
+        window = self.window
+        if window.growing is None:
+            window.begin(self._new_segment())
+        self.parts += 1
+        body = fragment(self.parts, self.init.track, self._part_time, samples)
+        window.add(body, end - self._part_time, independent=samples[0].keyframe)
+        self._samples = []
+        self._part_time = end
+
+    def _new_segment(self) -> Segment:
+        assert self._epoch is not None  # noqa: S101  set with the first sample of each epoch
+        previous = self.window.segments[-1] if self.window.segments else None
+        return Segment(
+            kind=self.window.kind,
+            sequence=self.window.next_sequence,
+            init=self.init,
+            epoch=self._epoch,
+            time=self._part_time,
+            discontinuities=0 if previous is None else self._epoch.number - previous.epoch.number,
+            new_init=previous is None or previous.init is not self.init,
+        )
+
+    def _end_segment(self, next_time: int) -> None:
+        self.window.complete()
+        self._on_segment(next_time)
+
+    def finish(self) -> None:
+        """Nothing follows without a break: what is held goes out, the segment ends here. Harmless twice."""
+        held, self._held = self._held, None
+        if held is not None:
+            frame = max(self.segmenter.frame, 1)
+            if self._samples and self.segmenter.step(frame, boundary=False).part_before:
+                self._end_part(held[0])
+            self._samples.append(Sample(held[1], frame, held[2], held[3]))
+            self.last = held[0] + frame
+            self._end_part(self.last)
+        if self.window.growing is not None:
+            self.window.complete()
+        self.segmenter.reset()
+        self.boundaries.clear()
+        self.fresh = True
+        self.window.changed()

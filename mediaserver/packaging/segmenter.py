@@ -1,0 +1,107 @@
+"""Where parts and segments end. Pure: it knows timestamps and keyframes, no clock, no bytes."""
+
+import enum
+import statistics
+from typing import NamedTuple
+
+#: FLV counts whole milliseconds, so a duration that is a difference of two stamps is wrong by up to one.
+ROUNDING = 0.0015
+
+#: A part of a segment that goes on must be at least this much of PART-TARGET (RFC 8216bis, 4.4.4.9).
+PART_MINIMUM = 0.85
+
+#: The share of the segment duration at which a keyframe may end a segment: a GOP of 1.99 s is meant to be one of 2 s.
+SEGMENT_MINIMUM = 0.95
+
+#: How many durations are looked at to learn the frame duration.
+_LEARN = 16
+
+
+class Cut(enum.Enum):
+    """What ends behind a sample."""
+
+    NONE = "none"
+    PART = "part"
+    SEGMENT = "segment"
+
+
+class Step(NamedTuple):
+    """``part_before``: the part in the making ends before this sample; ``after``: what ends behind it."""
+
+    part_before: bool
+    after: Cut
+
+
+def part_limit(part_duration: float, frame_duration: float) -> float:
+    """The longest part (seconds) made of whole frames near ``part_duration``, and at least one frame.
+
+    A limit that is no multiple of the frame would make parts shorter than 85 % of it at low frame rates.
+    """
+    if frame_duration <= 0:
+        return part_duration
+    frames = max(1, int(part_duration / frame_duration + 0.05))
+    return frames * frame_duration + ROUNDING
+
+
+class FrameClock:
+    """Learns the usual duration of a frame from the first few: their mean, without those that are far from the median.
+
+    Any unit; ``rounding`` is how far two stamps of equal frames may be from their distance.
+    """
+
+    def __init__(self, rounding: int) -> None:
+        self._rounding = rounding
+        self._seen: list[int] = []
+
+    def learn(self, duration: int) -> int | None:
+        """Look at one more: the usual duration as it seems now, None when enough were seen before."""
+        if len(self._seen) >= _LEARN:
+            return None
+        self._seen.append(duration)
+        median = statistics.median_low(self._seen)
+        return round(statistics.fmean(seen for seen in self._seen if abs(seen - median) <= self._rounding))
+
+
+class Segmenter:
+    """Decides for one track, sample by sample. All times in units of the track's timescale.
+
+    ``part_limit`` and ``frame`` may be changed between samples. With ``follow`` the segments of this track end where it is
+    told (audio beside video); else at the first keyframe that leaves it at least ``minimum`` long. Either way no segment grows
+    beyond ``maximum``: it is cut anywhere then, and the next one may begin without a keyframe.
+    """
+
+    __slots__ = ("_part", "_segment", "follow", "frame", "maximum", "minimum", "part_limit")
+
+    def __init__(self, minimum: int, maximum: int, part_limit: int, frame: int, *, follow: bool = False) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.part_limit = part_limit
+        self.frame = frame
+        self.follow = follow
+        self._part = 0
+        self._segment = 0
+
+    def step(self, duration: int, *, boundary: bool) -> Step:
+        """A sample of ``duration`` joins. ``boundary``: the next one may begin a segment (a keyframe; for a following
+        track, one at or behind the place where the other track's segment began)."""
+        before = self._part > 0 and self._part + duration > self.part_limit
+        if before:
+            self._part = 0
+        self._part += duration
+        self._segment += duration
+        if boundary and (self.follow or self._segment >= self.minimum):
+            return Step(before, self._end_segment())
+        if self._segment + self.frame > self.maximum:
+            return Step(before, self._end_segment())
+        if self._part + self.frame > self.part_limit and self._part >= PART_MINIMUM * self.part_limit:
+            self._part = 0
+            return Step(before, Cut.PART)
+        return Step(before, Cut.NONE)
+
+    def _end_segment(self) -> Cut:
+        self.reset()
+        return Cut.SEGMENT
+
+    def reset(self) -> None:
+        """The segment in the making ends here."""
+        self._part = self._segment = 0
