@@ -67,7 +67,7 @@ def _by_whom(port: int) -> str:
 
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr and connection.laddr.port == port:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
 

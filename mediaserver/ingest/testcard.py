@@ -225,7 +225,8 @@ def publish(url: str) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
+        pass
     os._exit(0)  # the main thread may be inside the encoder
 
 
