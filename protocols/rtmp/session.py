@@ -29,7 +29,7 @@ from protocols.rtmp.events import (
 )
 from protocols.rtmp.handshake import ServerHandshake
 from protocols.rtmp.limits import SessionLimits
-from protocols.rtmp.message import COMMAND, DATA, Control, UserControl, uint32, user_control
+from protocols.rtmp.message import COMMAND, Control, UserControl, uint32, user_control
 from protocols.rtmp.states import STREAM_TRANSITIONS, SessionState, SessionTrigger, StreamState, StreamTrigger
 
 __all__ = ["ServerSession", "SessionLimits", "StatusCode"]
@@ -119,7 +119,6 @@ class ServerSession(Endpoint):
         self._user_event(UserControl.STREAM_BEGIN, stream_id)
         self._status(stream_id, "status", StatusCode.PLAY_RESET, "Playing and resetting.")
         self._status(stream_id, "status", StatusCode.PLAY_START, "Started playing.")
-        self._reply(stream_id, amf0.encode("|RtmpSampleAccess", True, True), DATA)
         return True
 
     def refuse_play(self, stream_id: int, code: str, description: str) -> bool:
