@@ -5,12 +5,14 @@ import contextlib
 import gc
 import signal
 from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
 from control.app import create_app
 from control.bridge import ConfigAuthorizer, LoggingSink
 from mediaserver.config import Config
+from mediaserver.delivery.aiohttp_lane import media_handler
 from mediaserver.engine import Engine
 
 #: Seconds that players may take to get what is on its way when the server stops.
@@ -27,10 +29,12 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None]
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     engine = Engine(config, ConfigAuthorizer(config.auth), LoggingSink())
-    runner = web.AppRunner(create_app(engine, config), access_log=None, handle_signals=False)
+    app = create_app(engine, config, media_requests=engine.web.counters.requests)
+    app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:
-        await engine.start(pages=runner.server)
+        await engine.start(cast(Callable[[], asyncio.Protocol], runner.server))
         # What exists now lives as long as the process: no collection need look at it again. And packets die by
         # reference count, so the cycle collector may sleep longer than its default of 700 allocations.
         gc.collect()

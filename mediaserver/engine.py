@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import enum
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from time import monotonic
 
-from mediaserver.config import Config
+from mediaserver.config import Config, RtmpConfig
+from mediaserver.delivery.web import Web, WebServices
 from mediaserver.errors import Unavailable
 from mediaserver.hub.beat import Beat
 from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
-from mediaserver.ingest.rtmp import RtmpEndpoint, RtmpServices
+from mediaserver.ingest.rtmp import RtmpServices
+from mediaserver.packaging.packagers import Packagers
 from mediaserver.ports import Authorizer, EventSink
 from mediaserver.snapshot import EngineSnapshot
 from mediaserver.transport.rtmp import RtmpListener
@@ -26,80 +29,138 @@ SWEEP_INTERVAL = 1.0
 AUTHORIZE_TIMEOUT = 5.0
 
 
+class EngineState(enum.Enum):
+    """NEW → RUNNING → DRAINING → STOPPED; an engine is not started twice."""
+
+    NEW = "new"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
 class Engine:
-    """Everything between an encoder and its players, on the running event loop."""
+    """Everything between an encoder and its players, on the event loop that runs when it is made.
+
+    ``web`` is the HTTP port for players; whatever asks it for something else is handed to the ``pages`` given to
+    ``start``.
+    """
 
     def __init__(self, config: Config, authorizer: Authorizer, sink: EventSink) -> None:
         self.config = config
-        self.authorizer = authorizer
-        self.sink = sink
-        self.since = time.time()
-        self.draining = False
-        rtmp = config.rtmp
-        self.hub = Hub(
-            HubLimits(
-                reconnect_grace=rtmp.reconnect_grace,
-                takeover=rtmp.takeover,
-                gop_max_bytes=rtmp.gop_max_bytes,
-                gop_max_ms=round(rtmp.gop_max_seconds * 1000),
-            ),
-            sink,
-        )
+        self.state = EngineState.NEW
+        self._since = time.time()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running: _Running | None = None
+        self._pages: Callable[[], asyncio.Protocol] | None = None
+        self._beat = Beat(asyncio.get_running_loop(), config.rtmp.max_latency / 1000)
+        self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
+        self._hub = Hub(_hub_limits(config.rtmp), sink)
+        self._packagers = Packagers(self._hub, config.hls, time.time)
+        if config.hls.always:
+            self._hub.on_publish(lambda stream: self._packagers.start(stream.name, monotonic()))
+        self._rtmp = RtmpListener(
+            RtmpServices(
+                hub=self._hub,
+                fanout=self._fanout,
+                authorizer=authorizer,
+                sink=sink,
+                spawn=self.spawn,
+                app=config.rtmp.app,
+                authorize_timeout=AUTHORIZE_TIMEOUT,
+                wait_for_publisher=config.rtmp.wait_for_publisher,
+            ).endpoint,
+            self._beat,
+            SessionLimits(message=config.limits.message_bytes, reassembly=config.limits.reassembly_bytes),
+            handshake_timeout=config.rtmp.handshake_timeout,
+            idle_timeout=config.rtmp.idle_timeout,
+            max_connections=config.limits.max_connections,
+        )
+        self.web = Web(
+            WebServices(
+                hub=self._hub,
+                fanout=self._fanout,
+                resolver=self._packagers,
+                authorizer=authorizer,
+                sink=sink,
+                spawn=self.spawn,
+                lane=self._page,
+            ),
+            config.http,
+            max_connections=config.limits.max_connections,
+        )
 
-    async def start(self) -> None:
-        """Open the ports. Raises OSError for one that is taken, with nothing left open."""
-        running = _Running(self, asyncio.get_running_loop())
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self, pages: Callable[[], asyncio.Protocol]) -> None:
+        """Open the ports. ``pages`` makes the protocol for HTTP that is not media (an ``aiohttp.web.Server``).
+
+        Raises OSError for a port that is taken, with nothing left open.
+        """
+        self._pages = pages
+        rtmp, http = self.config.rtmp, self.config.http
         try:
-            await running.open()
+            await self._rtmp.listen(rtmp.host, rtmp.port)
+            if rtmp.tls_port:
+                await self._rtmp.listen(rtmp.host, rtmp.tls_port, server_tls(rtmp.tls_cert, rtmp.tls_key))
+            await self.web.listen(http.host, http.port, server_tls(http.tls_cert, http.tls_key) if http.tls_cert else None)
         except BaseException:
-            await running.close("the server could not start")
+            await self._close("the server could not start")
             raise
-        self._running = running
-        self.spawn(self._sweep(running))
+        self.state = EngineState.RUNNING
+        self.spawn(self._sweep())
 
     async def stop(self, drain: float) -> None:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
-        running, self._running = self._running, None
-        self.draining = True
-        if running is not None:
-            self.hub.end_all("the server is stopping")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(drain):
-                    await running.close("the server is stopping")
+        self.state = EngineState.DRAINING
+        self._hub.end_all("the server is stopping")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain):
+                await self._close("the server is stopping")
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.state = EngineState.STOPPED
+
+    async def _close(self, reason: str) -> None:
+        await self._rtmp.close(reason)
+        await self.web.close(reason)
+        self._beat.close()
+
+    # -- looking and acting --------------------------------------------------------------------------------------------
 
     def snapshot(self) -> EngineSnapshot:
         """What is live and connected now. Raises Unavailable when the engine is not running."""
-        running = self._running
-        if running is None:
+        if self.state not in (EngineState.RUNNING, EngineState.DRAINING):
             raise Unavailable("the engine is not running")
-        sessions = running.sessions()
-        by_name: dict[str, list[Session]] = defaultdict(list)
+        sessions = [connection.session for connection in self._rtmp.connections] + self.web.players.sessions()
+        players: dict[str, list[Session]] = defaultdict(list)
         for session in sessions:
             if session.name and not session.publishing:
-                by_name[session.name].append(session)
-        publishers = self.hub.publishers
+                players[session.name].append(session)
+        publishers = self._hub.publishers
         return EngineSnapshot(
-            since=self.since,
-            draining=self.draining,
-            beat=running.beat.interval,
-            bytes_in=running.rtmp.bytes_in + sum(session.bytes_in for session in sessions),
-            bytes_out=running.rtmp.bytes_out + sum(session.bytes_out for session in sessions),
+            since=self._since,
+            draining=self.state is EngineState.DRAINING,
+            beat=self._beat.interval,
+            bytes_in=self._rtmp.bytes_in + sum(connection.session.bytes_in for connection in self._rtmp.connections),
+            bytes_out=self._rtmp.bytes_out
+            + sum(connection.session.bytes_out for connection in self._rtmp.connections)
+            + self.web.counters.bytes_out,
             streams=tuple(
-                stream.snapshot(publishers[name].session if name in publishers else None, by_name[name])
-                for name, stream in self.hub.streams.items()
+                stream.snapshot(publishers[name].session if name in publishers else None, players[name])
+                for name, stream in self._hub.streams.items()
             ),
             sessions=tuple(session.snapshot() for session in sessions if session.name),
         )
 
     def kick(self, session_id: str, reason: str = "sent away") -> bool:
         """Close the session of that id. False if there is none."""
-        running = self._running
-        return running is not None and running.kick(session_id, reason)
+        for connection in self._rtmp.connections:
+            if connection.session.id == session_id:
+                connection.close(reason)
+                return True
+        return self.web.players.kick(session_id, reason)
+
+    # -- what the engine owns -------------------------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run ``work`` as a task that the engine owns: its failure is reported, and it ends with the engine."""
@@ -113,65 +174,31 @@ class Engine:
         if not task.cancelled() and (error := task.exception()) is not None:
             task.get_loop().call_exception_handler({"message": "a task of the engine failed", "exception": error, "task": task})
 
-    async def _sweep(self, running: "_Running") -> None:
+    def _page(self) -> asyncio.Protocol:
+        if self._pages is None:
+            raise Unavailable("the engine is not running")
+        return self._pages()
+
+    async def _sweep(self) -> None:
+        """Once a second: deadlines, rates, and what nobody asks for any more."""
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
-            running.sweep(monotonic())
+            now = monotonic()
+            self._rtmp.sweep(now)
+            self._fanout.sweep(now)
+            self._packagers.sweep(now)
+            self.web.sweep(now)
+            for publisher in self._hub.publishers.values():
+                publisher.stream.meter.sample(now, publisher.session.bytes_in, publisher.stream.frames)
 
 
-class _Running:
-    """What exists only while the engine runs: the beat, the listeners and their connections."""
-
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
-        config = engine.config
-        self.config = config
-        self.hub = engine.hub
-        self.beat = Beat(loop, config.rtmp.max_latency / 1000)
-        self.fanout = Fanout(self.beat, config.rtmp.slow_timeout)
-        services = RtmpServices(
-            hub=engine.hub,
-            fanout=self.fanout,
-            authorizer=engine.authorizer,
-            sink=engine.sink,
-            spawn=engine.spawn,
-            app=config.rtmp.app,
-            authorize_timeout=AUTHORIZE_TIMEOUT,
-            wait_for_publisher=config.rtmp.wait_for_publisher,
-        )
-        self.rtmp = RtmpListener(
-            lambda connection: RtmpEndpoint(connection, services),
-            self.beat,
-            SessionLimits(message=config.limits.message_bytes, reassembly=config.limits.reassembly_bytes),
-            handshake_timeout=config.rtmp.handshake_timeout,
-            idle_timeout=config.rtmp.idle_timeout,
-            max_connections=config.limits.max_connections,
-        )
-
-    async def open(self) -> None:
-        rtmp = self.config.rtmp
-        await self.rtmp.listen(rtmp.host, rtmp.port)
-        if rtmp.tls_port:
-            await self.rtmp.listen(rtmp.host, rtmp.tls_port, server_tls(rtmp.tls_cert, rtmp.tls_key))
-
-    async def close(self, reason: str) -> None:
-        await self.rtmp.close(reason)
-        self.beat.close()
-
-    def sessions(self) -> list[Session]:
-        return [connection.session for connection in self.rtmp.connections]
-
-    def kick(self, session_id: str, reason: str) -> bool:
-        for connection in self.rtmp.connections:
-            if connection.session.id == session_id:
-                connection.close(reason)
-                return True
-        return False
-
-    def sweep(self, now: float) -> None:
-        self.rtmp.sweep(now)
-        self.fanout.sweep(now)
-        for publisher in self.hub.publishers.values():
-            publisher.stream.meter.sample(now, publisher.session.bytes_in, publisher.stream.frames)
+def _hub_limits(rtmp: RtmpConfig) -> HubLimits:
+    return HubLimits(
+        reconnect_grace=rtmp.reconnect_grace,
+        takeover=rtmp.takeover,
+        gop_max_bytes=rtmp.gop_max_bytes,
+        gop_max_ms=round(rtmp.gop_max_seconds * 1000),
+    )
 
 
 def server_tls(certificate: str, key: str) -> ssl.SSLContext:

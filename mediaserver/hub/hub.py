@@ -53,13 +53,13 @@ class Hub:
         self._sink = sink
         self._away: dict[str, tuple[asyncio.TimerHandle, Publisher]] = {}
         self._waiters: dict[str, set[asyncio.Future[LiveStream]]] = {}
-        self._on_publish: list[Callable[[LiveStream], None]] = []
+        self._on_publish: list[Callable[[LiveStream], object]] = []
 
     def find(self, name: str) -> LiveStream | None:
         """The stream of that name if it is live or within its grace period."""
         return self.streams.get(name)
 
-    def on_publish(self, callback: Callable[[LiveStream], None]) -> None:
+    def on_publish(self, callback: Callable[[LiveStream], object]) -> None:
         """Call ``callback`` with every stream that begins (not with one whose publisher returns)."""
         self._on_publish.append(callback)
 
@@ -147,6 +147,11 @@ class Hub:
             timer, publisher = self._away[name]
             timer.cancel()
             self._end(publisher, reason)
+
+    def end_all(self, reason: str) -> None:
+        """The server stops: every publisher is kicked, every stream ends now."""
+        for name in tuple(self.streams):
+            self.end(name, reason)
 
     def _resume(self, stream: LiveStream) -> None:
         timer, _ = self._away.pop(stream.name)

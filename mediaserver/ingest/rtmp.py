@@ -45,6 +45,10 @@ class RtmpServices:
     authorize_timeout: float
     wait_for_publisher: float
 
+    def endpoint(self, connection: RtmpConnection) -> "RtmpEndpoint":
+        """The handler of one connection."""
+        return RtmpEndpoint(connection, self)
+
 
 class RtmpEndpoint:
     """One connection's side of the conversation (an RtmpHandler): publishes at most one stream, or plays at most one."""
@@ -90,7 +94,7 @@ class RtmpEndpoint:
                 self._drain(deque(events[index:]))
                 return
             item = read(event.type_id, event.timestamp, event.body)
-            if type(item) is Packet:
+            if isinstance(item, Packet):
                 write(item)
             elif item is not None:
                 publisher.write_track(item)

@@ -25,6 +25,8 @@ READ_SIZE = 64 * 1024
 READS_PER_BEAT = 8
 #: Seconds that a connection may take to flush its last words.
 CLOSING_TIME = 2.0
+#: Connections that may wait to be accepted.
+BACKLOG = 4096
 
 
 class Role(enum.Enum):
@@ -231,11 +233,15 @@ class RtmpListener:
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         """Open one port. Raises OSError if it is taken."""
-        loop = asyncio.get_running_loop()
-        # Half-open TLS handshakes count against the same deadline as half-sent RTMP handshakes.
-        handshake = {"ssl_handshake_timeout": self.handshake_timeout} if context is not None else {}
-        server = await loop.create_server(
-            lambda: RtmpConnection(self), host, port, ssl=context, backlog=4096, reuse_address=True, **handshake
+        server = await asyncio.get_running_loop().create_server(
+            lambda: RtmpConnection(self),
+            host,
+            port,
+            ssl=context,
+            backlog=BACKLOG,
+            # Half-open TLS handshakes meet the same deadline as half-sent RTMP handshakes.
+            ssl_handshake_timeout=self.handshake_timeout if context is not None else None,
+            ssl_shutdown_timeout=CLOSING_TIME if context is not None else None,
         )
         self._servers.append(server)
 
