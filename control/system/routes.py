@@ -8,6 +8,7 @@ from control.errors import NotFoundError
 from control.system.schemas import HealthView, Schema
 from control.system.service import LiveService
 from mediaserver.metrics import Metrics
+from mediaserver.ports import is_name
 
 LIVE: web.AppKey[LiveService] = web.AppKey("live", LiveService)
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
@@ -36,11 +37,11 @@ async def show_live(request: web.Request) -> web.Response:
 
 
 async def show_stream(request: web.Request) -> web.Response:
-    """One stream, or 404 while nobody publishes it."""
-    answer = request.app[LIVE].stream(request.match_info["name"])
-    if answer is None:
-        raise NotFoundError("this stream is not live")
-    return _json(_render(answer))
+    """One stream, null while nobody publishes it; 404 for what can be no stream's name."""
+    name = request.match_info["name"]
+    if not is_name(name):
+        raise NotFoundError("No stream can have this name.")
+    return _json(_render(request.app[LIVE].stream(name)))
 
 
 async def show_metrics(request: web.Request) -> web.Response:

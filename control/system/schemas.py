@@ -57,10 +57,11 @@ class LiveView(Schema):
 
 
 class StreamAnswer(Schema):
-    """One live stream, with the server's clock."""
+    """One stream, with the server's clock. ``stream`` is null while it is not live: a page that waits asks again and again,
+    and an answer that is expected is no error."""
 
     now: float
-    stream: StreamView
+    stream: StreamView | None
 
 
 class HealthView(Schema):

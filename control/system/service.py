@@ -36,11 +36,10 @@ class LiveService:
         self._look()
         return self._body
 
-    def stream(self, name: str) -> StreamAnswer | None:
-        """The stream ``name``, or None if it is not live. Raises Unavailable while the engine is not started."""
+    def stream(self, name: str) -> StreamAnswer:
+        """The stream ``name``, if it is live. Raises Unavailable while the engine is not started."""
         self._look()
-        view = self._streams.get(name)
-        return None if view is None else StreamAnswer(now=self._clock(), stream=view)
+        return StreamAnswer(now=self._clock(), stream=self._streams.get(name))
 
     def health(self) -> HealthView:
         """``ready`` only while the engine takes publishers and players."""

@@ -19,7 +19,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file. ``etag`` is its SHA-256 in quotes, cut short."""
+    """One file. ``etag`` is its SHA-256, cut short; weak, since compressed and plain bodies share it."""
 
     file: Path
     content_type: str
@@ -36,7 +36,7 @@ class Assets:
         for file in sorted(path for path in folder.rglob("*") if path.suffix in _TYPES):
             name, own = file.relative_to(folder).as_posix(), hashlib.sha256(file.read_bytes())
             digest.update(name.encode() + own.digest())
-            self._assets[name] = Asset(file, _TYPES[file.suffix], f'"{own.hexdigest()[:20]}"')
+            self._assets[name] = Asset(file, _TYPES[file.suffix], f'W/"{own.hexdigest()[:20]}"')
         self.version = digest.hexdigest()[:12]
 
     def url(self, name: str) -> str:

@@ -71,12 +71,11 @@ export const clock = {
   },
 };
 
-/** GET JSON: the value, null for a 404, or an exception. Sets the clock by what comes back. */
+/** GET JSON. Throws where there is no good answer. Sets the clock by what comes back. */
 export async function ask(url, timeout = 5000) {
   const sent = Date.now();
   const response = await fetch(url, { signal: AbortSignal.timeout(timeout), cache: "no-store" });
   const received = Date.now();
-  if (response.status === 404) return null;
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   const value = await response.json();
   clock.learn(value.now, sent, received);

@@ -45,6 +45,7 @@ export function showStats(now) {
     speed: now ? `${video.playbackRate.toFixed(2)}×` : "–",
   };
   for (const [name, text] of Object.entries(figures)) setText(byId(`stat-${name}`), text);
+  byId("stat-words").hidden = !Number.isFinite(latency);
   setText(byId("chip"), Number.isFinite(latency) ? `${Math.max(0, latency).toFixed(1)} s behind` : "");
   if (now) drawSpark(latency);
 }

@@ -69,7 +69,7 @@ function showFacts() {
 async function look() {
   try {
     const answer = await ask(`/api/live/${encodeURIComponent(data.name)}`);
-    page.stream = answer?.stream ?? null;
+    page.stream = answer.stream;
     page.reachable = true;
   } catch {
     page.reachable = false;
