@@ -137,7 +137,7 @@ class Timeline:
         if step < 0 and clock.held > BACKWARD_PACKETS:
             return self._jump(clock, other, timestamp)
         if step < 0 or clock.held <= SAME_PACKETS:
-            return clock.offset
+            return clock.out + step - timestamp
         moving = other.seen is not None and other.held_at != other.seen
         return (max(clock.out, other.out) if moving else clock.out + FRAME) - timestamp
 
