@@ -1,0 +1,108 @@
+"""Who may publish, and what a log line of an event holds."""
+
+import json
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from control.bridge import ConfigAuthorizer, LoggingSink
+from mediaserver.config import AuthConfig
+from mediaserver.errors import Refused
+from mediaserver.events import PlayEnded, PublishRefused, PublishStarted
+from mediaserver.ports import PlayRequest, PublishRequest, Wire
+
+KEYS = {"main": SecretStr("k-main-canary"), "second": SecretStr("k-zweite-ü")}
+
+
+def ask(key: str) -> PublishRequest:
+    return PublishRequest("s-1", Wire.RTMP, "203.0.113.7", "live", key)
+
+
+async def test_open_the_key_is_the_name() -> None:
+    assert (await ConfigAuthorizer(AuthConfig()).may_publish(ask("my-show.1"))).name == "my-show.1"
+
+
+@pytest.mark.parametrize("key", ["", "a/b", "..", "a..b", ".hidden", "a b", "ä", "\u202eevil", "a\x00", "x" * 129])
+async def test_open_a_key_that_can_be_no_name_is_refused_in_words(key: str) -> None:
+    with pytest.raises(Refused, match="no valid name") as refused:
+        await ConfigAuthorizer(AuthConfig()).may_publish(ask(key))
+    assert not key or key not in refused.value.reason
+
+
+@pytest.mark.parametrize(("key", "name"), [("k-main-canary", "main"), ("k-zweite-ü", "second")])
+async def test_keys_the_key_tells_the_name(key: str, name: str) -> None:
+    authorizer = ConfigAuthorizer(AuthConfig(publish="keys", stream_keys=KEYS))
+    assert (await authorizer.may_publish(ask(key))).name == name
+
+
+@pytest.mark.parametrize("key", ["main", "k-main-canar", "k-main-canary2", "K-MAIN-CANARY", "\udcff"])
+async def test_keys_any_other_key_is_refused_a_name_too(key: str) -> None:
+    authorizer = ConfigAuthorizer(AuthConfig(publish="keys", stream_keys=KEYS))
+    with pytest.raises(Refused, match="unknown stream key"):
+        await authorizer.may_publish(ask(key))
+
+
+async def test_keys_no_key_at_all_is_told_so() -> None:
+    with pytest.raises(Refused, match="required"):
+        await ConfigAuthorizer(AuthConfig(publish="keys", stream_keys=KEYS)).may_publish(ask(""))
+
+
+async def test_everybody_may_play_what_can_be_a_name() -> None:
+    authorizer = ConfigAuthorizer(AuthConfig(publish="keys", stream_keys=KEYS))
+    assert (await authorizer.may_play(PlayRequest("s-2", Wire.HLS, "203.0.113.9", "main"))).name == "main"
+    with pytest.raises(Refused, match="no such stream"):
+        await authorizer.may_play(PlayRequest("s-2", Wire.HLS, "203.0.113.9", "../main"))
+
+
+def logged(*events: object) -> list[dict[str, object]]:
+    """The lines that the sink writes for ``events``, as JSON."""
+    lines: list[str] = []
+
+    class Lines:
+        def msg(self, text: str) -> None:
+            lines.append(text)
+
+        info = msg
+
+    logger = structlog.wrap_logger(Lines(), processors=[structlog.processors.JSONRenderer()])
+    sink = LoggingSink(logger)
+    for event in events:
+        sink.emit(event)  # type: ignore[arg-type]
+    return [json.loads(line) for line in lines]
+
+
+def test_an_event_is_one_line_with_its_session() -> None:
+    (line,) = logged(PublishStarted("demo", "s-1", 1.0, Wire.RTMP, "203.0.113.7", "OBS/31", False))
+    assert line == {
+        "event": "publish_started",
+        "name": "demo",
+        "session_id": "s-1",
+        "wire": "rtmp",
+        "address": "203.0.113.7",
+        "encoder": "OBS/31",
+        "resumed": False,
+    }
+
+
+def test_figures_stay_figures() -> None:
+    (line,) = logged(PlayEnded("demo", "s-1", 1.0, "left", 12345, 1.23456))
+    assert (line["bytes_out"], line["seconds"]) == (12345, 1.235)
+
+
+def test_a_peer_cannot_forge_a_line_nor_fill_the_log() -> None:
+    (line,) = logged(
+        PublishStarted("demo", "s-1", 1.0, Wire.RTMP, "203.0.113.7", "x\nevent=forged \x1b[31m\u202e" + "y" * 5000, True)
+    )
+    encoder = str(line["encoder"])
+    assert encoder.isprintable()
+    assert "\\u000a" in encoder
+    assert len(encoder) < 300
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    class Broken:
+        def info(self, *_: object, **__: object) -> None:
+            raise BrokenPipeError
+
+    LoggingSink(Broken()).emit(PublishRefused("", "s-1", 1.0, "203.0.113.7", "unknown stream key"))  # type: ignore[arg-type]

@@ -1,0 +1,28 @@
+"""/healthz and /readyz, for orchestrators."""
+
+from tests.control.conftest import Client
+from tests.control.engine import FakeEngine
+
+
+async def test_alive_while_the_loop_turns_whatever_the_engine_does(engine: FakeEngine, client: Client) -> None:
+    engine.now = None
+    answer = await client.get("/healthz")
+    assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+
+
+async def test_ready_only_between_start_and_drain(engine: FakeEngine, client: Client) -> None:
+    async def ready() -> tuple[int, str]:
+        answer = await client.get("/readyz")
+        return answer.status, (await answer.json())["status"]
+
+    engine.now = None
+    assert await ready() == (503, "starting")
+    engine.show()
+    assert await ready() == (200, "ready")
+    engine.show(draining=True)
+    assert await ready() == (503, "draining")
+
+
+async def test_health_is_never_cached(client: Client) -> None:
+    for path in ("/healthz", "/readyz", "/metrics", "/api/live"):
+        assert (await client.get(path)).headers["Cache-Control"] == "no-store"
