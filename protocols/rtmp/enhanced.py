@@ -144,7 +144,10 @@ def _tracks(body: bytes, offset: int, layout: int, fourccs: dict[bytes, Codec]) 
 
 
 def _fourcc(body: bytes, offset: int, fourccs: dict[bytes, Codec]) -> Codec | None:
-    return fourccs.get(body[offset : offset + 4])
+    fourcc = body[offset : offset + 4]
+    if len(fourcc) < 4:
+        raise IndexError
+    return fourccs.get(fourcc)
 
 
 def _slice(body: bytes, track_id: int, codec: Codec | None, start: int, end: int) -> TrackSlice:
