@@ -103,13 +103,7 @@ def _serve(config: "Config", file: Path | None, *, demo: bool = False) -> None:
     logs.configure(
         config.server.log_level, config.server.log_format, [key.get_secret_value() for key in config.auth.stream_keys.values()]
     )
-    may_open = preflight.raise_descriptor_limit()
-    if may_open < config.limits.max_connections + preflight.OWN_DESCRIPTORS:
-        typer.echo(
-            f"Only {may_open} files and sockets may be open, limits.max_connections = {config.limits.max_connections}"
-            " cannot be reached: raise `ulimit -n`.",
-            err=True,
-        )
+    config = _within_descriptors(config)
     import uvloop  # noqa: PLC0415
 
     from mediaserver.__main__ import serve  # noqa: PLC0415
@@ -127,6 +121,16 @@ def _make_data_dir(config: "Config") -> None:
         Path(config.server.data_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _fail(CANNOT_SERVE, f"{config.server.data_dir}: {error.strerror}: choose another server.data_dir")
+
+
+def _within_descriptors(config: "Config") -> "Config":
+    """No more connections than this process may open sockets: the next one is refused in order, not by an error."""
+    from mediaserver.preflight import OWN_DESCRIPTORS, raise_descriptor_limit  # noqa: PLC0415
+
+    most = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)
+    if most >= config.limits.max_connections:
+        return config
+    return config.model_copy(update={"limits": config.limits.model_copy(update={"max_connections": most})})
 
 
 def _say_ready(config: "Config", file: Path | None, *, demo: bool) -> None:
