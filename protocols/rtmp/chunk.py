@@ -20,6 +20,7 @@ _HEADER_LENGTHS = (11, 7, 3, 0)
 _two_words = struct.Struct(">II").unpack_from
 _pack_header = struct.Struct(">II4s").pack
 _make = tuple.__new__
+_LOOK_AHEAD = 64
 
 
 class _ChunkStream:
@@ -125,7 +126,8 @@ class ChunkReader:
                         body = data[start:end] if end <= size else b""
                     else:
                         end = start + length + (length - 1) // chunk_size
-                        body = _unchunk(data, start, end, chunk_size, stream.follower) if end <= size else b""
+                        in_sight = end <= size and length <= chunk_size << 9
+                        body = _unchunk(data, start, end, chunk_size, stream.follower) if in_sight else b""
                     if body and field != 0xFFFFFF:
                         type_id = second & 0xFF
                         stream.timestamp = timestamp
@@ -175,6 +177,8 @@ class ChunkReader:
                     return self._keep(data, begin)
                 end += repeated
             if stream.idle_id >= 0:
+                if not stream.length:
+                    raise RemoteProtocolError("chunk of type 3 that repeats an empty message")
                 stream.follow(3, stream.delta)
         else:
             field = int.from_bytes(data[position : position + 3], "big")
@@ -228,16 +232,22 @@ class ChunkReader:
 
     def _payload(self, stream: _ChunkStream, data: bytes, position: int, messages: list[MediaReceived | Message]) -> int:
         """Take a chunk's payload, and those of the type 3 chunks right behind it. Returns the position behind."""
-        missing = stream.length - len(stream.buffer)
         chunk_size = self._chunk_size
+        if stream.idle_id >= 0 and stream.length <= min(chunk_size, len(data) - position):
+            stop = position + stream.length
+            self._finish(stream, data[position:stop], messages)
+            return stop
+        missing = stream.length - len(stream.buffer)
         followers = 0
         if missing <= chunk_size:
             stop = position + missing
         elif stream.extended or not stream.follower:
             stop = position + chunk_size
         else:
-            # All one-byte headers of the chunks that follow stand chunk_size + 1 apart: look at them in one go.
-            stop = position + missing + (missing - 1) // chunk_size
+            # All one-byte headers of the chunks that follow stand chunk_size + 1 apart: look at them in one go, but not so far
+            # ahead that looking again after each interleaved chunk would cost more than the chunks do.
+            ahead = min((missing - 1) // chunk_size, _LOOK_AHEAD)
+            stop = position + min(missing, (ahead + 1) * chunk_size) + ahead
             headers = data[position + chunk_size : stop : chunk_size + 1]
             followers = len(headers) - len(headers.lstrip(stream.follower))
             if followers < len(headers):
