@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Self
 
 from bench.load.process import LoadError, raise_descriptor_limit
 
@@ -60,16 +60,6 @@ class Settings:
     hls_always: bool = False
 
 
-class Server(Protocol):
-    """A running server."""
-
-    name: str
-    rtmp_port: int
-    http_port: int
-    app: str
-    pid: int
-
-
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now."""
     links = [socket.socket() for _ in range(count)]
@@ -112,7 +102,7 @@ class Running:
             preexec_fn=prepare,  # noqa: PLW1509 - this process has no threads
         )
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> Self:
         try:
             self._wait_for_ports()
         except BaseException:

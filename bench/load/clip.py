@@ -60,6 +60,14 @@ def read_stamp(type_id: int, body: bytes) -> Stamp | None:
     return stamp
 
 
+def last_stamp(data: bytes) -> Stamp | None:
+    """The stamp of the last video frame within ``data``, of any container that keeps H.264 samples whole; None without one."""
+    at = data.rfind(_UUID) + len(_UUID)
+    if at < len(_UUID):
+        return None
+    return Stamp(int(data[at : at + 16], 16), int(data[at + 16 : at + 24], 16), int(data[at + 24 : at + 32], 16))
+
+
 def timestamp(type_id: int, number: int) -> int:
     """Milliseconds of the frame with this number."""
     if type_id == VIDEO:
@@ -92,9 +100,7 @@ def make_clip(bitrate: float, *, chunk_size: int = 4096) -> Clip:
     video_gop = (bitrate - audio_bitrate) / 8 * GOP_FRAMES / FRAME_RATE
     weights = [8.0] + [dice.uniform(0.67, 1.33) for _ in range(GOP_FRAMES - 1)]
     scale = video_gop / sum(weights)
-    video = tuple(
-        _video_body(number == 0, _size(weight * scale, chunk_size), dice) for number, weight in enumerate(weights)
-    )
+    video = tuple(_video_body(number == 0, _size(weight * scale, chunk_size), dice) for number, weight in enumerate(weights))
     audio = tuple(_audio_body(max(48, int(audio_size * dice.uniform(0.9, 1.1))), dice) for _ in range(43))
     return Clip(video, audio)
 

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bench.load.process import LoadError
-from bench.load.minirtmp import ClientSession, Connected, MediaReceived, StatusReceived
+from protocols.errors import ProtocolError
+from protocols.flv import FlvReader
+from protocols.rtmp.client import ClientSession
+from protocols.rtmp.events import CommandFailed, MediaReceived, StatusReceived
 
 #: (type_id, timestamp, body) of a message that a sampled player received whole
 Listener = Callable[[int, int, bytes], None]
@@ -34,27 +37,28 @@ class RtmpDialogue:
 
     def opening(self) -> bytes:
         self._session.start()
+        if self._publish:
+            self._session.publish(self._name)
+        else:
+            self._session.play(self._name)
         return self._session.data_to_send()
 
     def receive(self, data: bytes) -> bytes:
-        for event in self._session.receive_data(data):
+        try:
+            events = self._session.receive_data(data)
+        except ProtocolError as error:
+            raise LoadError(f"the server broke the protocol: {error}") from error
+        for event in events:
             if isinstance(event, MediaReceived):
                 if self._listener is not None:
                     self._listener(event.type_id, event.timestamp, event.body)
-            elif isinstance(event, Connected):
-                if self._publish:
-                    self._session.publish(self._name)
-                else:
-                    self._session.play(self._name)
             elif isinstance(event, StatusReceived):
-                self._status(event)
+                if event.level == "error":
+                    raise LoadError(f"{event.code}: {event.description}")
+                self.established |= event.code in ("NetStream.Publish.Start", "NetStream.Play.Start")
+            elif isinstance(event, CommandFailed):
+                raise LoadError(f"{event.name} failed: {event.code}: {event.description}")
         return self._session.data_to_send()
-
-    def _status(self, event: StatusReceived) -> None:
-        if event.level == "error":
-            raise LoadError(f"{event.code}: {event.description}")
-        if event.code in ("NetStream.Publish.Start", "NetStream.Play.Start"):
-            self.established = True
 
 
 class FlvDialogue:
@@ -65,10 +69,21 @@ class FlvDialogue:
         self._name = name
         self._listener = listener
         self._head = b""
-        self._reader = None
+        self._reader = FlvReader()
 
     def opening(self) -> bytes:
         return f"GET /live/{self._name}.flv HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n".encode()
 
     def receive(self, data: bytes) -> bytes:
-        raise NotImplementedError
+        if not self.established:
+            self._head += data
+            head, end, data = self._head.partition(b"\r\n\r\n")
+            if not end:
+                return b""
+            if b" 200 " not in head.split(b"\r\n", 1)[0] or b"chunked" in head.lower():
+                raise LoadError(f"the server answered {head[:80]!r}")
+            self.established = True
+        if self._listener is not None:
+            for type_id, timestamp, body in self._reader.receive_data(data):
+                self._listener(type_id, timestamp, body)
+        return b""

@@ -1,9 +1,9 @@
 """One load process: pinned to the load's core, told by a pipe when to measure and when to stop."""
 
+import contextlib
 import multiprocessing
 import os
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -114,10 +114,8 @@ class LoadProcess(Generic[Spec, Report]):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        try:
+        with contextlib.suppress(OSError):  # it went before us: nothing is left to stop
             self._pipe.send(None)
-        except OSError:
-            pass  # it went before us; nothing is left to stop
         self._process.join(3)
         if self._process.is_alive():
             self._process.kill()
@@ -148,8 +146,3 @@ class LoadProcess(Generic[Spec, Report]):
         if isinstance(answer, LoadError):
             raise answer
         return answer
-
-
-def process_cpu() -> float:
-    """CPU-seconds of this process so far."""
-    return time.process_time()

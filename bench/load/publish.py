@@ -7,8 +7,20 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from bench.load.clip import AUDIO, AUDIO_HEADER, AUDIO_STAMP_AT, DATA, VIDEO, VIDEO_HEADER, VIDEO_STAMP_AT
-from bench.load.clip import Clip, make_clip, seconds, stamp_bytes, timestamp
+from bench.load.clip import (
+    AUDIO,
+    AUDIO_HEADER,
+    AUDIO_STAMP_AT,
+    DATA,
+    VIDEO,
+    VIDEO_HEADER,
+    VIDEO_STAMP_AT,
+    Clip,
+    make_clip,
+    seconds,
+    stamp_bytes,
+    timestamp,
+)
 from bench.load.dialogue import RtmpDialogue
 from bench.load.process import Control, LoadError, Window
 from protocols.rtmp import amf0
