@@ -70,9 +70,7 @@ def complete(track: Track, payload: bytes) -> Track:
     """
     config = track.config
     if track.codec is Codec.AV1:
-        unit = av1.find_sequence_header(payload)
-        if unit is not None and unit not in config:
-            config = av1.configuration_record(unit)
+        config = av1.complete_record(config, payload)
     elif track.codec is Codec.VP9:
         config = vp9.complete_record(config, payload)
     elif not config and track.codec in _HEADERS:

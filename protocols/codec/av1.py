@@ -79,6 +79,17 @@ def configuration_record(sequence_header: bytes) -> bytes:
     return bytes((_MARKER_AND_VERSION, header.profile << 5 | header.level, flags, 0)) + sequence_header
 
 
+def complete_record(config: bytes, payload: bytes) -> bytes:
+    """``config``, or a record made from the sequence header in ``payload`` if that describes another picture. (Encoders
+    declare other coding tools than they use in the end: no reason for a new init segment.)
+    """
+    unit = find_sequence_header(payload)
+    if unit is None:
+        return config
+    record = configuration_record(unit)
+    return config if config and parameters(config) == parameters(record) else record
+
+
 def strip_temporal_delimiters(payload: bytes) -> bytes:
     """A temporal unit as ISO BMFF stores it: without the temporal delimiter that starts it."""
     if payload and payload[0] >> 3 & 0xF == OBU_TEMPORAL_DELIMITER:

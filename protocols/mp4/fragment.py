@@ -59,7 +59,7 @@ def init_segment(track: Track) -> bytes:
         scale = VIDEO_TIMESCALE
         entry, handler, video, flags = video_sample_entry(track, described), (b"vide", b"video"), described, NON_SYNC
     media = boxes.box(b"mdia", boxes.mdhd(scale), boxes.hdlr(*handler), boxes.minf(video is not None, entry))
-    return boxes.ftyp(b"ftyp", *_BRANDS, *_BRANDS) + boxes.box(
+    return boxes.ftyp(b"ftyp", _BRANDS[0], *_BRANDS) + boxes.box(
         b"moov",
         boxes.mvhd(scale, track_id + 1),
         boxes.box(b"trak", boxes.tkhd(track_id, video), media),
