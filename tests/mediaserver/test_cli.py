@@ -1,0 +1,132 @@
+"""The commands as a person types them: what they print, and with which status they end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.peers import ROOT, free_port, wait_until
+
+
+def run(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mediaserver", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=ROOT, env={**os.environ, "NO_COLOR": "1", **(env or {})}
+    )
+
+
+def ports() -> dict[str, str]:
+    return {"MEDIASERVER__RTMP__PORT": str(free_port()), "MEDIASERVER__HTTP__PORT": str(free_port())}
+
+
+def test_version_is_the_project_s() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert run(["--version"]).stdout == f"mediaserver {version}\n"
+
+
+def test_help_lists_the_commands() -> None:
+    told = run(["--help"]).stdout
+    for command in ("serve", "demo", "doctor", "config"):
+        assert f" {command} " in told
+
+
+def test_config_prints_the_manual_and_its_check_accepts_it(tmp_path: Path) -> None:
+    manual = run(["config"])
+    assert manual.stdout == (ROOT / "config.toml").read_text("utf-8")
+    mine = tmp_path / "my.toml"
+    mine.write_text(manual.stdout)
+    assert run(["config", "--check", str(mine)]).stdout == f"{mine}: fine\n"
+
+
+@pytest.mark.parametrize("command", [["serve", "--config"], ["demo", "--config"], ["doctor", "--config"], ["config", "--check"]])
+def test_a_bad_configuration_ends_with_status_2_and_says_where(tmp_path: Path, command: list[str]) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("[rtmp]\nport = 99999\n")
+    result = run([*command, str(file)])
+    assert result.returncode == 2
+    assert result.stderr == f"{file}: rtmp.port: 99999 is not allowed; allowed: a port number from 1 to 65535\n"
+    assert result.stdout == ""
+
+
+def test_a_bad_variable_ends_with_status_2_and_names_it() -> None:
+    result = run(["serve"], {"MEDIASERVER__RTMP__PROT": "1"})
+    assert result.returncode == 2
+    assert "MEDIASERVER__RTMP__PROT" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["RTMP", "HTTP"])
+def test_a_taken_port_ends_with_status_1_and_is_named(key: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        port = other.getsockname()[1]
+        env = ports() | {f"MEDIASERVER__{key}__PORT": str(port), "MEDIASERVER__SERVER__DATA_DIR": str(tmp_path)}
+        result = run(["serve"], env)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"port {port} is in use")
+    assert f"MEDIASERVER__{key}__PORT={port + 1}" in result.stderr
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    result = run(["serve"], ports() | {"MEDIASERVER__RTMP__HOST": "192.0.2.1"})
+    assert (result.returncode, result.stderr) == (1, "'192.0.2.1' is no address of this machine: correct rtmp.host\n")
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(["serve"], ports() | {"MEDIASERVER__SERVER__DATA_DIR": str(tmp_path / "file" / "data")})
+    assert result.returncode == 1
+    assert result.stderr.endswith("choose another server.data_dir\n")
+
+
+def test_serve_says_where_to_push_and_watch_and_where_its_config_is(serve: Serve) -> None:
+    server = serve()
+    told = server.log()
+    assert f"rtmp://127.0.0.1:{server.rtmp_port}/live" in told
+    assert f"http://127.0.0.1:{server.http_port}/watch/show" in told
+    assert str(server.config) in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_it_in_peace(serve: Serve, number: signal.Signals) -> None:
+    server = serve()
+    server.process.signal(number)
+    assert server.process.wait() == 0
+    server.stop()
+
+
+def test_the_ports_are_free_at_once_for_the_next_start(serve: Serve) -> None:
+    server = serve()
+    server.process.signal(signal.SIGTERM)
+    server.process.wait()
+    server.start()
+    server.wait_ready()
+
+
+def test_the_demo_is_live_and_moves(serve: Serve) -> None:
+    server = serve(command="demo")
+    server.wait_live("demo")
+    wait_until(lambda: server.live()["demo"]["bitrate"] > 50_000, "pictures")
+    assert server.live()["demo"]["video"]["codec"] == "h264"
+    assert "/watch/demo" in server.log()
+
+
+def test_the_demo_needs_open_publishing() -> None:
+    keys = {"MEDIASERVER__AUTH__PUBLISH": "keys", "MEDIASERVER__AUTH__STREAM_KEYS": "cam=canary-key"}
+    result = run(["demo"], ports() | keys)
+    assert result.returncode == 2
+    assert "auth.publish" in result.stderr
+    assert "canary" not in result.stderr + result.stdout
+
+
+def test_no_command_loads_codecs_or_pretty_printing_into_the_server() -> None:
+    code = (
+        "import sys, mediaserver.cli, mediaserver.logs, mediaserver.__main__\n"
+        "print(sorted({'av', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "[]\n"
