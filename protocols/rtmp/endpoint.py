@@ -1,5 +1,6 @@
 """What both ends of an RTMP connection do: handshake, chunks, acknowledgements, pings, media in and out."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from protocols.errors import RemoteProtocolError
@@ -34,7 +35,7 @@ CHUNK_SIZE = 60_000
 WINDOW = 2_500_000
 
 
-class Endpoint:
+class Endpoint(ABC):
     """One end of a connection. ``receive_data`` → events; ``data_to_send`` → what to write.
 
     After an error, and once the connection is refused, whatever arrives is dropped.
@@ -114,6 +115,7 @@ class Endpoint:
             self._opened()
         return data
 
+    @abstractmethod
     def _opened(self) -> None:
         """The handshake is over."""
 
@@ -156,12 +158,13 @@ class Endpoint:
         if stream is not None:
             events.append(DataReceived(stream, timestamp, body))
 
+    @abstractmethod
     def _media_stream(self, stream_id: int) -> int | None:
         """The stream that media with this id belongs to; None: to drop. Raises RemoteProtocolError where it has no business."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _command(self, command: Command, stream_id: int, events: list[Event]) -> None:
-        raise NotImplementedError
+        """The peer gave a command."""
 
     def _flow(self, type_id: int, body: bytes) -> None:
         """Acknowledgement and windows (sections 5.4.3 to 5.4.5)."""
@@ -189,8 +192,9 @@ class Endpoint:
         elif event == UserControl.STREAM_EOF:
             self._stream_ended(read_uint32(body[2:]), events)
 
+    @abstractmethod
     def _stream_ended(self, stream_id: int, events: list[Event]) -> None:
-        """The peer said StreamEOF, which only a server has a reason to say."""
+        """The peer said StreamEOF."""
 
     def _acknowledge(self) -> None:
         if self._peer_window:

@@ -7,6 +7,7 @@ for the place. C2 and S2 end in an HMAC keyed by the digest that they answer.
 import hashlib
 import hmac
 import os
+from abc import ABC, abstractmethod
 
 from protocols.errors import RemoteProtocolError
 
@@ -24,7 +25,7 @@ _SERVER_VERSION = bytes((4, 5, 0, 1))
 SCHEMES = (8, 772)
 
 
-class Handshake:
+class Handshake(ABC):
     """What both sides do: take the other's version and first block, answer, and let its second block pass.
 
     ``reply`` is what to send as soon as the first block is whole. The second block's content is not checked, as real
@@ -59,8 +60,9 @@ class Handshake:
         self._skip -= taken
         return data[taken:]
 
+    @abstractmethod
     def _answer(self, block: bytes) -> bytes:
-        raise NotImplementedError
+        """What to send in answer to the other side's first block."""
 
 
 class ServerHandshake(Handshake):

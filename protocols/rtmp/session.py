@@ -148,6 +148,12 @@ class ServerSession(Endpoint):
         self._reply(0, on_status("status", StatusCode.RECONNECT_REQUEST, description, **where))
         return True
 
+    def _opened(self) -> None:
+        """The client speaks first."""
+
+    def _stream_ended(self, stream_id: int, events: list[Event]) -> None:
+        """Only a server has something that can end."""
+
     def _gone(self, name: str) -> bool:
         if self.state is not SessionState.CLOSED:
             raise LocalProtocolError(f"{name} while {self.state.value}")
