@@ -23,8 +23,13 @@ def unescape(nal: bytes) -> bytes:
 
 
 def split_annexb(data: bytes) -> list[bytes]:
-    """The NAL units of an Annex B byte stream, empty ones left out. What precedes the first start code is not one."""
-    units = data.split(b"\0\0\1")[1:]
+    """The NAL units of an Annex B byte stream, empty ones left out. What precedes the first start code is not one.
+
+    LimitExceeded for more than MAX_UNITS.
+    """
+    units = data.split(b"\0\0\1", MAX_UNITS + 1)[1:]
+    if len(units) > MAX_UNITS:
+        raise LimitExceeded(f"an access unit of more than {MAX_UNITS} NAL units")
     # a NAL unit never ends in zero (rbsp_trailing_bits, cabac_zero_words escaped): zeros belong to the next start code
     stripped = (unit.rstrip(b"\0") for unit in units)
     return [unit for unit in stripped if unit]

@@ -46,6 +46,9 @@ def test_a_length_beyond_the_access_unit_is_the_senders_fault(data: bytes) -> No
 def test_an_access_unit_of_a_million_empty_units_is_not_walked() -> None:
     with pytest.raises(LimitExceeded, match="more than 4096"):
         list(nal.split_length_prefixed(bytes(4_000_000)))
+    with pytest.raises(LimitExceeded, match="more than 4096"):
+        nal.split_annexb(b"\0\0\1" * 1_000_000)
+    assert len(nal.split_annexb(b"\0\0\1a" * 4096)) == 4096
 
 
 def test_emulation_prevention_is_taken_out_and_nothing_else() -> None:
