@@ -17,6 +17,10 @@ HOLD_BACK = 3.0
 #: A delta update leaves out what is older than this many target durations (4.4.3.8 asks for six).
 SKIP_UNTIL = 6
 
+#: The least number of whole segments in a live playlist. A stream that has fewer yet is preceded by gaps (EXT-X-GAP), because
+#: players refuse a playlist of parts alone, and a player that has to wait for whole segments is seconds late.
+LEAST_SEGMENTS = 3
+
 #: A stream is peaky: what its busiest segment so far had, and a tenth.
 HEADROOM = 1.1
 
@@ -30,9 +34,11 @@ def media_playlist(packager: Packager, window: Window, *, delta: bool) -> str:
     part_target = packager.part_target
     can_skip = can_skip_until(packager, window)
     skipped = _skippable(segments, can_skip) if delta and can_skip else 0
+    whole = len(segments) - (window.growing is not None)
+    gaps = 0 if window.ended else max(0, LEAST_SEGMENTS - whole)
     head = hls.MediaHead(
         target_duration=target,
-        media_sequence=segments[0].sequence,
+        media_sequence=segments[0].sequence - gaps,
         discontinuity_sequence=discontinuity_sequence(packager, segments[0]),
         part_target=part_target,
         control=hls.ServerControl(
@@ -41,12 +47,19 @@ def media_playlist(packager: Packager, window: Window, *, delta: bool) -> str:
         independent_segments=all(segment.independent for segment in segments),
         skipped=skipped,
     )
-    entries = _entries(window, segments, skipped)
+    entries = [*_gaps(window, segments[0].sequence, gaps), *_entries(window, segments, skipped)]
     if window.ended:
         return hls.media_playlist(head, entries, ended=True)
     sequence, part = window.position()
     hint = hls.PreloadHint(f"{window.kind}/{sequence}.{part}.m4s")
     return hls.media_playlist(head, entries, hint, _reports(packager, window))
+
+
+def _gaps(window: Window, first: int, count: int) -> Iterator[str]:
+    """What would have been there, had the stream begun earlier."""
+    for sequence in range(first - count, first):
+        uri = f"{window.kind}/{sequence}.m4s"
+        yield hls.segment_entry(hls.Segment(uri, window.segment_duration, gap=True))
 
 
 def _entries(window: Window, segments: list[Segment], skipped: int) -> Iterator[str]:
@@ -83,7 +96,7 @@ def _skippable(segments: list[Segment], until: float) -> int:
 
 def discontinuity_sequence(packager: Packager, segment: Segment) -> int:
     """EXT-X-DISCONTINUITY-SEQUENCE for a playlist that begins with ``segment``: its tags are still in the playlist."""
-    return packager.first_sequence + segment.epoch.number - segment.discontinuities
+    return packager.first.discontinuity + segment.epoch.number - segment.discontinuities
 
 
 def _reports(packager: Packager, window: Window) -> Iterator[hls.RenditionReport]:

@@ -3,16 +3,16 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mediaserver.packaging.audiogrid import AudioGrid
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import Epoch, InitSegment, media_answer
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, FrameClock, Segmenter, part_limit
 from mediaserver.packaging.window import Window
-from protocols.codec import AudioParameters, VideoParameters, parameters
+from protocols.codec import AudioParameters, VideoParameters, complete, packet_duration, parameters, sample_data
 from protocols.errors import ProtocolError
-from protocols.media import MediaKind, Metadata, Packet, Track
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from protocols.mp4.fragment import init_segment, timescale
 from protocols.timebase import rescale
 
@@ -25,8 +25,15 @@ ORIGIN = 10_000
 #: fill the memory. What begins behind such a cut is not independent, and the playlist does not say it were.
 LONGEST_SEGMENT = 10.0
 
+#: Codecs whose packets complete the track (picture size, frame header), and those where a keyframe may change it again.
+_COMPLETED_BY_PACKET = frozenset({Codec.AV1, Codec.VP9, Codec.MP3, Codec.AC3, Codec.EAC3})
+_CHANGED_BY_KEYFRAME = frozenset({Codec.AV1, Codec.VP9})
+
 #: A track that is silent for so long (ms) leaves the other to itself.
 SILENCE = 3_000
+
+#: So much (ms) of a stream that began with audio alone is awaited before it is called audio only.
+VIDEO_MAY_COME = 600
 
 #: Packets that arrive so close together (seconds of wall clock) are a replay, and the last of them is the live edge.
 BURST = 0.25
@@ -49,13 +56,20 @@ class Settings(Protocol):
     def idle_timeout(self) -> float: ...
 
 
-class Packager:
-    """A hub Subscriber. ``wall`` is Unix time in seconds; ``first_sequence`` starts all numbers (see ``packagers``)."""
+class Numbers(NamedTuple):
+    """A media sequence number and a discontinuity sequence number."""
 
-    def __init__(self, name: str, settings: Settings, wall: Callable[[], float], first_sequence: int) -> None:
+    sequence: int
+    discontinuity: int
+
+
+class Packager:
+    """A hub Subscriber. ``wall`` is Unix time in seconds; ``first`` starts the numbers."""
+
+    def __init__(self, name: str, settings: Settings, wall: Callable[[], float], first: Numbers) -> None:
         self.name = name
         self.settings = settings
-        self.first_sequence = first_sequence
+        self.first = first
         self.renditions: dict[MediaKind, Rendition] = {}
         self.epoch: Epoch | None = None
         self.epochs = 0
@@ -66,10 +80,12 @@ class Packager:
         self._wall = wall
         self._burst = 0.0
         self._origin: int | None = None
-        self._first: Epoch | None = None
+        self._first_epoch: Epoch | None = None
         self._availability_start: float | None = None
         self._first_audio: int | None = None
-        self._grid = AudioGrid(1, 0)
+        self._incomplete: dict[MediaKind, Track] = {}
+        self._grid = AudioGrid(1)
+        self._audio_frame = 0
         self._clock = FrameClock(90)
         self._part_limit = settings.part_duration
         self._inits = 0
@@ -79,16 +95,23 @@ class Packager:
 
     def on_track(self, track: Track) -> None:
         """Begin a rendition, or go on with other parameters behind a discontinuity."""
+        self._adopt(track, completed=False)
+
+    def _adopt(self, track: Track, *, completed: bool) -> None:
         kind = track.kind
         present = self.renditions.get(kind)
         if present is not None and present.init.track.codec is track.codec and present.init.track.config == track.config:
             return
+        self._incomplete.pop(kind, None)
         try:
-            described = parameters(track)
-            ready = media_answer(kind.value, init_segment(track))
-            init = InitSegment(self._inits, track, described, timescale(track), ready)
+            init = InitSegment(
+                self._inits, track, parameters(track), timescale(track), media_answer(kind.value, init_segment(track))
+            )
         except ProtocolError as error:
-            log.warning("%s: %s (%s) is left out of HLS and DASH: %s", self.name, kind.value, track.codec.value, error)
+            if track.codec in _COMPLETED_BY_PACKET and not completed:
+                self._incomplete[kind] = track
+            else:
+                log.warning("%s: %s (%s) is left out of HLS and DASH: %s", self.name, kind.value, track.codec.value, error)
             self._drop(kind)
             return
         self._inits += 1
@@ -109,7 +132,10 @@ class Packager:
         """One more access unit, on to its rendition."""
         kind = packet.kind
         rendition = self.renditions.get(kind)
-        if rendition is None:
+        if rendition is None or (packet.keyframe and rendition.init.track.codec in _CHANGED_BY_KEYFRAME):
+            self._complete(packet)
+            rendition = self.renditions.get(kind)
+        if rendition is None or len(packet.body) <= packet.offset:
             return
         if packet.discontinuity and not rendition.fresh:
             self._discontinue()
@@ -130,6 +156,19 @@ class Packager:
         for rendition in self.renditions.values():
             rendition.window.end()
 
+    def _complete(self, packet: Packet) -> None:
+        """Let a packet say what its track's configuration does not."""
+        rendition = self.renditions.get(packet.kind)
+        track = self._incomplete.get(packet.kind) if rendition is None else rendition.init.track
+        if track is None or not packet.keyframe:
+            return
+        try:
+            completed = complete(track, packet.payload)
+        except ProtocolError:
+            return
+        if completed is not track:
+            self._adopt(completed, completed=True)
+
     # -- packets --------------------------------------------------------------------------------------------------------
 
     def _on_video(self, packet: Packet, rendition: Rendition) -> None:
@@ -142,8 +181,13 @@ class Packager:
             if not packet.keyframe:
                 return
             epoch = self._epoch_at(packet.dts)
-        body, offset = packet.body, packet.cts * 90
-        duration = rendition.push(epoch, time, body[packet.offset :], offset, keyframe=packet.keyframe)
+        data = packet.body[packet.offset :]
+        if rendition.init.track.codec is Codec.AV1:
+            try:
+                data = sample_data(Codec.AV1, data)
+            except ProtocolError:
+                return
+        duration = rendition.push(epoch, time, data, packet.cts * 90, keyframe=packet.keyframe)
         if duration and not rendition.window.started and (frame := self._clock.learn(duration)) is not None:
             self._set_frame(frame)
 
@@ -154,15 +198,17 @@ class Packager:
         media_time = packet.dts + self._offset
         if video is not None:
             rendition.segmenter.follow = not video.fresh and video.last >= (media_time - SILENCE) * 90
-        time = max(self._grid.place(rescale(media_time, 1000, scale)), rendition.last + 1)
-        rendition.push(epoch, time, packet.body[packet.offset :], 0, keyframe=True)
+        data = packet.body[packet.offset :]
+        duration = self._audio_frame or packet_duration(rendition.init.track, data)
+        time = max(self._grid.place(rescale(media_time, 1000, scale), duration), rendition.last + 1)
+        rendition.push(epoch, time, data, 0, keyframe=True)
 
     def _audio_may_start(self, packet: Packet, rendition: Rendition) -> bool:
         """Whether audio goes in: not before the first picture, unless that keeps us waiting."""
         if rendition.last >= 0:
             return True
         video = self.renditions.get(MediaKind.VIDEO)
-        if video is None or video.last >= 0:
+        if MediaKind.VIDEO not in self._incomplete and (video is None or video.last >= 0):
             return True
         if self._first_audio is None:
             self._first_audio = packet.dts
@@ -182,7 +228,7 @@ class Packager:
         epoch = self.epoch
         if epoch is None:
             epoch = self.epoch = Epoch(self.epochs, now - media_time, media_time)
-            self._first = self._first or epoch
+            self._first_epoch = self._first_epoch or epoch
             self.epochs += 1
             self._burst = now
         elif now - self._burst < BURST:
@@ -204,7 +250,8 @@ class Packager:
     def _regrid(self) -> None:
         audio = self.renditions.get(MediaKind.AUDIO)
         if audio is not None and isinstance(audio.init.parameters, AudioParameters):
-            self._grid = AudioGrid(audio.init.timescale, audio.init.parameters.samples_per_packet)
+            self._grid = AudioGrid(audio.init.timescale)
+            self._audio_frame = audio.init.parameters.samples_per_packet
             if MediaKind.VIDEO not in self.renditions:
                 audio.segmenter.follow = False
                 self._set_frame(0)
@@ -222,7 +269,7 @@ class Packager:
     def _window(self, kind: MediaKind) -> Window:
         settings = self.settings
         other = next(iter(self.renditions.values()), None)
-        first = self.first_sequence if other is None else other.window.position()[0]
+        first = self.first.sequence if other is None else other.window.position()[0]
         return Window(kind.value, first, settings.window, settings.dvr, settings.segment_duration)
 
     def _segmenter(self, init: InitSegment) -> Segmenter:
@@ -266,9 +313,15 @@ class Packager:
     def availability_start(self) -> float:
         """Unix time of the first sample, once and for all from when it is first asked for."""
         if self._availability_start is None:
-            first = self._first
+            first = self._first_epoch
             self._availability_start = self._wall() if first is None else round(first.anchor + first.begin, 3)
         return self._availability_start
+
+    @property
+    def next(self) -> Numbers:
+        """Numbers that were not used yet."""
+        sequence = max((window.next_sequence for window in self.windows), default=self.first.sequence)
+        return Numbers(sequence, self.first.discontinuity + self.epochs)
 
     @property
     def windows(self) -> list[Window]:
@@ -282,8 +335,10 @@ class Packager:
         started = [window for window in windows if window.started]
         if not started:
             return False
-        alone_with_audio = len(windows) == 1 and MediaKind.VIDEO not in self.renditions
-        return self.ended or self.span > SILENCE or (len(started) == len(windows) and not (alone_with_audio and self.span < 600))
+        if self.ended or self.span > SILENCE:
+            return True
+        alone = MediaKind.VIDEO not in self.renditions
+        return len(started) == len(windows) and not self._incomplete and not (alone and self.span < VIDEO_MAY_COME)
 
 
 def _frame_rate(described: VideoParameters | AudioParameters, measured: float) -> float:

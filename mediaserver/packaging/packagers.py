@@ -7,7 +7,7 @@ from typing import Protocol
 from mediaserver.hub.stream import LiveStream
 from mediaserver.packaging import dash, hls
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar, Wait
-from mediaserver.packaging.packager import Packager, Settings
+from mediaserver.packaging.packager import Numbers, Packager, Settings
 from mediaserver.packaging.text import Text
 from mediaserver.packaging.window import Position, Window
 from protocols import dash as dash_format
@@ -15,9 +15,13 @@ from protocols import hls as hls_format
 from protocols.errors import RemoteProtocolError
 from protocols.media import MediaKind
 
-#: Media sequence numbers count tenths of seconds since 2026 when packaging starts: they never go back, not over a
-#: restart either, and need no state on disk; no segment is that short.
-SEQUENCE_EPOCH = 1_767_225_600
+#: Numbers start from the time since the year 2026 when packaging starts: so they never go back, not over a restart
+#: either, and need no state on disk. Media sequence numbers count tenths of seconds: no segment is that short.
+#: Discontinuity sequence numbers count ten minutes: not finer, because hls.js walks an array of that length several times a
+#: second; a stream with more discontinuities than that may repeat some after a restart of the server.
+NUMBERS_SINCE = 1_767_225_600
+SEQUENCE_UNIT = 0.1
+DISCONTINUITY_UNIT = 600.0
 
 #: How long (seconds) the playlists of a stream that is over can still be fetched, with their EXT-X-ENDLIST.
 LINGER = 60.0
@@ -96,10 +100,11 @@ class Packagers:
         entry = self._entries.get(name)
         if stream is None or (entry is not None and entry.stream is stream):
             return entry
+        first = first_numbers(self._wall())
         if entry is not None:
+            first = Numbers(*map(max, first, entry.packager.next))
             self.stop(name)
-        wall = self._wall()
-        packager = Packager(name, self.settings, self._wall, max(1, int((wall - SEQUENCE_EPOCH) * 10)))
+        packager = Packager(name, self.settings, self._wall, first)
         entry = self._entries[name] = _Entry(stream, packager, now)
         stream.subscribe(packager)
         return entry
@@ -214,6 +219,12 @@ class Packagers:
                 return Growing(_reader(window, sequence), f"{window.kind}/mp4", window.signal, self._patience(window))
             return Wait(window.signal, self._patience(window))
         return Gone() if position is Position.GONE else Missing()
+
+
+def first_numbers(unix_time: float) -> Numbers:
+    """Where a stream's numbers start that is packaged from now on."""
+    elapsed = max(0.0, unix_time - NUMBERS_SINCE)
+    return Numbers(int(elapsed / SEQUENCE_UNIT) + hls.LEAST_SEGMENTS, int(elapsed / DISCONTINUITY_UNIT))
 
 
 def part_advance(part_target: float) -> int:

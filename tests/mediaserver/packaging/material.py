@@ -9,13 +9,13 @@ import av
 
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.stream import LiveStream
-from mediaserver.packaging.packager import Packager
+from mediaserver.packaging.packager import Numbers, Packager
 from mediaserver.packaging.packagers import Packagers
 from protocols.flv import FlvReader, TagReader
 from protocols.media import MediaKind, Packet, Track
 
 UNIX_TIME = 1_780_000_000.0
-SEQUENCE = 1000
+FIRST = Numbers(1000, 50)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def feed(
 
 
 def packager(settings: Settings | None = None, wall: Wall | None = None) -> Packager:
-    return Packager("test", settings or Settings(), wall or Wall(), SEQUENCE)
+    return Packager("test", settings or Settings(), wall or Wall(), FIRST)
 
 
 class OneStream:
