@@ -18,11 +18,15 @@ function setIcon(button, icon, label) {
   button.setAttribute("aria-label", label);
 }
 
-/** Connect the controls to `video`. `seekToLive()` goes to the live edge, `excess()` says how far behind it plays. */
-export function wireControls(video, seekToLive, excess) {
+/**
+ * Connect the controls to `video`. `seekToLive()` goes to the live edge, `excess()` says how many seconds behind its target
+ * it plays, `hold(held)` is told when the viewer pauses and goes on.
+ */
+export function wireControls(video, { seekToLive, excess, hold }) {
   const player = byId("player");
   const actions = {
     play() {
+      hold(!video.paused);
       if (!video.paused) return video.pause();
       seekToLive();
       return video.play().catch(() => {});
@@ -41,6 +45,7 @@ export function wireControls(video, seekToLive, excess) {
       return video.requestPictureInPicture().catch(() => {});
     },
     "to-live"() {
+      hold(false);
       seekToLive();
       return video.play().catch(() => {});
     },

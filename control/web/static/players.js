@@ -165,6 +165,8 @@ class NativePlayer {
   async start() {
     this.video.addEventListener("error", this.onError);
     this.video.src = this.url;
+    // An iPhone loads nothing before it is told to play.
+    this.video.play().catch(() => {});
   }
 
   stop() {

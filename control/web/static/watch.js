@@ -31,6 +31,8 @@ const page = {
   state: "connecting",
   attempts: 0,
   notBefore: 0,
+  /** paused by the viewer */
+  held: false,
   time: 0,
   advanced: 0,
   started: 0,
@@ -114,6 +116,7 @@ function decide() {
 
 async function start() {
   stop();
+  video.pause();
   if (page.state !== "connecting") show("connecting");
   page.started = page.advanced = performance.now();
   const player = makePlayer(page.kind, video, data.name, (kind, detail) => { if (player === page.player) giveUp(kind, detail); });
@@ -124,16 +127,18 @@ async function start() {
     if (player === page.player) giveUp("network", String(error?.message ?? ""));
     return;
   }
-  if (player === page.player) await play();
 }
 
+/** Called when there is something to play: dash.js must have its ears on the element before, or it misses the start. */
 async function play() {
+  if (!page.player || page.held || !video.paused) return;
   try {
     await video.play();
   } catch (error) {
     if (error.name !== "NotAllowedError") return;
     if (video.muted) {
-      show("stalled", "Press play.");
+      page.held = true;
+      show("playing");
       return;
     }
     video.muted = true;
@@ -181,7 +186,7 @@ function tick() {
       if (page.state !== "playing") show("playing");
       if (now - page.started > 10000) page.attempts = 0;
     }
-  } else if (video.paused && page.state === "playing") {
+  } else if (page.held) {
     page.advanced = now;
   } else if (now - page.advanced > STUCK && page.stream?.state !== "away") {
     giveUp("stuck", "");
@@ -243,7 +248,13 @@ function showAddresses() {
 if (window.top !== window) document.body.classList.add("embedded");
 wirePicker();
 wireCopyButtons();
-wireControls(video, () => page.player?.seekToLive(), () => page.player?.excess ?? NaN);
+wireControls(video, {
+  seekToLive: () => page.player?.seekToLive(),
+  excess: () => page.player?.excess ?? NaN,
+  hold: (held) => { page.held = held; },
+});
+video.addEventListener("loadedmetadata", play);
+video.addEventListener("canplay", play);
 showAddresses();
 setInterval(tick, TICK);
 keepLooking();
