@@ -16,6 +16,7 @@ from protocols.rtmp.command import (
     result,
     speaks_enhanced,
     status,
+    text,
 )
 from protocols.rtmp.endpoint import WINDOW, Endpoint
 from protocols.rtmp.enhanced import server_capabilities
@@ -268,7 +269,7 @@ class ServerSession(Endpoint):
         self._reply(0, amf0.encode("onFCPublish", 0.0, None, status("status", StatusCode.PUBLISH_START, "FCPublish.")))
 
     def _on_fc_unpublish(self, command: Command, stream_id: int, events: list[Event]) -> None:
-        key = read_name(command.argument(1))[0]
+        key = read_name(text(command.argument(1)))[0]
         for published in [each for each, its_key in self._keys.items() if its_key == key]:
             self._close_stream(published, events)
         self._on_release_stream(command, stream_id, events)

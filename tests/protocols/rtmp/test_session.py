@@ -259,6 +259,13 @@ def test_two_publications_on_one_connection():
     assert peer.send(media) == [MediaReceived(9, 1, 0, b"one")]
 
 
+@pytest.mark.parametrize("argument", [None, 5.0, "other", ""])
+def test_fc_unpublish_of_what_nobody_publishes(argument):
+    peer = Peer().publishing()
+    assert peer.send(command("FCUnpublish", 0, None, argument)) == []
+    assert peer.send(message(9, b"v", 1)) == [MediaReceived(9, 1, 0, b"v")]
+
+
 @pytest.mark.parametrize("argument", [2.0, "1", None, float("nan"), -1.0, True])
 def test_delete_stream_of_what_does_not_exist(argument):
     peer = Peer().publishing()
