@@ -50,7 +50,7 @@ class Track:
 
     ``config`` is the decoder configuration in the form that ISO BMFF stores: the body of avcC, hvcC, av1C or vpcC, an
     AudioSpecificConfig (ISO/IEC 14496-3), the whole ``OpusHead`` packet (RFC 7845, 5.1), FLAC's STREAMINFO block.
-    Empty for codecs that need none (MP3, AC-3).
+    Empty for codecs that need none (MP3, AC-3) until ``codec.complete`` has looked into a packet.
     ``body`` is the FLV tag body that carried it, so that RTMP and HTTP-FLV can repeat it unchanged; empty where the
     codec has no sequence header.
     """

@@ -98,6 +98,7 @@ class RtmpEndpoint:
                 write(item)
             elif item is not None:
                 publisher.write_track(item)
+        self._connection.watched = bool(publisher.stream.subscribers)
 
     def on_closed(self, reason: str) -> None:
         if self._task is not None:

@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 READ_SIZE = 64 * 1024
 #: Reads of one socket in one beat: a publisher in a burst must not hold up the others.
 READS_PER_BEAT = 8
+#: A publisher whom nobody watches costs nobody latency: its socket may gather this many bytes, for so many seconds at
+#: most. Well below a receive window, so that the encoder never notices.
+RESTING_BYTES = 24 * 1024
+RESTING_TIME = 0.4
 #: Seconds that a connection may take to flush its last words.
 CLOSING_TIME = 2.0
 #: Connections that may wait to be accepted.
@@ -53,8 +57,8 @@ class RtmpConnection(asyncio.Protocol):
     """One RTMP connection. Bytes to ``protocol`` to events to the handler, and back."""
 
     __slots__ = (
-        "_closing_since", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason", "_seen", "_started",
-        "protocol", "role", "session", "transport",
+        "_closing_since", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason", "_rests_until", "_seen", "_started",
+        "protocol", "role", "session", "transport", "watched",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -71,6 +75,9 @@ class RtmpConnection(asyncio.Protocol):
         self._fd = -1
         self._held = False
         self._in_beat = False
+        # Set by the handler: whether anybody receives what is published here.
+        self.watched = True
+        self._rests_until = 0.0
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -114,7 +121,7 @@ class RtmpConnection(asyncio.Protocol):
         self._poll()
 
     def read(self) -> None:
-        if self._held:
+        if self._held or self._rests_until > monotonic():
             return
         for _ in range(READS_PER_BEAT):
             if self.transport.is_closing():
@@ -129,8 +136,11 @@ class RtmpConnection(asyncio.Protocol):
                 # The end, or an error: the poller sees the same and tells connection_lost.
                 self._listener.beat.remove_reader(self)
                 return
+            before = self._seen
             self._feed(data)
             if len(data) < READ_SIZE:
+                if not self.watched:
+                    self._rests_until = self._seen + min(RESTING_TIME, RESTING_BYTES / len(data) * (self._seen - before))
                 return
 
     # -- the handler's side -------------------------------------------------------------------------------------------
