@@ -60,7 +60,7 @@ class TagReader:
     ``colorInfo`` object (HDR metadata) that came, or None.
     """
 
-    __slots__ = ("_aac", "_audio", "_avc", "_video", "color_info", "ignored", "other_tracks")
+    __slots__ = ("_aac", "_audio", "_avc", "_plans", "_video", "color_info", "ignored", "other_tracks")
 
     def __init__(self) -> None:
         self.ignored = 0
@@ -70,6 +70,7 @@ class TagReader:
         self._audio: Track | None = None
         self._avc = False
         self._aac = False
+        self._plans: dict[bytes, tuple[bool, int]] = {}  # of FourCC bodies, see _plan
 
     def read(self, type_id: int, timestamp: int, body: bytes) -> Track | Packet | None:
         """The body of one audio or video tag; ``timestamp`` becomes the Packet's dts as it is."""
@@ -135,6 +136,11 @@ class TagReader:
         return self._bare(codec, Packet(_AUDIO, timestamp, True, body, 1))
 
     def _read_enhanced(self, kind: MediaKind, timestamp: int, body: bytes) -> Track | Packet | None:
+        plan = self._plans.get(body[:5])
+        if plan is not None:
+            keyframe, offset = plan
+            cts = int.from_bytes(body[5:8], signed=True) if offset == 8 else 0
+            return Packet(kind, timestamp, keyframe, body, offset, cts) if len(body) > offset else None
         tag = enhanced.parse(kind, body)
         if tag is None:
             self.ignored += 1
@@ -205,6 +211,10 @@ class TagReader:
         else:
             self._audio = track
             self._aac = track.codec is Codec.AAC
+        self._plans = {}
+        for current in (self._video, self._audio):
+            if current is not None and current.codec in enhanced.FOURCC:
+                self._plans |= _plan(current.codec)
         return track
 
     def _coded(self, codec: Codec, packet: Packet) -> Packet | None:
@@ -223,6 +233,18 @@ class TagReader:
         if current is None or current.codec is not codec:
             return self._adopt(Track(codec, b""))
         return packet
+
+
+def _plan(codec: Codec) -> dict[bytes, tuple[bool, int]]:
+    """How to read the plain bodies of a codec without taking them apart: keyframe and offset by their first five bytes."""
+    if codec.kind is _AUDIO:
+        return {enhanced.header(PacketType.CODED_FRAMES, codec): (True, 5)}
+    plan = {}
+    for frame_type in (enhanced.KEY_FRAME, enhanced.INTER_FRAME):
+        keyframe = _is_key(frame_type)
+        plan[enhanced.header(PacketType.CODED_FRAMES, codec, frame_type)] = (keyframe, 8 if codec in _CTS_CODECS else 5)
+        plan[enhanced.header(PacketType.CODED_FRAMES_X, codec, frame_type)] = (keyframe, 5)
+    return plan
 
 
 def _is_key(frame_type: int) -> bool:
