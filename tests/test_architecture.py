@@ -22,7 +22,6 @@ FORBIDDEN_IN_PROTOCOLS = {
     "socket",
     "ssl",
     "time",
-    "datetime",
     "threading",
     "logging",
     "random",
