@@ -12,6 +12,8 @@ from protocols.rtmp.chunk import media_chunk_header, split_message
 
 #: Out chunk size of every player: a message is nearly always one chunk.
 CHUNK_SIZE = 60_000
+#: The message stream that every player is sent: the first that createStream gives, so that the bytes are the same for all.
+MEDIA_STREAM = 1
 
 
 class RtmpWire:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from mediaserver.delivery.rtmp import RtmpPlayback
+from mediaserver.delivery.rtmp import MEDIA_STREAM, RtmpPlayback
 from mediaserver.errors import Refused
 from mediaserver.events import PlayEnded, PlayStarted, PublishRefused
 from mediaserver.hub.fanout import Fanout
@@ -180,10 +180,12 @@ class RtmpEndpoint:
         self._drain(rest)
         self._connection.flush()
 
-    def _require_idle(self, *, playing: bool = False) -> None:
+    def _require_idle(self, *, playing_on: int = 0) -> None:
         """One connection publishes one stream or plays one; playing something else instead is allowed."""
-        if self._publisher is not None or (self._playback is not None and not playing):
+        if self._publisher is not None or (self._playback is not None and not playing_on):
             raise Refused("this connection is in use already")
+        if playing_on not in (0, MEDIA_STREAM):
+            raise Refused("a connection plays on its first message stream")
 
     # -- publishing -------------------------------------------------------------------------------------------------
 
@@ -220,13 +222,14 @@ class RtmpEndpoint:
         self._services.sink.emit(
             PublishRefused(name="", session_id=session.id, at=time.time(), address=session.address, reason=reason)
         )
-        self._connection.protocol.refuse_publish(stream_id, StatusCode.PUBLISH_BAD_NAME, reason)
+        # Not BadName, which OBS's librtmp takes no notice of.
+        self._connection.protocol.refuse_publish(stream_id, StatusCode.PUBLISH_REJECTED, reason)
         self._connection.close(f"refused: {reason}")
 
     def _kick(self, reason: str) -> None:
         """The hub took the name away."""
         self._publisher = None
-        self._connection.protocol.end_publish(self._stream_id, StatusCode.PUBLISH_BAD_NAME, reason)
+        self._connection.protocol.end_publish(self._stream_id, StatusCode.PUBLISH_REJECTED, reason)
         self._connection.close(reason)
 
     def _unpublish(self, reason: str) -> None:
@@ -249,7 +252,7 @@ class RtmpEndpoint:
             agent=self._agent,
         )
         try:
-            self._require_idle(playing=True)
+            self._require_idle(playing_on=event.stream_id)
             async with asyncio.timeout(services.authorize_timeout):
                 grant = await services.authorizer.may_play(request)
         except Refused as refusal:

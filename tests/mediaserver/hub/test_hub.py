@@ -1,0 +1,226 @@
+import asyncio
+
+import pytest
+
+from mediaserver.errors import NameTaken
+from mediaserver.events import Event, PublishEnded, PublishStarted
+from mediaserver.hub.hub import Hub, HubLimits
+from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream, StreamState
+from mediaserver.ports import Wire
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
+
+
+class Note:
+    """An EventSink that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class Recorder:
+    """A Subscriber that keeps what it receives."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+        self.ended = asyncio.Event()
+
+    def on_track(self, track: Track) -> None:
+        self.seen.append(track)
+
+    def on_metadata(self, metadata: Metadata) -> None:
+        self.seen.append(metadata)
+
+    def on_packet(self, packet: Packet) -> None:
+        self.seen.append(packet)
+
+    def on_away(self) -> None:
+        self.seen.append("away")
+
+    def on_end(self) -> None:
+        self.seen.append("end")
+        self.ended.set()
+
+
+TRACK = Track(Codec.H264, b"avcC", b"V0")
+
+
+def hub(grace: float = 60, takeover: bool = False) -> tuple[Hub, Note]:
+    note = Note()
+    return Hub(HubLimits(grace, takeover, 1 << 20, 10_000), note), note
+
+
+def session(address: str = "192.0.2.1") -> Session:
+    return Session(Wire.RTMP, address)
+
+
+def ignore(reason: str) -> None:
+    """A publisher that does not mind being kicked."""
+
+
+def packet(dts: int, keyframe: bool = True) -> Packet:
+    return Packet(MediaKind.VIDEO, dts, keyframe, b"x", 0)
+
+
+async def test_a_name_is_found_while_it_is_published_and_ends_with_the_publisher_if_there_is_no_grace() -> None:
+    house, note = hub(grace=0)
+    publisher = house.publish("cam", session(), ignore)
+    assert house.find("cam") is publisher.stream
+    publisher.close("done")
+    publisher.close("again")
+    assert house.find("cam") is None
+    assert publisher.stream.state is StreamState.ENDED
+    assert [type(event) for event in note.events] == [PublishStarted, PublishEnded]
+
+
+async def test_a_second_publisher_is_refused_and_the_first_goes_on() -> None:
+    house, _ = hub()
+    first = house.publish("cam", session(), ignore)
+    with pytest.raises(NameTaken, match="cam is being published already"):
+        house.publish("cam", session(), ignore)
+    assert house.publishers["cam"] is first
+    assert first.stream.state is StreamState.LIVE
+
+
+async def test_with_takeover_the_second_publisher_wins_and_subscribers_stay() -> None:
+    house, _ = hub(takeover=True)
+    kicked: list[str] = []
+    first = house.publish("cam", session(), kicked.append)
+    watching = Recorder()
+    first.stream.subscribe(watching)
+    second = house.publish("cam", session(), ignore)
+    assert kicked == ["taken over by another publisher"]
+    assert second.stream is first.stream
+    first.close("its connection is lost")
+    assert house.publishers["cam"] is second
+    second.write(packet(0))
+    assert watching.seen[0] == "away"
+    assert isinstance(watching.seen[1], Packet)
+
+
+async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_marked_discontinuous() -> None:
+    house, note = hub()
+    first = house.publish("cam", session(), ignore)
+    watching = Recorder()
+    first.stream.subscribe(watching)
+    first.write(packet(5_000))
+    first.write(packet(5_033))
+    first.close("lost")
+    second = house.publish("cam", session(), ignore)
+    assert second.stream is first.stream
+    assert not len(second.stream.gop)
+    second.write(packet(0))
+    before, after = (seen for seen in watching.seen[1:] if isinstance(seen, Packet))
+    assert after.discontinuity
+    assert after.dts >= before.dts
+    assert second.stream.discontinuities == 1
+    assert [event.resumed for event in note.events if isinstance(event, PublishStarted)] == [False, True]
+    assert not any(isinstance(event, PublishEnded) for event in note.events)
+
+
+async def test_the_grace_period_runs_out() -> None:
+    house, note = hub(grace=0.02)
+    publisher = house.publish("cam", session(), ignore)
+    watching = Recorder()
+    publisher.stream.subscribe(watching)
+    publisher.close("cable pulled")
+    assert house.find("cam") is publisher.stream
+    async with asyncio.timeout(5):
+        await watching.ended.wait()
+    assert watching.seen == ["away", "end"]
+    assert house.find("cam") is None
+    ended = note.events[-1]
+    assert isinstance(ended, PublishEnded)
+    assert ended.reason == "cable pulled"
+
+
+async def test_ending_a_name_kicks_its_publisher_without_grace() -> None:
+    house, note = hub()
+    kicked: list[str] = []
+    publisher = house.publish("cam", session(), kicked.append)
+    house.publish("other", session(), ignore).close("left")
+    house.end("cam", "enough")
+    house.end("unknown", "enough")
+    assert kicked == ["enough"]
+    assert publisher.stream.state is StreamState.ENDED
+    house.end_all("stopping")
+    assert not house.streams
+    assert sum(isinstance(event, PublishEnded) for event in note.events) == 2
+
+
+async def test_who_waits_for_a_name_gets_it_when_it_begins_and_leaves_nothing_behind_when_not() -> None:
+    house, _ = hub()
+    assert await house.wait_for("cam", 0) is None
+    assert await house.wait_for("cam", 0.01) is None
+    waiting = asyncio.create_task(house.wait_for("cam", 5))
+    await asyncio.sleep(0)
+    publisher = house.publish("cam", session(), ignore)
+    assert await waiting is publisher.stream
+    assert not house._waiters
+
+
+async def test_begin_of_a_stream_is_told_once() -> None:
+    house, _ = hub()
+    begun: list[LiveStream] = []
+    house.on_publish(begun.append)
+    house.publish("cam", session(), ignore).close("lost")
+    house.publish("cam", session(), ignore)
+    assert [stream.name for stream in begun] == ["cam"]
+
+
+async def test_a_subscriber_is_replayed_the_present() -> None:
+    house, _ = hub()
+    publisher = house.publish("cam", session(), ignore)
+    publisher.write_track(TRACK)
+    publisher.write_metadata(Metadata(b"m"))
+    publisher.write(packet(0))
+    publisher.write(packet(33, keyframe=False))
+    watching, late = Recorder(), Recorder()
+    publisher.stream.subscribe(watching)
+    publisher.stream.subscribe(late, replay=False)
+    assert [type(seen) for seen in watching.seen] == [Track, Metadata, Packet, Packet]
+    assert late.seen == []
+    publisher.stream.unsubscribe(watching)
+    publisher.write(packet(66))
+    assert len(watching.seen) == 4
+    assert len(late.seen) == 1
+
+
+async def test_new_parameters_empty_the_gop_cache_and_the_same_again_do_not() -> None:
+    house, _ = hub()
+    publisher = house.publish("cam", session(), ignore)
+    publisher.write_track(TRACK)
+    publisher.write(packet(0))
+    publisher.write_track(Track(Codec.H264, b"avcC", b"V0"))
+    assert len(publisher.stream.gop) == 1
+    publisher.write_track(Track(Codec.H264, b"other", b"V1"))
+    assert len(publisher.stream.gop) == 0
+
+
+async def test_a_stream_that_is_over_does_not_come_back() -> None:
+    house, _ = hub(grace=0)
+    publisher = house.publish("cam", session(), ignore)
+    publisher.close("done")
+    with pytest.raises(ValueError, match="ended"):
+        publisher.stream.move_to(StreamState.LIVE)
+
+
+async def test_the_snapshot_tells_rates_and_players_by_protocol() -> None:
+    house, _ = hub()
+    publisher = house.publish("cam", session(), ignore)
+    publisher.write_track(TRACK)
+    stream = publisher.stream
+    for second in range(4):
+        stream.meter.sample(float(second), second * 125_000, second * 30)
+    players = [Session(Wire.RTMP, ""), Session(Wire.RTMP, ""), Session(Wire.HTTP_FLV, "")]
+    players[0].dropped_packets = 7
+    seen = stream.snapshot(publisher.session, players)
+    assert (seen.bitrate, seen.frame_rate) == (1_000_000, 30.0)
+    assert seen.players == {Wire.RTMP: 2, Wire.HTTP_FLV: 1}
+    assert seen.dropped_packets == 7
+    assert seen.tracks[0].codec is Codec.H264
+    stream.meter.sample(4.0, 10, 0)
+    assert stream.meter.bitrate == 0
