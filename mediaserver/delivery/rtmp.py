@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from protocols.flv import AUDIO, DATA, VIDEO
-
 from mediaserver.hub.fanout import Fanout, FanoutPlayer
 from mediaserver.hub.stream import LiveStream
 from mediaserver.transport.rtmp import RtmpConnection
+from protocols.flv import AUDIO, DATA, VIDEO
 from protocols.media import MediaKind, Metadata, Packet, Track
 from protocols.rtmp.chunk import media_chunk_header, split_message
+from protocols.rtmp.endpoint import CHUNK_SIZE
 
-#: Out chunk size of every player: a message is nearly always one chunk.
-CHUNK_SIZE = 60_000
 #: The message stream that every player is sent: the first that createStream gives, so that the bytes are the same for all.
 MEDIA_STREAM = 1
 
