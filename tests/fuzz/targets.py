@@ -16,7 +16,7 @@ from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import ConnectRequested, DataReceived, MediaReceived, PlayRequested, PublishRequested
 from protocols.rtmp.limits import SessionLimits
 from protocols.rtmp.session import ServerSession
-from protocols.timebase import Timeline
+from protocols.timebase import FORWARD_LIMIT, Timeline
 from tests.fuzz import seeds
 from tests.fuzz.harness import Target
 from tests.fuzz.mutate import mutate, pieces
@@ -118,6 +118,40 @@ def _run_file(data: list[bytes]) -> None:
 
 def _metadata(rng: random.Random) -> bytes:
     return mutate(rng, seeds.METADATA)
+
+
+def _clocks(rng: random.Random) -> list[tuple[MediaKind, int]]:
+    """Two clocks that run, stop, tremble, jump and part. A step of -1 stands for the publisher's return."""
+    times = [rng.choice((0, 1 << 31, (1 << 32) - 500, rng.getrandbits(32))) for _ in range(2)]
+    if rng.random() < 0.7:
+        times[1] = times[0] + rng.randint(-30, 30)
+    steps = []
+    for _ in range(rng.randint(1, 150)):
+        which = rng.randrange(2)
+        chance = rng.random()
+        if chance < 0.9:
+            times[which] += rng.choice((20, 33, 40, 40, 40, 0))
+        elif chance < 0.97:
+            times[which] += rng.choice((-1, -40, -900, -5000, 900, 9_000, 11_000))
+        elif chance < 0.99:
+            times = [time + rng.choice((3_600_000, -3_600_000, 10_500, 1 << 31)) for time in times]
+        else:
+            steps.append((MediaKind.VIDEO, -1))
+        steps += [((MediaKind.VIDEO, MediaKind.AUDIO)[which], times[which] % (1 << 32))] * rng.choice((1, 1, 1, 1, 1, 40))
+    return steps
+
+
+def _run_clocks(steps: list[tuple[MediaKind, int]]) -> None:
+    timeline, last, gap = Timeline(), dict.fromkeys(MediaKind, -1), 0
+    for kind, timestamp in steps:
+        if timestamp < 0:
+            timeline.resume(100)
+            gap = 100
+            continue
+        placed, latest = timeline.place(kind, timestamp), max(last.values())
+        if placed < max(last[kind], 0) or (latest >= 0 and placed > latest + max(FORWARD_LIMIT, gap)):
+            raise AssertionError(f"{kind} went from {last[kind]} to {placed}, the latest was {latest}")
+        last[kind], gap = placed, 0
 
 
 # -- codecs --------------------------------------------------------------------------------------------------------------
@@ -282,6 +316,7 @@ TARGETS = [
     Target("amf3", _amf3, _run_amf3, _REFUSALS),
     Target("flv tags", _tags, _run_tags),
     Target("flv file", _file, _run_file, _REFUSALS),
+    Target("clocks", _clocks, _run_clocks),
     Target("metadata", _metadata, read_metadata),
     Target("codecs", _track, _run_track, _REFUSALS),
     Target("nal", _nal, _run_nal, _REFUSALS),
