@@ -1,0 +1,362 @@
+"""Real packets in, segments out: what a real decoder and what players make of them."""
+
+import itertools
+import logging
+from dataclasses import replace
+
+import pytest
+
+from mediaserver.packaging import dash, hls
+from mediaserver.packaging.packager import Packager
+from mediaserver.packaging.window import Window
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
+from tests.media import Clips
+from tests.mediaserver.packaging.material import (
+    Settings,
+    Wall,
+    decode,
+    feed,
+    media_bytes,
+    only,
+    packager,
+    read_flv,
+    shifted,
+)
+
+VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
+
+
+@pytest.fixture(scope="module")
+def clip(clips: Clips) -> list[Track | Packet]:
+    """Four seconds of H.264 with B-frames, a keyframe every second, and AAC."""
+    return read_flv(clips.get())
+
+
+def window(subject: Packager, kind: MediaKind) -> Window:
+    return subject.renditions[kind].window
+
+
+def payloads(items: list[Track | Packet], kind: MediaKind) -> list[bytes]:
+    return [item.payload for item in items if isinstance(item, Packet) and item.kind is kind]
+
+
+def assert_seamless(found: Window) -> None:
+    """Within each epoch every segment begins where the one before it ended."""
+    for before, after in itertools.pairwise(found.segments):
+        assert after.sequence == before.sequence + 1
+        if before.epoch is after.epoch:
+            assert after.time == before.time + before.duration
+
+
+# -- the good case -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(MediaKind))
+def test_init_and_segments_together_decode_without_a_gap(clip: list[Track | Packet], kind: MediaKind) -> None:
+    subject = packager()
+    feed(subject, clip)
+    subject.on_end()
+    assert_seamless(window(subject, kind))
+    decoded = decode(media_bytes(subject, kind))
+    assert decoded.frames == len(payloads(clip, kind))
+    for (before, after), duration in zip(itertools.pairwise(decoded.dts), decoded.durations, strict=False):
+        assert after - before == pytest.approx(duration)
+    assert min(decoded.pts) >= decoded.dts[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "codecs"),
+    [
+        ("hevc", "opus", "hvc1.1.6.L60.90,opus"),
+        ("av1", "flac", "av01.0.00M.08,fLaC"),
+        ("vp9", "ac3", "vp09.00.11.08,ac-3"),
+        ("h264", "mp3", "avc1.4d400d,mp4a.6B"),
+    ],
+)
+def test_every_codec_pair_decodes_and_is_named(clips: Clips, video: str, audio: str, codecs: str) -> None:
+    items = read_flv(clips.get(video=video, audio=audio))
+    subject = packager()
+    feed(subject, items)
+    subject.on_end()
+    # Sound that comes before the first picture is left out.
+    assert decode(media_bytes(subject, VIDEO)).frames == len(payloads(items, VIDEO))
+    assert decode(media_bytes(subject, AUDIO)).frames >= len(payloads(items, AUDIO)) - 1
+    assert f'CODECS="{codecs}"' in hls.multivariant_playlist(subject)
+
+
+@pytest.mark.parametrize("kind", list(MediaKind))
+def test_one_track_alone_is_a_stream(clip: list[Track | Packet], kind: MediaKind) -> None:
+    subject = packager()
+    feed(subject, only(clip, kind))
+    assert subject.ready
+    playlist = hls.multivariant_playlist(subject)
+    assert playlist.endswith(f"{kind.value}.m3u8\n")
+    assert "EXT-X-MEDIA" not in playlist
+    lengths = [segment.seconds for segment in window(subject, kind).segments if segment.complete]
+    assert len(lengths) >= 3
+    assert lengths == pytest.approx([1.0] * len(lengths), abs=0.022)
+
+
+def test_parts_of_a_segment_are_its_bytes(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    for kind in MediaKind:
+        for segment in window(subject, kind).segments:
+            assert b"".join(segment.part_body(index) for index in range(len(segment.parts))) == segment.body
+
+
+def test_parts_keep_their_target_and_segments_start_on_keyframes(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    for kind in MediaKind:
+        for segment in window(subject, kind).segments:
+            assert segment.independent
+            seconds = [part.duration / segment.init.timescale for part in segment.parts]
+            assert all(length <= subject.part_target for length in seconds)
+            assert all(length >= 0.85 * subject.part_target for length in seconds[:-1])
+
+
+def test_audio_segments_begin_with_video_segments(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    pairs = zip(window(subject, VIDEO).segments, window(subject, AUDIO).segments, strict=True)
+    for video, audio in itertools.islice(pairs, 1, None):
+        assert video.sequence == audio.sequence
+        assert abs(video.time / video.init.timescale - audio.time / audio.init.timescale) <= 0.022
+
+
+def test_a_part_is_out_as_soon_as_the_next_picture_comes(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    seen = []
+    video = only(clip, VIDEO)
+    feed(subject, video, after=lambda: seen.append(window(subject, VIDEO).position()))
+    first = next(index for index, (_, part) in enumerate(seen) if part)
+    packets = [item for item in video if isinstance(item, Packet)]
+    assert packets[first].dts - packets[0].dts <= 250
+
+
+def test_program_time_is_the_wall_clock_and_runs_with_the_media(clip: list[Track | Packet]) -> None:
+    wall = Wall()
+    begin = wall.at
+    subject = packager(wall=wall)
+    feed(subject, clip, wall)
+    assert [segment.program_time - begin for segment in window(subject, VIDEO).segments] == pytest.approx([0, 1, 2, 3], abs=0.05)
+
+
+def test_a_replayed_gop_is_dated_from_its_last_packet(clip: list[Track | Packet]) -> None:
+    wall = Wall()
+    subject = packager(wall=wall)
+    feed(subject, clip)
+    video = window(subject, VIDEO).segments
+    assert video[0].program_time == pytest.approx(wall.at - 4, abs=0.1)
+
+
+# -- breaks ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_publisher_that_returns_continues_behind_a_discontinuity(clip: list[Track | Packet]) -> None:
+    wall = Wall()
+    subject = packager(wall=wall)
+    feed(subject, clip, wall)
+    subject.on_away()
+    before = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    assert "ENDLIST" not in before
+    wall.at += 5
+    feed(subject, shifted(clip, 4100, discontinuity=True), wall)
+    for kind in MediaKind:
+        segments = list(window(subject, kind).segments)
+        assert_seamless(window(subject, kind))
+        assert [segment.discontinuities for segment in segments].count(1) == 1
+        first = next(segment for segment in segments if segment.discontinuities)
+        assert first.independent
+        assert first.program_time - segments[0].program_time == pytest.approx(9, abs=0.2)
+    after = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    assert "#EXT-X-DISCONTINUITY\n" in after
+    assert "#EXT-X-DISCONTINUITY-SEQUENCE:50\n" in after
+
+
+def test_discontinuity_sequence_rises_when_the_tag_leaves_and_agrees_between_tracks(clip: list[Track | Packet]) -> None:
+    subject = packager(Settings(window=3))
+    numbers: dict[MediaKind, list[int]] = {VIDEO: [], AUDIO: []}
+    sequences: list[int] = []
+    for turn in range(4):
+        feed(subject, shifted(clip, 4100 * turn, discontinuity=turn > 0))
+        for kind in MediaKind:
+            visible = window(subject, kind).visible()
+            numbers[kind].append(hls.discontinuity_sequence(subject, visible[0]) + sum(s.discontinuities for s in visible))
+        sequences.append(window(subject, VIDEO).visible()[0].sequence)
+    assert numbers[VIDEO] == numbers[AUDIO] == [50, 51, 52, 53]
+    assert sequences == sorted(sequences)
+
+
+def test_new_parameters_get_a_new_init_segment_behind_a_discontinuity(clips: Clips, clip: list[Track | Packet]) -> None:
+    other = read_flv(clips.get(width=256, height=144))
+    subject = packager()
+    feed(subject, clip)
+    feed(subject, shifted(other, 4100))
+    video = window(subject, VIDEO)
+    playlist = hls.media_playlist(subject, video, delta=False)
+    first, second = video.inits
+    assert playlist.index(f"video/init-{first}.mp4") < playlist.index("#EXT-X-DISCONTINUITY\n")
+    assert f'#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="video/init-{second}.mp4"\n' in playlist
+    assert [segment.init.index for segment in video.segments] == [first] * 4 + [second] * 4
+    assert "256x144" in hls.multivariant_playlist(subject)
+    tail = video.inits[second].answer.body + b"".join(s.body for s in video.segments if s.init.index == second)
+    assert decode(tail).frames > 0
+
+
+def test_the_same_parameters_again_change_nothing(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    for item in clip:
+        if isinstance(item, Track):
+            subject.on_track(replace(item, body=b""))
+    assert subject.epoch is not None
+    assert subject.epochs == 1
+
+
+def test_the_end_completes_the_last_segment_and_says_so(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    fired: list[bool] = []
+    window(subject, VIDEO).signal.add(lambda: fired.append(True))
+    subject.on_end()
+    playlist = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    assert playlist.endswith("#EXT-X-ENDLIST\n")
+    assert "PRELOAD-HINT" not in playlist
+    assert fired
+    assert 'type="static"' in dash.mpd(subject, 0.0)
+
+
+def test_a_new_period_begins_at_a_discontinuity(clip: list[Track | Packet]) -> None:
+    wall = Wall()
+    subject = packager(wall=wall)
+    feed(subject, clip, wall)
+    wall.at += 5
+    feed(subject, shifted(clip, 4100, discontinuity=True), wall)
+    text = dash.mpd(subject, wall.at)
+    assert '<Period id="p0" start="PT0S">' in text
+    assert '<Period id="p1" start="PT9' in text or '<Period id="p1" start="PT8.9' in text
+
+
+# -- odd input ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gop_without_end_is_cut_and_not_called_independent(clips: Clips) -> None:
+    subject = packager(Settings(segment_duration=0.5))
+    subject._maximum = 1.0
+    feed(subject, only(read_flv(clips.get(gop=1000)), VIDEO))
+    segments = [segment for segment in window(subject, VIDEO).segments if segment.complete]
+    assert [segment.seconds for segment in segments] == pytest.approx([1.0] * 3, abs=0.05)
+    assert [segment.independent for segment in segments] == [True, False, False]
+    assert "INDEPENDENT-SEGMENTS" not in hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+
+
+def test_audio_goes_on_by_itself_when_video_stops(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    for turn in range(1, 6):
+        feed(subject, only(shifted(clip, 4010 * turn), AUDIO))
+    audio = window(subject, AUDIO)
+    assert audio.segments[-1].time / 48_000 > 30
+    assert all(segment.seconds < 4.2 for segment in audio.segments)
+    assert_seamless(audio)
+
+
+def test_video_that_was_away_for_long_begins_anew(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    feed(subject, shifted(clip, 60_000))
+    video = window(subject, VIDEO)
+    assert [segment.discontinuities for segment in video.segments] == [0, 0, 0, 0, 1, 0, 0, 0]
+    assert subject.part_target < 0.25
+    assert video.target_duration == 1
+
+
+def test_late_audio_joins_at_the_segment_that_video_is_in(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, only(clip, VIDEO))
+    assert "EXT-X-MEDIA" not in hls.multivariant_playlist(subject)
+    number = window(subject, VIDEO).position()[0]
+    feed(subject, shifted(clip, 4000))
+    assert window(subject, AUDIO).segments[0].sequence == number
+    assert "EXT-X-MEDIA" in hls.multivariant_playlist(subject)
+
+
+def test_video_before_its_first_keyframe_is_left_out(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    tracks = [item for item in clip if isinstance(item, Track)]
+    packets = [item for item in clip if isinstance(item, Packet)]
+    feed(subject, [*tracks, *packets[1:]])
+    assert window(subject, VIDEO).segments[0].independent
+    assert window(subject, VIDEO).segments[0].time == pytest.approx(window(subject, AUDIO).segments[0].time * 90 / 48, abs=2000)
+
+
+def test_audio_does_not_wait_for_a_picture_for_ever(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    tracks = [item for item in clip if isinstance(item, Track)]
+    feed(subject, [*tracks, *only(clip, AUDIO), *only(shifted(clip, 4010), AUDIO)])
+    assert window(subject, AUDIO).started
+    assert subject.ready
+
+
+@pytest.mark.parametrize(
+    "track",
+    [
+        Track(Codec.SPEEX, b""),
+        Track(Codec.H264, b""),
+        Track(Codec.H264, b"\x01\x64\x00\x1f\xff\xe1\x00\x04\x67\xff\xff\xff\x01\x00\x00"),
+        Track(Codec.HEVC, b"\x00" * 40),
+        Track(Codec.AV1, b"\xff"),
+        Track(Codec.VP6, b""),
+    ],
+)
+def test_a_track_that_cannot_be_packaged_is_left_out_and_logged(
+    track: Track, clip: list[Track | Packet], caplog: pytest.LogCaptureFixture
+) -> None:
+    other = AUDIO if track.kind is VIDEO else VIDEO
+    subject = packager()
+    with caplog.at_level(logging.WARNING):
+        subject.on_track(track)
+        feed(subject, [item for item in clip if isinstance(item, Packet) or item.kind is other])
+    assert list(subject.renditions) == [other]
+    assert window(subject, other).started
+    assert track.codec is Codec.AV1 or "left out" in caplog.text
+
+
+def test_a_track_whose_new_parameters_are_bogus_ends_and_the_other_goes_on(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    subject.on_track(Track(Codec.H264, b"\x00bogus"))
+    feed(subject, [item for item in shifted(clip, 4010) if isinstance(item, Packet)])
+    assert list(subject.renditions) == [AUDIO]
+    assert window(subject, AUDIO).segments[-1].time / 48_000 > 16
+
+
+@pytest.mark.parametrize("step", [0, 1, 700, 2500])
+def test_strange_clocks_give_segments_all_the_same(clip: list[Track | Packet], step: int) -> None:
+    subject = packager()
+    count = itertools.count()
+    feed(subject, [replace(item, dts=next(count) * step) if isinstance(item, Packet) else item for item in clip])
+    subject.on_metadata(Metadata(b""))
+    subject.on_end()
+    for kind in MediaKind:
+        assert_seamless(window(subject, kind))
+        assert window(subject, kind).started
+
+
+def test_empty_access_units_are_passed_over(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(
+        subject,
+        [replace(item, body=b"\x27\x01\0\0\0") if isinstance(item, Packet) and item.dts > 2000 else item for item in clip],
+    )
+    assert window(subject, VIDEO).segments[-1].time / 90_000 < 12.1
+
+
+def test_a_stream_of_slides_raises_the_part_target(clip: list[Track | Packet]) -> None:
+    slides = [item for item in only(clip, VIDEO) if isinstance(item, Track) or item.keyframe]
+    subject = packager()
+    feed(subject, slides + [item for turn in (4, 8) for item in shifted(slides, 1000 * turn)])
+    assert subject.part_target == pytest.approx(1.0, abs=0.01)
+    assert all(len(segment.parts) == 1 for segment in window(subject, VIDEO).segments)

@@ -1,0 +1,398 @@
+"""Questions of players and the answers to them, over a real LiveStream."""
+
+import gzip
+from collections.abc import Mapping
+
+import m3u8  # type: ignore[import-untyped]
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
+
+from mediaserver.hub.gop import GopCache
+from mediaserver.hub.stream import LiveStream, StreamState
+from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, TooFar, Wait
+from mediaserver.packaging.packagers import LINGER, Packagers, first_numbers
+from protocols.media import MediaKind, Packet, Track
+from tests.media import Clips
+from tests.mediaserver.packaging.material import (
+    UNIX_TIME,
+    OneStream,
+    Settings,
+    Wall,
+    decode,
+    only,
+    packagers,
+    read_flv,
+    shifted,
+)
+
+
+@pytest.fixture(scope="module")
+def clip(clips: Clips) -> list[Track | Packet]:
+    return read_flv(clips.get())
+
+
+class Site:
+    """A hub with one stream, its packagers, and both clocks."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.hub = OneStream()
+        self.wall = Wall()
+        self.subject = packagers(self.hub, settings, self.wall)
+
+    def write(self, items: list[Track | Packet]) -> None:
+        self.hub.write(items, self.wall)
+
+    def ask(self, resource: str, query: Mapping[str, str] | None = None, name: str = "test") -> Answer:
+        return self.subject.answer(name, resource, query or {}, self.wall.at)
+
+    def get(self, resource: str, **query: object) -> Ready:
+        answer = self.ask(resource, {key: str(value) for key, value in query.items()})
+        assert isinstance(answer, Ready), answer
+        return answer
+
+    def text(self, resource: str, **query: object) -> str:
+        return self.get(resource, **query).body.decode()
+
+
+@pytest.fixture
+def site(clip: list[Track | Packet]) -> Site:
+    """Packaging from the first packet on, four seconds in."""
+    found = Site()
+    found.subject.start("test", found.wall.at)
+    found.write(clip)
+    return found
+
+
+def test_a_player_gets_from_the_first_url_to_frames(site: Site) -> None:
+    multivariant = m3u8.loads(site.text("index.m3u8"))
+    (variant,) = multivariant.playlists
+    assert variant.stream_info.codecs == "avc1.4d400d,mp4a.40.2"
+    for uri in (variant.uri, multivariant.media[0].uri):
+        playlist = m3u8.loads(site.text(uri))
+        segments = [segment for segment in playlist.segments if segment.uri and segment.gap_tag is None]
+        init = site.get(segments[0].init_section.uri)
+        bodies = [site.get(segment.uri) for segment in segments]
+        assert all(ready.immutable and ready.content_type == f"{uri.split('.')[0]}/mp4" for ready in [init, *bodies])
+        assert decode(init.body + b"".join(ready.body for ready in bodies)).frames >= 70
+        for segment in segments:
+            if segment.parts:
+                assert b"".join(site.get(part.uri).body for part in segment.parts) == site.get(segment.uri).body
+        assert sum(segment.duration for segment in segments) == pytest.approx(3.0, abs=0.1)
+
+
+def test_the_first_request_is_answered_at_once_from_the_gop_cache(clip: list[Track | Packet]) -> None:
+    site = Site()
+    site.write(clip)
+    assert len(site.subject) == 0
+    assert "video.m3u8" in site.text("index.m3u8")
+    playlist = m3u8.loads(site.text("video.m3u8"))
+    assert playlist.segments[-1].parts[0].independent == "YES"
+    assert decode(site.get("video/init-0.mp4").body + site.get(playlist.segments[-1].parts[0].uri).body).frames > 0
+
+
+def test_a_young_stream_is_preceded_by_gaps_that_never_come_back(clip: list[Track | Packet]) -> None:
+    site = Site()
+    site.subject.start("test", 0)
+    sequences, gaps = [], []
+    for item in [*clip, *(packet for packet in shifted(clip, 4000) if isinstance(packet, Packet))]:
+        site.write([item])
+        answer = site.ask("video.m3u8")
+        if isinstance(answer, Ready):
+            playlist = m3u8.loads(answer.body.decode())
+            sequences.append(playlist.media_sequence)
+            gaps.append(sum(segment.gap_tag is not None for segment in playlist.segments))
+            assert sum(1 for segment in playlist.segments if segment.uri) >= 3
+    assert sequences == sorted(sequences)
+    assert (gaps[0], gaps[-1]) == (3, 0)
+    assert gaps == sorted(gaps, reverse=True)
+
+
+def test_the_first_part_is_playable_within_a_quarter_second_of_its_keyframe(clip: list[Track | Packet]) -> None:
+    site = Site()
+    answer: Answer = Missing()
+    start = None
+    for item in clip:
+        site.write([item])
+        if isinstance(item, Packet):
+            start = item.dts if start is None else start
+            answer = site.ask("index.m3u8")
+            if isinstance(answer, Ready):
+                assert item.dts - start < 300
+                return
+            assert isinstance(answer, Wait | Missing)
+    pytest.fail(f"never ready: {answer}")
+
+
+def test_a_blocked_player_is_woken_once_by_the_part_it_asked_for(site: Site, clip: list[Track | Packet]) -> None:
+    packager = site.subject.find("test")
+    assert packager is not None
+    msn, part = packager.renditions[MediaKind.VIDEO].window.position()
+    answer = site.ask("video.m3u8", {"_HLS_msn": str(msn), "_HLS_part": str(part)})
+    hinted = site.ask(f"video/{msn}.{part}.m4s")
+    assert isinstance(answer, Wait)
+    assert isinstance(hinted, Wait)
+    fired: list[int] = []
+    for index in range(500):
+        answer.signal.add(lambda index=index: fired.append(index))  # type: ignore[misc]
+    for packet in shifted(clip, 4000):
+        if isinstance(packet, Packet) and not fired:
+            site.write([packet])
+    assert sorted(fired) == list(range(500))
+    bodies = {id(site.get("video.m3u8", _HLS_msn=msn, _HLS_part=part)) for _ in range(500)}
+    assert len(bodies) == 1
+    assert len({id(site.get(f"video/{msn}.{part}.m4s")) for _ in range(500)}) == 1
+    assert f'URI="video/{msn}.{part}.m4s"' in site.text("video.m3u8", _HLS_msn=msn, _HLS_part=part)
+
+
+def test_a_hinted_part_always_comes(clip: list[Track | Packet]) -> None:
+    site = Site()
+    site.subject.start("test", 0)
+    hints: set[str] = set()
+    for item in clip:
+        site.write([item])
+        for resource in ("video.m3u8", "audio.m3u8"):
+            answer = site.ask(resource)
+            if isinstance(answer, Ready):
+                hints.add(m3u8.loads(answer.body.decode()).preload_hint.uri)
+    outstanding = [hint for hint in hints if not isinstance(site.ask(hint), Ready)]
+    assert len(hints) > 30
+    assert all(isinstance(site.ask(hint), Wait) for hint in outstanding)
+    assert len(outstanding) == 2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"_HLS_part": "1"},
+        {"_HLS_msn": "-1"},
+        {"_HLS_msn": "nan"},
+        {"_HLS_msn": "9" * 19},
+        {"_HLS_msn": "9" * 10_000},
+        {"_HLS_msn": "1", "_HLS_part": "-1"},
+        {"_HLS_msn": "1", "_HLS_part": "x", "_HLS_skip": "YES"},
+    ],
+)
+def test_absurd_positions_are_too_far(site: Site, query: dict[str, str]) -> None:
+    assert isinstance(site.ask("video.m3u8", query), TooFar)
+
+
+def test_a_skip_that_is_not_offered_or_not_known_is_ignored(site: Site) -> None:
+    plain = site.text("video.m3u8")
+    assert "CAN-SKIP-UNTIL" not in plain
+    assert site.text("video.m3u8", _HLS_skip="YES") == plain
+    assert site.text("video.m3u8", _HLS_skip="perhaps") == plain
+
+
+def test_a_long_playlist_has_delta_updates(clip: list[Track | Packet]) -> None:
+    site = Site(Settings(dvr=30.0))
+    site.subject.start("test", 0)
+    for turn in range(5):
+        site.write([item for item in shifted(clip, 4000 * turn) if turn == 0 or isinstance(item, Packet)])
+    whole, delta = m3u8.loads(site.text("video.m3u8")), m3u8.loads(site.text("video.m3u8", _HLS_skip="YES"))
+    assert whole.server_control.can_skip_until == 6.0
+    skipped = delta.skip.skipped_segments
+    assert skipped > 10
+    assert delta.media_sequence == whole.media_sequence
+    assert [s.uri for s in delta.segments] == [s.uri for s in whole.segments[skipped:]]
+    assert site.text("video.m3u8", _HLS_skip="v2") == site.text("video.m3u8", _HLS_skip="YES")
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "", "nothing", "index.m3u8/", "video", "video/", "video/init-0.m4s", "video/init-99.mp4", "video/1.m4s.m4s",
+        "video/-1.m4s",
+        "video/1_0.m4s", "video/٣.m4s", "subtitles/1.m4s", "video/../audio/init-1.mp4", "video/99999999999999999999999.m4s",
+        "video/9999999999999999999.m4s", "video/1.9999999.m4s", "\x00", "video/init-0.mp4\n", "thumbnail.jpg",
+    ],
+)  # fmt: skip
+def test_what_does_not_exist_is_missing(site: Site, resource: str) -> None:
+    assert isinstance(site.ask(resource), Missing)
+
+
+def test_a_segment_that_has_left_is_gone(site: Site) -> None:
+    assert isinstance(site.ask("video/1.m4s"), Gone)
+    assert isinstance(site.ask("audio/1.7.m4s"), Gone)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    resource=st.one_of(st.text(max_size=40), st.from_regex(r"(video|audio)/[0-9]{1,25}(\.[0-9]{1,9})?\.m4s", fullmatch=True)),
+    query=st.dictionaries(st.sampled_from(["_HLS_msn", "_HLS_part", "_HLS_skip"]), st.text("0123456789-+.eEYSv", max_size=25)),
+)
+def test_any_question_has_an_answer(site: Site, resource: str, query: dict[str, str]) -> None:
+    assert isinstance(site.ask(resource, query), Ready | Wait | Growing | Gone | TooFar | Missing)
+    assert isinstance(site.ask("video.m3u8", query), Ready | Wait | TooFar)
+
+
+def test_a_hundred_thousand_names_leave_nothing_behind(site: Site) -> None:
+    for number in range(100_000):
+        assert isinstance(site.ask("index.m3u8", name=f"name{number}"), Missing)
+    assert len(site.subject) == 1
+
+
+def test_texts_are_rendered_once_per_change_and_compressed_on_demand(site: Site, clip: list[Track | Packet]) -> None:
+    for resource in ("index.m3u8", "video.m3u8", "audio.m3u8"):
+        assert site.get(resource) is site.get(resource)
+    playlist = site.get("video.m3u8")
+    assert gzip.decompress(playlist.gzipped) == playlist.body
+    assert playlist.gzipped is playlist.gzipped
+    assert site.get("index.m3u8").gzipped == b""
+    site.write([item for item in shifted(clip, 4000) if isinstance(item, Packet)])
+    assert site.get("video.m3u8") is not playlist
+
+
+# -- DASH --------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_mpd_announces_the_same_segments_and_the_one_in_the_making(site: Site) -> None:
+    mpd = MPEGDASHParser.parse(site.text("manifest.mpd"))
+    listed = {segment.uri for segment in m3u8.loads(site.text("video.m3u8")).segments if segment.uri and not segment.gap_tag}
+    template = mpd.periods[0].adaptation_sets[0].representations[0].segment_templates[0]
+    durations = [s.d for s in template.segment_timelines[0].Ss for _ in range((s.r or 0) + 1)]
+    numbers = [template.start_number + index for index in range(len(durations))]
+    urls = [template.media.replace("$Number$", str(number)) for number in numbers]
+    assert set(urls[:-2]) == listed
+    assert isinstance(site.ask(urls[-2]), Growing)
+    assert isinstance(site.ask(urls[-1]), Growing)
+    assert isinstance(site.ask(f"video/{numbers[-1] + 1}.m4s"), Missing)
+    assert site.get(template.initialization).body
+    assert durations == [90_000] * len(durations)
+
+
+def test_the_mpd_carries_the_time_of_the_answer(site: Site) -> None:
+    assert 'direct:2014" value="2026-05-28T20:26:44.' in site.text("manifest.mpd")
+    known = site.get("manifest.mpd")
+    assert site.get("manifest.mpd") is known
+    site.wall.at += 20
+    assert 'direct:2014" value="2026-05-28T20:27:04.' in site.text("manifest.mpd")
+
+
+def test_a_growing_segment_is_fed_part_by_part(site: Site, clip: list[Track | Packet]) -> None:
+    packager = site.subject.find("test")
+    assert packager is not None
+    number = packager.renditions[MediaKind.VIDEO].window.position()[0]
+    for sequence in (number, number + 1):
+        growing = site.ask(f"video/{sequence}.m4s")
+        assert isinstance(growing, Growing)
+        got = bytearray()
+        complete = False
+        for item in shifted(clip, 4000 + 4000 * (sequence - number)):
+            if isinstance(item, Packet):
+                data, complete = growing.read(len(got))
+                got += data
+                if complete:
+                    break
+                site.write([item])
+        assert complete
+        assert bytes(got) == site.get(f"video/{sequence}.m4s").body
+
+
+# -- life --------------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_packaged_until_somebody_asks_and_not_for_ever(clip: list[Track | Packet]) -> None:
+    site = Site(Settings(idle_timeout=30))
+    site.write(clip)
+    stream = site.hub.stream
+    assert stream is not None
+    assert stream.subscribers == ()
+    site.get("index.m3u8")
+    asked = site.wall.at
+    site.subject.sweep(asked + 29)
+    assert len(site.subject) == len(stream.subscribers) == 1
+    site.subject.sweep(asked + 31)
+    assert len(site.subject) == len(stream.subscribers) == 0
+
+
+def test_always_packages_without_being_asked(clip: list[Track | Packet]) -> None:
+    site = Site(Settings(always=True))
+    assert site.subject.start("test", 0.0)
+    assert not site.subject.start("other", 0.0)
+    site.write(clip)
+    site.subject.sweep(10_000.0)
+    assert "EXTINF" in site.text("video.m3u8")
+
+
+def test_numbers_never_go_back_over_a_restart_of_packaging_or_of_the_server(clip: list[Track | Packet]) -> None:
+    site = Site()
+    site.write(clip)
+    before = m3u8.loads(site.text("video.m3u8"))
+    site.subject.sweep(site.wall.at + 31)
+    site.wall.at += 31
+    between = m3u8.loads(site.text("video.m3u8"))
+    site.wall.at += 5
+    restarted = Packagers(site.hub, Settings(), site.wall)
+    answer = restarted.answer("test", "video.m3u8", {}, 0.0)
+    assert isinstance(answer, Ready)
+    after = m3u8.loads(answer.body.decode())
+    last = [p.media_sequence + len(p.segments) for p in (before, between)]
+    assert last[0] <= between.media_sequence
+    assert last[1] <= after.media_sequence
+    assert before.discontinuity_sequence <= between.discontinuity_sequence <= after.discontinuity_sequence
+
+
+def test_a_clock_before_the_year_2026_still_gives_numbers() -> None:
+    assert first_numbers(0.0) == (3, 0)
+    assert first_numbers(UNIX_TIME)[0] == int((UNIX_TIME - 1_767_225_600) * 10) + 3
+
+
+def test_the_end_lingers_and_is_forgotten(site: Site) -> None:
+    stream = site.hub.stream
+    assert stream is not None
+    site.hub.stream = None
+    stream.move_to(StreamState.ENDED)
+    assert site.text("video.m3u8").endswith("#EXT-X-ENDLIST\n")
+    assert 'type="static"' in site.text("manifest.mpd")
+    assert isinstance(site.ask("video/9999999999.m4s"), Missing)
+    site.subject.sweep(site.wall.at)
+    site.subject.sweep(site.wall.at + LINGER - 1)
+    assert "EXTINF" in site.text("video.m3u8")
+    site.subject.sweep(site.wall.at + LINGER + 1)
+    assert isinstance(site.ask("video.m3u8"), Missing)
+    assert len(site.subject) == 0
+
+
+def test_a_new_stream_of_the_same_name_takes_over_with_higher_numbers(site: Site, clip: list[Track | Packet]) -> None:
+    stream = site.hub.stream
+    assert stream is not None
+    before = m3u8.loads(site.text("video.m3u8"))
+    stream.move_to(StreamState.ENDED)
+    site.wall.at = UNIX_TIME
+    site.hub.stream = LiveStream("test", GopCache(8 << 20, 10_000), 0.0)
+    assert isinstance(site.ask("video.m3u8"), Missing)
+    site.write(clip)
+    after = m3u8.loads(site.text("video.m3u8"))
+    assert after.media_sequence + 3 >= before.media_sequence + len(before.segments)
+    assert after.discontinuity_sequence > before.discontinuity_sequence
+
+
+def test_a_publisher_away_leaves_the_playlists_as_they_are(site: Site) -> None:
+    stream = site.hub.stream
+    assert stream is not None
+    stream.move_to(StreamState.AWAY)
+    playlist = m3u8.loads(site.text("video.m3u8"))
+    assert not playlist.is_endlist
+    next_msn = playlist.media_sequence + len([s for s in playlist.segments if s.uri])
+    assert isinstance(site.ask("video.m3u8", {"_HLS_msn": str(next_msn)}), Wait)
+    site.subject.sweep(site.wall.at + 5)
+    assert "ENDLIST" not in site.text("index.m3u8")
+
+
+def test_a_stream_without_anything_to_package_has_no_playlists() -> None:
+    site = Site()
+    assert isinstance(site.ask("index.m3u8"), Missing)
+    assert isinstance(site.ask("video.m3u8"), Missing)
+    assert isinstance(site.ask("video/1.m4s"), Missing)
+
+
+def test_a_track_that_has_nothing_yet_is_awaited(clip: list[Track | Packet]) -> None:
+    site = Site()
+    site.write([item for item in clip if isinstance(item, Track)])
+    assert isinstance(site.ask("index.m3u8"), Wait)
+    assert isinstance(site.ask("video.m3u8"), Wait)
+    assert isinstance(site.ask("video.m3u8", {"_HLS_msn": "1"}), Wait)
+    site.write([item for item in only(clip, MediaKind.VIDEO) if isinstance(item, Packet) and item.dts < 1000])
+    assert isinstance(site.ask("index.m3u8"), Wait)
