@@ -9,7 +9,7 @@ import logging
 import sys
 
 from tests.fuzz import street, targets
-from tests.fuzz.harness import Target, examine, table
+from tests.fuzz.harness import Target, examine_all, table
 
 ALL: list[Target] = [*targets.TARGETS, *street.TARGETS]
 
@@ -29,8 +29,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)  # what is refused is logged, a million times
     gc.collect()
     gc.freeze()
-    share = max(1, arguments.inputs // len(chosen))
-    outcomes = [examine(target, share, arguments.seconds / len(chosen), arguments.seed, arguments.first) for target in chosen]
+    outcomes = list(examine_all(chosen, arguments.inputs, arguments.seconds, arguments.seed, arguments.first))
     for failure in (failure for outcome in outcomes for failure in outcome.failures):
         sys.stdout.write(failure + "\n\n")
     sys.stdout.write(table(outcomes) + "\n")

@@ -1,10 +1,11 @@
 """Runs a target over many inputs and measures: what nobody handled, the slowest input, what memory is left behind."""
 
 import gc
+import math
 import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,13 @@ _SHOWN = 5
 @dataclass(frozen=True)
 class Target:
     """Something that takes hostile input. ``make`` derives an input from random numbers, ``run`` lets it loose; ``refusals``
-    are the exceptions by which it may say no."""
+    are the exceptions by which it may say no. ``weight`` is its share of the inputs beside the others'."""
 
     name: str
     make: Callable[[random.Random], Any]
     run: Callable[[Any], object]
     refusals: tuple[type[Exception], ...] = ()
+    weight: float = 1.0
 
 
 @dataclass
@@ -72,6 +74,15 @@ def examine(target: Target, inputs: int, seconds: float, seed: int = 0, first: i
     gc.collect()
     outcome.growth = max(0, process.memory_info().rss - warm)
     return outcome
+
+
+def examine_all(targets: list[Target], inputs: int, seconds: float, seed: int = 0, first: int = 0) -> Iterator[Outcome]:
+    """Share ``inputs`` among the targets by weight, and ``seconds`` as they are used."""
+    weights = sum(target.weight for target in targets)
+    end = time.monotonic() + seconds
+    for number, target in enumerate(targets):
+        share = math.ceil(inputs * target.weight / weights)
+        yield examine(target, share, (end - time.monotonic()) / (len(targets) - number), seed, first)
 
 
 def _once(target: Target, data: Any, number: int, outcome: Outcome) -> float:

@@ -139,7 +139,7 @@ def _run_frames(data: list[bytes]) -> None:
 
 
 TARGETS = [
-    Target("packaging", _publication, _run_packaging),
+    Target("packaging", _publication, _run_packaging, weight=0.2),
     Target("playlists", _question, _run_playlist, (RequestError, RemoteProtocolError)),
     Target("requests", _head, _run_request, (RequestError, RemoteProtocolError)),
     Target("websocket", _frames, _run_frames, (WebSocketError,)),

@@ -316,7 +316,7 @@ TARGETS = [
     Target("amf3", _amf3, _run_amf3, _REFUSALS),
     Target("flv tags", _tags, _run_tags),
     Target("flv file", _file, _run_file, _REFUSALS),
-    Target("clocks", _clocks, _run_clocks),
+    Target("clocks", _clocks, _run_clocks, weight=0.5),
     Target("metadata", _metadata, read_metadata),
     Target("codecs", _track, _run_track, _REFUSALS),
     Target("nal", _nal, _run_nal, _REFUSALS),
