@@ -8,10 +8,12 @@ from rich.console import Console
 from bench import options as command_line
 from bench.figures import Figures
 from bench.load.process import LoadError, raise_descriptor_limit
+from bench.measure import LOAD_CPU, SERVER_CPU
 from bench.media_rows import MEDIA_ROWS
 from bench.options import Options
 from bench.report import draw, print_results, verdict, write_json
 from bench.row import Outcome, Row
+from bench.usage import come_first, wait_for_quiet
 from bench.web_rows import WEB_ROWS
 
 ROWS: tuple[Row, ...] = MEDIA_ROWS + WEB_ROWS
@@ -26,6 +28,8 @@ def run_row(row: Row, options: Options, console: Console) -> Outcome:
         contestants = [name for name in contestants if name == "nginx"]
     for number in range(options.rounds):
         for name in contestants:
+            wait_for_quiet((SERVER_CPU, LOAD_CPU), options.patience)
+            come_first(options.nice, realtime=options.realtime and not row.saturates)
             try:
                 figures = row.run(name, options, outcome.runs)
             except LoadError as error:
@@ -50,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     options = command_line.parse(arguments, [row.name for row in ROWS])
     console = Console(width=190)
     progress = Console(stderr=True, width=190)
+    if not come_first(options.nice, realtime=options.realtime):
+        progress.print(f"Priority {options.nice} is not allowed here: what else runs on this machine disturbs the figures more.")
     limit = raise_descriptor_limit()
     if limit < _DESCRIPTORS_NEEDED:
         progress.print(f"Only {limit} descriptors are allowed (ulimit -Hn): rows with more connections than that will fail.")

@@ -32,6 +32,7 @@ class MediaRow:
     contestants: tuple[str, ...] = ("nginx", "ours")
     subject: str = "ours"
     reference: str | None = "nginx"
+    saturates: bool = False
 
     def title(self, options: Options) -> str:
         row = self._with(options)
@@ -92,6 +93,7 @@ class FlvRow:
     subject: str = "http-flv"
     reference: str | None = "rtmp"
     players: int = 500
+    saturates: bool = False
     # no dearer, within what two runs of the very same differ by on a shared machine
     goals: tuple[Goal, ...] = (ratio_at_most(1.03, "RTMP (ours)"), nothing_lost())
 

@@ -23,6 +23,9 @@ class Options:
     bitrate: float | None  # bit/s
     latency: int | None  # ms
     drain: Drain
+    nice: int
+    realtime: bool
+    patience: float  # seconds
 
 
 def parse(arguments: Sequence[str], work: Sequence[str]) -> Options:
@@ -38,15 +41,34 @@ def parse(arguments: Sequence[str], work: Sequence[str]) -> Options:
     parser.add_argument("--rounds", type=_positive, default=3, metavar="N", help="rounds of each row, both in turn (3)")
     parser.add_argument("--peer", default="nginx,ours", metavar="NAMES", help="who runs: nginx,ours (default) or one of them")
     parser.add_argument("--drain", choices=[mode.value for mode in Drain], default="ready", help="when counted players read")
+    parser.add_argument("--nice", type=int, default=-15, metavar="N", help="priority of servers and load alike, if allowed (-15)")
+    parser.add_argument(
+        "--realtime", action="store_true", help="run servers and load in real time, on a machine that others use too (root)"
+    )
+    parser.add_argument(
+        "--patience", type=float, default=20.0, metavar="S", help="wait so long for quiet cores before a run (20)"
+    )
     parser.add_argument("--out", type=Path, default=Path("bench/out"), metavar="DIR", help="where JSON and plot go (bench/out)")
     given = parser.parse_args(arguments)
     peers = tuple(given.peer.split(","))
     if not peers or set(peers) - {"nginx", "ours"}:
         parser.error("--peer takes nginx, ours or nginx,ours")
     return Options(
-        tuple(given.work), peers, given.rounds, given.seconds, given.out, given.players, given.streams, given.publishers,
-        given.bitrate * 1e6 if given.bitrate else None, given.latency_budget, Drain(given.drain),
-    )  # fmt: skip
+        work=tuple(given.work),
+        peers=peers,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        out=given.out,
+        players=given.players,
+        streams=given.streams,
+        publishers=given.publishers,
+        bitrate=given.bitrate * 1e6 if given.bitrate else None,
+        latency=given.latency_budget,
+        drain=Drain(given.drain),
+        nice=given.nice,
+        realtime=given.realtime,
+        patience=given.patience,
+    )
 
 
 def _positive(text: str) -> int:

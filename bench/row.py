@@ -60,6 +60,10 @@ class Row(Protocol):
     @property
     def reference(self) -> str | None: ...
     @property
+    def saturates(self) -> bool:
+        """Whether the load takes all of its core, which it must not do in real time."""
+
+    @property
     def goals(self) -> tuple[Goal, ...]: ...
 
     def title(self, options: Options) -> str:

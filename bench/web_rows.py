@@ -57,6 +57,7 @@ class WebRow:
     contestants: tuple[str, ...] = ("ours", "nginx")
     subject: str = "ours"
     reference: str | None = "nginx"
+    saturates: bool = True
 
     def title(self, options: Options) -> str:  # noqa: ARG002 - the row's signature
         return self.words
@@ -161,6 +162,7 @@ class PackagingRow:
     contestants: tuple[str, ...] = ("no hls", "ll-hls")
     subject: str = "ll-hls"
     reference: str | None = "no hls"
+    saturates: bool = False
     goals: tuple[Goal, ...] = (Goal("≤ 3 % of a core more", _packaging_costs_little),)
 
     def title(self, options: Options) -> str:
@@ -188,6 +190,7 @@ class PartsRow:
     contestants: tuple[str, ...] = ("ours",)
     subject: str = "ours"
     reference: str | None = None
+    saturates: bool = False
     goals: tuple[Goal, ...] = (note_at_most(1.05, "writes_per_answer", "one write an answer"),)
     players: int = 500
 
