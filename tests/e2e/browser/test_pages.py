@@ -1,0 +1,129 @@
+"""What people see and do on the pages."""
+
+import pytest
+
+from tests.browser import OpenTab
+from tests.conftest import Serve
+from tests.media import Clips
+from tests.peers import Peers, Server
+
+#: Every control must have a name that a screen reader can say, and no id may stand twice.
+_UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, summary')].filter((node) =>
+  !node.closest('[hidden]') && !(node.getAttribute('aria-label') || node.textContent.trim() || node.labels?.length
+  || node.getAttribute('aria-labelledby'))).map((node) => node.outerHTML)"""
+_TWICE = """() => { const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
+  return ids.filter((id, index) => ids.indexOf(id) !== index); }"""
+_OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def test_home_lists_what_goes_live_and_what_ends(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    page = tab()
+    page.open(server.url("/"))
+    page.wait("!document.querySelector('#empty').hidden")
+    push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    page.wait("document.querySelector('#streams')?.textContent.includes('show')")
+    page.wait("/320.192 · 25(.\\d+)? fps · H.264/.test(document.querySelector('.stream .facts').textContent)")
+    page.wait("/\\d (k|M)bit.s/.test(document.querySelector('.stream .facts').textContent)")
+    page.page.click("text=Watch")
+    page.wait_state("playing")
+    assert page.page.url == server.url("/watch/show")
+    page.page.go_back()
+    push.stop()
+    page.wait("!document.querySelector('#empty').hidden && !document.querySelector('.stream')", timeout=40)
+
+
+def test_home_says_how_to_push_and_the_words_work(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    page = tab(permissions=["clipboard-read", "clipboard-write"])
+    page.open(server.url("/"))
+    page.page.fill("#name", "gala.2")
+    assert page.text("#obs-server") == server.rtmp("").rstrip("/")
+    assert page.text("#obs-key") == "gala.2"
+    assert page.text("#command").endswith(f"-f flv {server.rtmp('gala.2')}")
+    assert page.text("#then-link") == server.url("/watch/gala.2")
+    page.page.click("[data-copy=obs-server]")
+    page.wait("document.querySelector('#toast').textContent === 'Copied'")
+    address = page.page.evaluate("() => navigator.clipboard.readText()")
+    peers.ffmpeg_push(clips.get(), f"{address}/{page.text('#obs-key')}")
+    server.wait_live("gala.2")
+    page.page.fill("#name", "not/a name")
+    assert page.page.get_attribute("#name", "aria-invalid") == "true"
+
+
+def test_home_asks_for_the_configured_key_where_keys_are_needed(serve: Serve, tab: OpenTab) -> None:
+    closed = serve(auth={"publish": "keys", "stream_keys": {"show": "canary-key-1"}})
+    page = tab(own=closed)
+    page.open(closed.url("/"))
+    assert page.page.is_hidden("#name")
+    assert page.page.is_visible("#key-hint")
+    assert page.text("#command").endswith("/YOUR-STREAM-KEY")
+    assert "canary" not in page.page.content()
+
+
+def test_the_picker_changes_the_player_and_the_address(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    page = tab()
+    page.open(server.url("/watch/show"))
+    page.wait_state("playing")
+    assert page.page.is_checked("#picker input[value='ll-hls']")
+    for kind in ("dash", "hls", "ll-hls"):
+        page.page.check(f"#picker input[value='{kind}']", force=True)
+        assert page.page.url.endswith(f"?player={kind}")
+        page.wait_state("connecting")
+        page.wait_state("playing")
+        page.numbers(3)
+    page.page.reload()
+    assert page.page.is_checked("#picker input[value='ll-hls']")
+
+
+def test_keys_and_buttons_pause_mute_and_go_live(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    page = tab()
+    page.open(server.url("/watch/show"))
+    page.wait_state("playing")
+    page.page.keyboard.press("m")
+    assert page.video()["muted"]
+    assert page.page.get_attribute("#mute", "aria-pressed") == "true"
+    page.page.keyboard.press("k")
+    page.wait("document.querySelector('#video').paused")
+    stopped = page.video()["time"]
+    page.page.wait_for_timeout(8000)
+    assert page.video()["time"] == stopped
+    assert page.state == "playing"
+    page.page.click("#to-live", force=True)
+    page.wait(f"document.querySelector('#video').currentTime > {stopped + 5}")
+    page.numbers(3)
+    page.page.click("#mute", force=True)
+    assert not page.video()["muted"]
+    page.page.reload()
+    page.wait_state("playing")
+    assert not page.video()["muted"]
+
+
+@pytest.mark.parametrize("path", ["/", "/watch/show", "/no-such-page"])
+@pytest.mark.parametrize("width", [360, 768, 1600])
+def test_pages_fit_every_width_and_every_control_has_a_name(path: str, width: int, server: Server, tab: OpenTab) -> None:
+    page = tab(strict=False)
+    page.page.set_viewport_size({"width": width, "height": 800})
+    page.open(server.url(path))
+    page.page.wait_for_load_state("networkidle") if path == "/no-such-page" else page.page.wait_for_selector("h1")
+    assert page.page.evaluate(_UNNAMED) == []
+    assert page.page.evaluate(_TWICE) == []
+    assert page.page.evaluate(_OVERFLOW) <= 0
+
+
+def test_embedded_in_another_page_it_is_the_picture_alone(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    page = tab()
+    page.open(server.url("/healthz"))
+    page.page.evaluate(
+        "(url) => { document.body.innerHTML = `<iframe src='${url}' width='640' height='360'></iframe>`; }",
+        server.url("/watch/show"),
+    )
+    frame = page.page.frame_locator("iframe")
+    frame.locator("#player[data-state=playing]").wait_for(timeout=30000)
+    assert frame.locator("aside").is_hidden()
+    assert frame.locator("header").is_hidden()
+    assert frame.locator("#controls").is_visible()

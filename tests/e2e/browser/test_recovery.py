@@ -1,0 +1,56 @@
+"""The watch page waits, starts by itself, and comes back after faults; nobody has to reload it."""
+
+from tests.browser import OpenTab
+from tests.conftest import Serve
+from tests.media import Clips
+from tests.peers import Peers, Server
+
+
+def test_it_waits_starts_by_itself_and_waits_again(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    page = tab()
+    page.open(server.url("/watch/show"))
+    page.wait_state("waiting")
+    assert page.text("#veil-title") == "The stream is offline"
+    assert page.text("#badge").lower() == "offline"
+    push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    page.wait_state("playing")
+    page.numbers(4)
+    push.stop()
+    page.wait_state("waiting", timeout=60)
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    page.wait_state("playing", timeout=60)
+    page.numbers(4)
+
+
+def test_a_publisher_that_comes_back_is_seen_again(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    page = tab(strict=False)
+    page.open(server.url("/watch/show"))
+    page.wait_state("playing")
+    page.numbers(4)
+    push.stop()
+    page.wait("document.querySelector('#badge').textContent === 'Reconnecting'")
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    page.wait("document.querySelector('#badge').textContent === 'Live'")
+    page.wait_state("playing")
+    page.numbers(8)
+
+
+def test_it_comes_back_after_the_server_was_killed_and_restarted(
+    serve: Serve, server: Server, peers: Peers, clips: Clips, tab: OpenTab
+) -> None:
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    page = tab(strict=False)
+    page.open(server.url("/watch/show"))
+    page.wait_state("playing")
+    server.kill()
+    page.wait_state("lost")
+    assert page.text("#veil-title") == "The server cannot be reached"
+    server.start()
+    server.wait_ready()
+    page.wait_state("waiting")
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    page.wait_state("playing", timeout=60)
+    page.numbers(8)
