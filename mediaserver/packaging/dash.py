@@ -27,9 +27,10 @@ _LOOK_BACK = 4
 def mpd(packager: Packager, now: float) -> str:
     """The MPD with a place for the clock. ``now`` is Unix time in seconds."""
     windows = [window for window in packager.windows if window.started]
-    epochs = {segment.epoch.number: segment.epoch for window in windows for segment in window.visible()}
+    epochs = {segment.epoch.period: segment.epoch for window in windows for segment in window.visible()}
     start = packager.availability_start
-    periods = tuple(_period(packager, windows, epochs[number], start) for number in sorted(epochs))
+    last = max(epochs)
+    periods = tuple(_period(packager, windows, epochs[period], start, last=period == last) for period in sorted(epochs))
     longest = max(window.target_duration for window in windows)
     target = max(TARGET_LATENCY, LATENCY_PARTS * packager.part_target)
     return dash.render(
@@ -54,10 +55,12 @@ def _duration(windows: list[Window], start: float) -> float:
     return max(ends) - start
 
 
-def _period(packager: Packager, windows: list[Window], epoch: Epoch, start: float) -> dash.Period:
-    live = epoch is packager.epoch and not packager.ended
+def _period(packager: Packager, windows: list[Window], epoch: Epoch, start: float, *, last: bool) -> dash.Period:
+    """What goes on is the last Period, unless its publisher is away or a discontinuity has just been."""
+    now = packager.epoch
+    live = last and not packager.ended and now is not None and now.number == epoch.number
     representations = tuple(_representations(packager, windows, epoch, live=live))
-    return dash.Period(f"p{epoch.number}", max(0.0, epoch.anchor + epoch.begin - start), representations)
+    return dash.Period(f"p{epoch.period}", max(0.0, epoch.anchor + (epoch.begin or 0.0) - start), representations)
 
 
 def _representations(packager: Packager, windows: list[Window], epoch: Epoch, *, live: bool) -> Iterator[dash.Representation]:
@@ -79,7 +82,7 @@ def _representations(packager: Packager, windows: list[Window], epoch: Epoch, *,
             timeline=dash.Timeline(segments[0].sequence, segments[0].time, tuple(_durations(segments, predicted))),
             initialization=f"{window.kind}/init-{init.index}.mp4",
             media=f"{window.kind}/$Number$.m4s",
-            presentation_time_offset=round(epoch.begin * init.timescale),
+            presentation_time_offset=round((epoch.begin or 0.0) * init.timescale),
             availability_time_offset=max(0.0, predicted / init.timescale - packager.part_target),
             width=video.width if video is not None else 0,
             height=video.height if video is not None else 0,

@@ -35,6 +35,10 @@ SILENCE = 3_000
 #: So much (ms) of a stream that began with audio alone is awaited before it is called audio only.
 VIDEO_MAY_COME = 600
 
+#: The wall clock's times are set right when for ``DRIFT_WATCH`` seconds no packet came closer to them than ``DRIFT``.
+DRIFT = 0.5
+DRIFT_WATCH = 10.0
+
 #: Packets that arrive so close together (seconds of wall clock) are a replay, and the last of them is the live edge.
 BURST = 0.25
 
@@ -71,14 +75,19 @@ class Packager:
         self.settings = settings
         self.first = first
         self.renditions: dict[MediaKind, Rendition] = {}
+        #: The renditions' windows, video first.
+        self.windows: list[Window] = []
         self.epoch: Epoch | None = None
         self.epochs = 0
-        self.away = False
         self.ended = False
         self.span = 0
         self.frame_rate = 0.0
         self._wall = wall
         self._burst = 0.0
+        self._watched = 0.0
+        self._least_late = math.inf
+        self._periods = 0
+        self._part_target = (-1, 0.0)
         self._origin: int | None = None
         self._first_epoch: Epoch | None = None
         self._availability_start: float | None = None
@@ -117,6 +126,7 @@ class Packager:
         self._inits += 1
         if present is None:
             self.renditions[kind] = Rendition(self._window(kind), init, self._segmenter(init), self._on_segment(kind))
+            self._list_windows()
         else:
             self._discontinue()
             present.init = init
@@ -146,7 +156,6 @@ class Packager:
 
     def on_away(self) -> None:
         """Playlists stay as they are; what is held goes out, since nothing will follow it for a while."""
-        self.away = True
         self._discontinue()
 
     def on_end(self) -> None:
@@ -224,16 +233,31 @@ class Packager:
         if self._origin is None:
             self._origin = dts
         media_time = (dts + self._offset) / 1000
-        self.away = False
+        self.span = max(self.span, dts - self._origin)
+        late = now - media_time
         epoch = self.epoch
         if epoch is None:
-            epoch = self.epoch = Epoch(self.epochs, now - media_time, media_time)
+            epoch = self.epoch = Epoch(self.epochs, self._periods, late)
             self._first_epoch = self._first_epoch or epoch
             self.epochs += 1
-            self._burst = now
+            self._periods += 1
+            self._burst = self._watched = now
+            self._least_late = late
         elif now - self._burst < BURST:
-            epoch.anchor = min(epoch.anchor, now - media_time)
-        self.span = max(self.span, dts - self._origin)
+            epoch.anchor = self._least_late = min(epoch.anchor, late)
+        elif late < self._least_late:
+            self._least_late = late
+        if now - self._watched > DRIFT_WATCH:
+            epoch = self._follow_clock(epoch, now)
+        return epoch
+
+    def _follow_clock(self, epoch: Epoch, now: float) -> Epoch:
+        """Publishers' clocks run fast or slow by seconds a day. Where ours says otherwise, the next segments get a new anchor."""
+        drift = self._least_late - epoch.anchor
+        self._watched, self._least_late = now, math.inf
+        if abs(drift) > DRIFT:
+            self.epoch = epoch = Epoch(epoch.number, self._periods, epoch.anchor + drift)
+            self._periods += 1
         return epoch
 
     # -- what belongs to all tracks ---------------------------------------------------------------------------------------
@@ -246,6 +270,10 @@ class Packager:
         for rendition in self.renditions.values():
             rendition.finish()
         self._regrid()
+
+    def _list_windows(self) -> None:
+        self.windows = [self.renditions[kind].window for kind in MediaKind if kind in self.renditions]
+        self._part_target = (-1, 0.0)
 
     def _regrid(self) -> None:
         audio = self.renditions.get(MediaKind.AUDIO)
@@ -298,6 +326,7 @@ class Packager:
     def _drop(self, kind: MediaKind) -> None:
         """A track whose parameters cannot be packaged (any more)."""
         if self.renditions.pop(kind, None) is not None:
+            self._list_windows()
             self._discontinue()
             self._regrid()
 
@@ -306,15 +335,18 @@ class Packager:
     @property
     def part_target(self) -> float:
         """EXT-X-PART-INF, seconds: no listed part is longer. Rises when one is (the encoder held its breath)."""
-        longest = max((s.longest_part / s.init.timescale for window in self.windows for s in window.recent()), default=0.0)
-        return math.ceil(1000 * max(longest, self._part_limit) - 1e-6) / 1000
+        version = sum([window.version for window in self.windows])
+        if self._part_target[0] != version:
+            longest = max((s.longest_part / s.init.timescale for window in self.windows for s in window.recent()), default=0.0)
+            self._part_target = (version, math.ceil(1000 * max(longest, self._part_limit) - 1e-6) / 1000)
+        return self._part_target[1]
 
     @property
     def availability_start(self) -> float:
         """Unix time of the first sample, once and for all from when it is first asked for."""
         if self._availability_start is None:
             first = self._first_epoch
-            self._availability_start = self._wall() if first is None else round(first.anchor + first.begin, 3)
+            self._availability_start = self._wall() if first is None else round(first.anchor + (first.begin or 0.0), 3)
         return self._availability_start
 
     @property
@@ -322,11 +354,6 @@ class Packager:
         """Numbers that were not used yet."""
         sequence = max((window.next_sequence for window in self.windows), default=self.first.sequence)
         return Numbers(sequence, self.first.discontinuity + self.epochs)
-
-    @property
-    def windows(self) -> list[Window]:
-        """Video first."""
-        return [self.renditions[kind].window for kind in MediaKind if kind in self.renditions]
 
     @property
     def ready(self) -> bool:

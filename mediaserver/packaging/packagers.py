@@ -50,6 +50,7 @@ class _Entry:
         self.packager = packager
         self.asked = now
         self.ended_at: float | None = None
+        self.ready = False
         self.texts: dict[object, tuple[object, Text]] = {}
         self.mpd: tuple[object, str] = (None, "")
 
@@ -125,8 +126,10 @@ class Packagers:
             return self._media(entry, match)
         if playlist is not None:
             return self._playlist(entry, playlist, query)
-        if not entry.packager.ready:
-            return self._not_yet(entry)
+        if not entry.ready:
+            if not entry.packager.ready:
+                return self._not_yet(entry)
+            entry.ready = True
         return self._multivariant(entry) if resource == "index.m3u8" else self._mpd(entry)
 
     def _not_yet(self, entry: _Entry) -> Answer:

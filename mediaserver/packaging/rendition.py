@@ -36,8 +36,8 @@ class Rendition:
         self._held = (time, data, offset, keyframe)
         self.last = time
         self.fresh = False
+        self._epoch = epoch
         if held is None:
-            self._epoch = epoch
             self._part_time = time
             return 0
         duration = time - held[0]
@@ -83,15 +83,18 @@ class Rendition:
         self._part_time = end
 
     def _new_segment(self) -> Segment:
-        assert self._epoch is not None  # noqa: S101  set with the first sample of each epoch
+        epoch = self._epoch
+        assert epoch is not None  # noqa: S101  set with every sample
+        if epoch.begin is None:
+            epoch.begin = self._part_time / self.init.timescale
         previous = self.window.segments[-1] if self.window.segments else None
         return Segment(
             kind=self.window.kind,
             sequence=self.window.next_sequence,
             init=self.init,
-            epoch=self._epoch,
+            epoch=epoch,
             time=self._part_time,
-            discontinuities=0 if previous is None else self._epoch.number - previous.epoch.number,
+            discontinuities=0 if previous is None else epoch.number - previous.epoch.number,
             new_init=previous is None or previous.init is not self.init,
         )
 

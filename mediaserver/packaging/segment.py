@@ -30,12 +30,17 @@ def media_answer(kind: str, body: bytes) -> Ready:
 
 @dataclass(slots=True)
 class Epoch:
-    """A stretch of the stream without a discontinuity. Media time 0 was (or would have been) at Unix time ``anchor``;
-    ``begin`` is the media time of its first sample. Seconds."""
+    """A stretch of the stream on one clock. Media time 0 was (or would have been) at Unix time ``anchor``; ``begin`` is the
+    media time of its first segment, None before there is one. Seconds.
+
+    ``number`` counts discontinuities; ``period`` counts these as well and each time that the publisher's clock was
+    found to run away from ours.
+    """
 
     number: int
+    period: int
     anchor: float
-    begin: float
+    begin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Part:
 class Segment:
     """Parts on their way to be a segment. ``time`` (decode time of the first sample) and ``duration`` in timescale units.
 
-    ``discontinuities`` is how many epochs began since the segment before it; ``new_init`` says that the one before
+    ``discontinuities`` is how many there were since the segment before it; ``new_init`` says that the one before
     had another init segment, or that there was none.
     """
 

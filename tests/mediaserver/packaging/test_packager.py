@@ -239,6 +239,26 @@ def test_a_new_period_begins_at_a_discontinuity(clip: list[Track | Packet]) -> N
     assert '<Period id="p1" start="PT9' in text or '<Period id="p1" start="PT8.9' in text
 
 
+@pytest.mark.parametrize("rate", [0.97, 1.03])
+def test_a_publisher_whose_clock_runs_away_is_dated_anew_without_a_discontinuity(clip: list[Track | Packet], rate: float) -> None:
+    wall = Wall()
+    begin = wall.at
+    subject = packager(Settings(dvr=100.0), wall)
+    for turn in range(10):
+        for item in shifted(clip, 4000 * turn):
+            if isinstance(item, Track):
+                subject.on_track(item)
+            else:
+                wall.at = begin + item.dts / 1000 * rate
+                subject.on_packet(item)
+    video = window(subject, VIDEO)
+    for segment in video.segments:
+        true = begin + (segment.time / 90_000 - 10) * rate
+        assert segment.program_time == pytest.approx(true, abs=1.0)
+    assert not any(segment.discontinuities for segment in video.segments)
+    assert dash.mpd(subject, wall.at).count("<Period") > 1
+
+
 # -- odd input ---------------------------------------------------------------------------------------------------------------
 
 

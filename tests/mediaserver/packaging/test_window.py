@@ -10,7 +10,7 @@ from protocols.media import Codec, Track
 
 READY, WAIT, GONE, TOO_FAR = Position
 INIT = InitSegment(0, Track(Codec.AAC, b""), AudioParameters(48_000, 2, "mp4a.40.2", 1024), 1000, Ready(b"init", "audio/mp4", 0))
-EPOCH = Epoch(0, 0.0, 0.0)
+EPOCH = Epoch(0, 0, 0.0, 0.0)
 
 
 def grow(window: Window, parts: int, *, complete: bool = True, init: InitSegment = INIT) -> Segment:
