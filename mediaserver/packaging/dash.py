@@ -28,7 +28,7 @@ def mpd(packager: Packager, now: float) -> str:
     """The MPD with a place for the clock. ``now`` is Unix time in seconds."""
     windows = [window for window in packager.windows if window.started]
     epochs = {segment.epoch.period: segment.epoch for window in windows for segment in window.visible()}
-    start = packager.availability_start
+    start = packager.epochs.availability_start
     last = max(epochs)
     periods = tuple(_period(packager, windows, epochs[period], start, last=period == last) for period in sorted(epochs))
     longest = max(window.target_duration for window in windows)
@@ -39,7 +39,7 @@ def mpd(packager: Packager, now: float) -> str:
             publish_time=now,
             periods=periods,
             minimum_update_period=1.0,
-            time_shift_buffer_depth=max(sum(s.seconds for s in window.visible()) for window in windows),
+            time_shift_buffer_depth=_depth(packager, windows),
             suggested_presentation_delay=target,
             max_segment_duration=longest,
             min_buffer_time=packager.part_target,
@@ -47,6 +47,13 @@ def mpd(packager: Packager, now: float) -> str:
             duration=_duration(windows, start) if packager.ended else None,
         )
     )
+
+
+def _depth(packager: Packager, windows: list[Window]) -> float:
+    """How far back one can go. Not only as far as a young stream has come: dash.js keeps its latency below this."""
+    settings = packager.settings
+    present = max(sum(segment.seconds for segment in window.visible()) for window in windows)
+    return max(present, settings.window * settings.segment_duration, settings.dvr)
 
 
 def _duration(windows: list[Window], start: float) -> float:
@@ -57,7 +64,7 @@ def _duration(windows: list[Window], start: float) -> float:
 
 def _period(packager: Packager, windows: list[Window], epoch: Epoch, start: float, *, last: bool) -> dash.Period:
     """What goes on is the last Period, unless its publisher is away or a discontinuity has just been."""
-    now = packager.epoch
+    now = packager.epochs.current
     live = last and not packager.ended and now is not None and now.number == epoch.number
     representations = tuple(_representations(packager, windows, epoch, live=live))
     return dash.Period(f"p{epoch.period}", max(0.0, epoch.anchor + (epoch.begin or 0.0) - start), representations)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from mediaserver.packaging.audiogrid import AudioGrid
+from mediaserver.packaging.epochs import Epochs
 from mediaserver.packaging.rendition import Rendition
-from mediaserver.packaging.segment import Epoch, InitSegment, media_answer
+from mediaserver.packaging.segment import InitSegment, media_answer
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, FrameClock, Segmenter, part_limit
 from mediaserver.packaging.window import Window
 from protocols.codec import AudioParameters, VideoParameters, complete, packet_duration, parameters, sample_data
@@ -17,9 +18,6 @@ from protocols.mp4.fragment import init_segment, timescale
 from protocols.timebase import rescale
 
 log = logging.getLogger(__name__)
-
-#: Media time (ms) of the first packet: room for B-frames with a negative offset and for audio a little older.
-ORIGIN = 10_000
 
 #: No segment is longer than this (seconds), or than twice the segment duration: an encoder without keyframes must not
 #: fill the memory. What begins behind such a cut is not independent, and the playlist does not say it were.
@@ -34,13 +32,6 @@ SILENCE = 3_000
 
 #: So much (ms) of a stream that began with audio alone is awaited before it is called audio only.
 VIDEO_MAY_COME = 600
-
-#: The wall clock's times are set right when for ``DRIFT_WATCH`` seconds no packet came closer to them than ``DRIFT``.
-DRIFT = 0.5
-DRIFT_WATCH = 10.0
-
-#: Packets that arrive so close together (seconds of wall clock) are a replay, and the last of them is the live edge.
-BURST = 0.25
 
 
 class Settings(Protocol):
@@ -77,20 +68,10 @@ class Packager:
         self.renditions: dict[MediaKind, Rendition] = {}
         #: The renditions' windows, video first.
         self.windows: list[Window] = []
-        self.epoch: Epoch | None = None
-        self.epochs = 0
+        self.epochs = Epochs(wall)
         self.ended = False
-        self.span = 0
         self.frame_rate = 0.0
-        self._wall = wall
-        self._burst = 0.0
-        self._watched = 0.0
-        self._least_late = math.inf
-        self._periods = 0
         self._part_target = (-1, 0.0)
-        self._origin: int | None = None
-        self._first_epoch: Epoch | None = None
-        self._availability_start: float | None = None
         self._first_audio: int | None = None
         self._incomplete: dict[MediaKind, Track] = {}
         self._grid = AudioGrid(1)
@@ -131,8 +112,6 @@ class Packager:
             self._discontinue()
             present.init = init
             present.segmenter = self._segmenter(init)
-        if kind is MediaKind.VIDEO:
-            self._clock = FrameClock(90)
         self._regrid()
 
     def on_metadata(self, metadata: Metadata) -> None:
@@ -183,34 +162,41 @@ class Packager:
     def _on_video(self, packet: Packet, rendition: Rendition) -> None:
         if rendition.fresh and not packet.keyframe:
             return
-        epoch = self._epoch_at(packet.dts)
-        time = max((packet.dts + self._offset) * 90, rendition.last + 1)
-        if not rendition.fresh and time - rendition.last > self._maximum * 90_000:
-            self._discontinue()
-            if not packet.keyframe:
-                return
-            epoch = self._epoch_at(packet.dts)
         data = packet.body[packet.offset :]
         if rendition.init.track.codec is Codec.AV1:
             try:
                 data = sample_data(Codec.AV1, data)
             except ProtocolError:
                 return
+        epoch = self.epochs.at(packet.dts)
+        time = max((packet.dts + self.epochs.offset) * 90, rendition.last + 1)
+        if self._is_break(time, rendition):
+            self._discontinue()
+            if not packet.keyframe:
+                return
+            epoch = self.epochs.at(packet.dts)
         duration = rendition.push(epoch, time, data, packet.cts * 90, keyframe=packet.keyframe)
-        if duration and not rendition.window.started and (frame := self._clock.learn(duration)) is not None:
+        if duration and rendition.window.growing is None and (frame := self._clock.learn(duration)) is not None:
             self._set_frame(frame)
 
     def _on_audio(self, packet: Packet, rendition: Rendition) -> None:
-        epoch = self._epoch_at(packet.dts)
+        epoch = self.epochs.at(packet.dts)
         scale = rendition.init.timescale
+        media_time = packet.dts + self.epochs.offset
+        stamp = rescale(media_time, 1000, scale)
+        if self._is_break(stamp, rendition):
+            self._discontinue()
+            epoch = self.epochs.at(packet.dts)
         video = self.renditions.get(MediaKind.VIDEO)
-        media_time = packet.dts + self._offset
         if video is not None:
             rendition.segmenter.follow = not video.fresh and video.last >= (media_time - SILENCE) * 90
         data = packet.body[packet.offset :]
-        duration = self._audio_frame or packet_duration(rendition.init.track, data)
-        time = max(self._grid.place(rescale(media_time, 1000, scale), duration), rendition.last + 1)
+        time = max(self._grid.place(stamp, self._audio_frame or _audio_duration(rendition, data)), rendition.last + 1)
         rendition.push(epoch, time, data, 0, keyframe=True)
+
+    def _is_break(self, time: int, rendition: Rendition) -> bool:
+        """Whether the track was silent for so long that its last sample cannot be stretched until ``time``."""
+        return not rendition.fresh and time - rendition.last > self._maximum * rendition.init.timescale
 
     def _audio_may_start(self, packet: Packet, rendition: Rendition) -> bool:
         """Whether audio goes in: not before the first picture, unless that keeps us waiting."""
@@ -223,50 +209,14 @@ class Packager:
             self._first_audio = packet.dts
         return packet.dts - self._first_audio > SILENCE
 
-    @property
-    def _offset(self) -> int:
-        return ORIGIN - (self._origin or 0)
-
-    def _epoch_at(self, dts: int) -> Epoch:
-        """The epoch that a packet belongs to; the first one of an epoch anchors it to the wall clock."""
-        now = self._wall()
-        if self._origin is None:
-            self._origin = dts
-        media_time = (dts + self._offset) / 1000
-        self.span = max(self.span, dts - self._origin)
-        late = now - media_time
-        epoch = self.epoch
-        if epoch is None:
-            epoch = self.epoch = Epoch(self.epochs, self._periods, late)
-            self._first_epoch = self._first_epoch or epoch
-            self.epochs += 1
-            self._periods += 1
-            self._burst = self._watched = now
-            self._least_late = late
-        elif now - self._burst < BURST:
-            epoch.anchor = self._least_late = min(epoch.anchor, late)
-        elif late < self._least_late:
-            self._least_late = late
-        if now - self._watched > DRIFT_WATCH:
-            epoch = self._follow_clock(epoch, now)
-        return epoch
-
-    def _follow_clock(self, epoch: Epoch, now: float) -> Epoch:
-        """Publishers' clocks run fast or slow by seconds a day. Where ours says otherwise, the next segments get a new anchor."""
-        drift = self._least_late - epoch.anchor
-        self._watched, self._least_late = now, math.inf
-        if abs(drift) > DRIFT:
-            self.epoch = epoch = Epoch(epoch.number, self._periods, epoch.anchor + drift)
-            self._periods += 1
-        return epoch
-
     # -- what belongs to all tracks ---------------------------------------------------------------------------------------
 
     def _discontinue(self) -> None:
         """All tracks end their segment; the next packets begin a new epoch."""
         if all(rendition.fresh for rendition in self.renditions.values()):
             return
-        self.epoch = None
+        self.epochs.end()
+        self._clock = FrameClock(90)
         for rendition in self.renditions.values():
             rendition.finish()
         self._regrid()
@@ -325,7 +275,9 @@ class Packager:
 
     def _drop(self, kind: MediaKind) -> None:
         """A track whose parameters cannot be packaged (any more)."""
-        if self.renditions.pop(kind, None) is not None:
+        dropped = self.renditions.pop(kind, None)
+        if dropped is not None:
+            dropped.finish()
             self._list_windows()
             self._discontinue()
             self._regrid()
@@ -342,18 +294,10 @@ class Packager:
         return self._part_target[1]
 
     @property
-    def availability_start(self) -> float:
-        """Unix time of the first sample, once and for all from when it is first asked for."""
-        if self._availability_start is None:
-            first = self._first_epoch
-            self._availability_start = self._wall() if first is None else round(first.anchor + (first.begin or 0.0), 3)
-        return self._availability_start
-
-    @property
     def next(self) -> Numbers:
         """Numbers that were not used yet."""
         sequence = max((window.next_sequence for window in self.windows), default=self.first.sequence)
-        return Numbers(sequence, self.first.discontinuity + self.epochs)
+        return Numbers(sequence, self.first.discontinuity + self.epochs.discontinuities)
 
     @property
     def ready(self) -> bool:
@@ -362,13 +306,21 @@ class Packager:
         started = [window for window in windows if window.started]
         if not started:
             return False
-        if self.ended or self.span > SILENCE:
+        if self.ended or self.epochs.span > SILENCE:
             return True
         alone = MediaKind.VIDEO not in self.renditions
-        return len(started) == len(windows) and not self._incomplete and not (alone and self.span < VIDEO_MAY_COME)
+        return len(started) == len(windows) and not self._incomplete and not (alone and self.epochs.span < VIDEO_MAY_COME)
 
 
 def _frame_rate(described: VideoParameters | AudioParameters, measured: float) -> float:
     """Frames a second as the track itself says it, unless what comes tells otherwise."""
     declared = described.frame_rate if isinstance(described, VideoParameters) else 0.0
     return declared if abs(declared - measured) < 0.05 * measured else float(max(round(measured), 1))
+
+
+def _audio_duration(rendition: Rendition, data: bytes) -> int:
+    """Samples in a packet of a codec whose packets vary; 0 if it does not tell."""
+    try:
+        return packet_duration(rendition.init.track, data)
+    except ProtocolError:
+        return 0

@@ -20,7 +20,7 @@ class Rendition:
         self.window = window
         self.init = init
         self.segmenter = segmenter
-        self.boundaries: deque[int] = deque()
+        self.boundaries: deque[int] = deque(maxlen=16)
         self.last = -1
         self.fresh = True
         self.parts = 0

@@ -4,7 +4,10 @@ import itertools
 import logging
 from dataclasses import replace
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mediaserver.packaging import dash, hls
 from mediaserver.packaging.packager import Packager
@@ -211,8 +214,8 @@ def test_the_same_parameters_again_change_nothing(clip: list[Track | Packet]) ->
     for item in clip:
         if isinstance(item, Track):
             subject.on_track(replace(item, body=b""))
-    assert subject.epoch is not None
-    assert subject.epochs == 1
+    assert subject.epochs.current is not None
+    assert subject.epochs.discontinuities == 1
 
 
 def test_the_end_completes_the_last_segment_and_says_so(clip: list[Track | Packet]) -> None:
@@ -363,6 +366,58 @@ def test_strange_clocks_give_segments_all_the_same(clip: list[Track | Packet], s
     for kind in MediaKind:
         assert_seamless(window(subject, kind))
         assert window(subject, kind).started
+
+
+PACKETS = st.builds(
+    Packet,
+    kind=st.sampled_from(MediaKind),
+    dts=st.integers(-(2**31), 2**40),
+    keyframe=st.booleans(),
+    body=st.binary(max_size=40),
+    offset=st.integers(0, 8),
+    cts=st.integers(-(2**23), 2**23 - 1),
+    discontinuity=st.booleans(),
+)
+TRACKS = st.builds(Track, codec=st.sampled_from(Codec), config=st.binary(max_size=40))
+
+
+@hypothesis.settings(max_examples=150, deadline=None)
+@given(
+    clip=st.sampled_from([("h264", "aac"), ("av1", "opus"), ("vp9", "ac3")]),
+    items=st.lists(st.one_of(PACKETS, PACKETS, PACKETS, TRACKS), max_size=60),
+)
+def test_nothing_that_comes_makes_it_raise(clips: Clips, clip: tuple[str, str], items: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, [item for item in read_flv(clips.get(video=clip[0], audio=clip[1])) if isinstance(item, Track)])
+    feed(subject, items)
+    subject.on_away()
+    feed(subject, items)
+    subject.on_end()
+    for found in subject.windows:
+        if found.started:
+            hls.media_playlist(subject, found, delta=True)
+    if subject.ready:
+        hls.multivariant_playlist(subject)
+        dash.mpd(subject, 0.0)
+
+
+def test_silence_of_video_keeps_no_list_of_what_audio_missed(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    for turn in range(1, 20):
+        feed(subject, only(shifted(clip, 4000 * turn), VIDEO))
+    assert len(subject.renditions[AUDIO].boundaries) <= 16
+    assert len(window(subject, VIDEO).segments) <= 16
+
+
+def test_a_change_of_frame_rate_changes_the_parts(clips: Clips, clip: list[Track | Packet]) -> None:
+    subject = packager(Settings(part_duration=0.1))
+    feed(subject, clip)
+    assert subject.frame_rate == 25
+    feed(subject, shifted(read_flv(clips.get(frame_rate=60, gop=60)), 4100, discontinuity=True))
+    assert subject.frame_rate == 60
+    newest = window(subject, VIDEO).segments[-2]
+    assert [part.duration / 90_000 for part in newest.parts] == pytest.approx([0.1] * 10, abs=0.002)
 
 
 def test_empty_access_units_are_passed_over(clip: list[Track | Packet]) -> None:
