@@ -1,5 +1,6 @@
 """One run: a fresh server, publishers, players, a window of time, and what everybody used and saw in it."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,9 +14,10 @@ from bench.load.process import LoadError, LoadProcess, Window
 from bench.load.publish import PublishReport, PublishSpec, publish
 from bench.servers import Nginx, Ours, Running, Settings
 
-#: which core serves and which one puts the load on; None where there is only one
-SERVER_CPU: Final = 0
-LOAD_CPU: Final = 1
+_CPUS: Final = sorted(os.sched_getaffinity(0))
+#: which core serves, and which one puts the load on: the same where there is only one, with figures that mean little
+SERVER_CPU: Final = _CPUS[0]
+LOAD_CPU: Final = _CPUS[1 % len(_CPUS)]
 #: seconds from the last player's joining to the window: a player that waits for a keyframe has it by then
 SETTLE_SECONDS: Final = 2.6
 SAMPLED: Final = 10

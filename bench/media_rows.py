@@ -128,6 +128,11 @@ MEDIA_ROWS: Final[tuple[Row, ...]] = (
         (ratio_at_most(0.45, "nginx"), Goal("p99 ≤ nginx's + 15 ms", _within_tight), nothing_lost()),
     ),
     MediaRow(
+        # nginx's p99 depends on how promptly the load reads: 36 ms where 0.45 was set, and then this is the budget
+        "players500-51", _TO_MANY, *_PER_GB, 1, 500, BITRATE, 45,
+        (ratio_at_most(0.45, "nginx"), p99_at_most(51), nothing_lost()),
+    ),
+    MediaRow(
         "players500", _TO_MANY, *_PER_GB, 1, 500, BITRATE, 100,
         (ratio_at_most(0.32, "nginx"), p99_at_most(110), nothing_lost()),
     ),

@@ -1,10 +1,11 @@
 """HTTP load by wrk, for both servers alike: a generator in Python would be slower than what it measures."""
 
 import re
+import resource
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -22,6 +23,7 @@ class WebReport:
     requests: int
     bytes_read: float
     faults: tuple[str, ...]
+    cpu_seconds: float = 0.0
 
 
 def parse_wrk(text: str) -> WebReport:
@@ -39,8 +41,14 @@ def run_wrk(url: str, connections: int, seconds: float, cpu: int) -> WebReport:
     if wrk is None:
         raise LoadError(MISSING_WRK)
     command = ["taskset", "-c", str(cpu), wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", url]
+    before = _children_cpu()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-    return parse_wrk(done.stdout + done.stderr)
+    return replace(parse_wrk(done.stdout + done.stderr), cpu_seconds=_children_cpu() - before)
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def fetch(url: str, seconds: float = 15.0) -> bytes:

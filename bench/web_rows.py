@@ -3,6 +3,7 @@
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from bench import usage
@@ -34,9 +35,10 @@ def _newest_segment(base: str) -> str:
     """The URL of the newest whole segment, as soon as there is one."""
     until = time.monotonic() + 15
     while time.monotonic() < until:
-        playlist = fetch(f"{base}/video.m3u8").decode()
-        segments = [line for line in playlist.splitlines() if line and not line.startswith("#")]
-        if len(segments) > 1:
+        # between two addresses stand the tags of the second: a gap is what the playlist says is not there
+        blocks = fetch(f"{base}/video.m3u8").decode().split("#EXTINF:")
+        segments = [block.splitlines()[1] for before, block in pairwise(blocks) if "#EXT-X-GAP" not in before]
+        if segments:
             return f"{base}/{segments[-1]}"
         time.sleep(0.3)
     raise LoadError("no segment was finished")
@@ -90,6 +92,7 @@ class WebRow:
         if not report.requests:
             raise LoadError(f"{server.name} answered nothing at {url}")
         figures.faults = list(report.faults)
+        figures.load_percent = 100 * report.cpu_seconds / figures.seconds
         figures.gigabytes = report.requests * size / 1e9
         figures.cpu_per_gb = figures.cpu_seconds / figures.gigabytes
         per_cpu = report.requests / figures.cpu_seconds
