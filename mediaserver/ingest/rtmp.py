@@ -16,7 +16,7 @@ from mediaserver.hub.hub import Hub, Publisher
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, PublishRequest
 from mediaserver.transport.rtmp import Role, RtmpConnection
 from protocols.flv import TagReader, read_metadata
-from protocols.media import Packet
+from protocols.media import Packet, Track
 from protocols.rtmp.events import (
     ConnectRequested,
     DataReceived,
@@ -97,7 +97,7 @@ class RtmpEndpoint:
             if isinstance(item, Packet):
                 write(item)
             elif item is not None:
-                publisher.write_track(item)
+                self._declare(publisher, reader, item, event)
         self._connection.watched = bool(publisher.stream.subscribers)
 
     def on_closed(self, reason: str) -> None:
@@ -139,7 +139,16 @@ class RtmpEndpoint:
         if isinstance(item, Packet):
             self._publisher.write(item)
         elif item is not None:
-            self._publisher.write_track(item)
+            self._declare(self._publisher, self._reader, item, event)
+
+    @staticmethod
+    def _declare(publisher: Publisher, reader: TagReader, track: Track, event: MediaReceived) -> None:
+        publisher.write_track(track)
+        if not track.body:
+            # A codec without a sequence header: the tag that told of the track is a packet too.
+            packet = reader.read(event.type_id, event.timestamp, event.body)
+            if isinstance(packet, Packet):
+                publisher.write(packet)
 
     def _on_command(self, event: Event) -> None:
         match event:
