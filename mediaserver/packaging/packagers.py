@@ -8,6 +8,7 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.packaging import dash, hls
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar, Wait
 from mediaserver.packaging.packager import Numbers, Packager, Settings
+from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.text import Text
 from mediaserver.packaging.window import Position, Window
 from protocols import dash as dash_format
@@ -236,10 +237,14 @@ def part_advance(part_target: float) -> int:
 
 
 def _reader(window: Window, sequence: int) -> Callable[[int], tuple[bytes, bool]]:
+    """Reads a segment that is being made, or is next. Holds on to it, so that a slow reader gets all of it."""
+    held: Segment | None = None
+
     def read(offset: int) -> tuple[bytes, bool]:
-        segment = window.get(sequence)
-        if segment is None:
+        nonlocal held
+        held = held or window.get(sequence)
+        if held is None:
             return b"", window.ended or sequence < window.next_sequence
-        return segment.read(offset)
+        return held.read(offset)
 
     return read

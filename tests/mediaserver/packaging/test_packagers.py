@@ -290,6 +290,26 @@ def test_a_growing_segment_is_fed_part_by_part(site: Site, clip: list[Track | Pa
         assert bytes(got) == site.get(f"video/{sequence}.m4s").body
 
 
+def test_a_slow_reader_gets_all_of_a_segment_that_has_left_the_window(site: Site, clip: list[Track | Packet]) -> None:
+    packager = site.subject.find("test")
+    assert packager is not None
+    number = packager.renditions[MediaKind.VIDEO].window.position()[0]
+    growing = site.ask(f"video/{number}.m4s")
+    never = site.ask(f"video/{number + 1}.m4s")
+    assert isinstance(growing, Growing)
+    assert isinstance(never, Growing)
+    start, complete = growing.read(0)
+    assert start
+    assert not complete
+    for turn in range(1, 8):
+        site.write([item for item in shifted(clip, 4000 * turn) if isinstance(item, Packet)])
+    assert isinstance(site.ask(f"video/{number}.m4s"), Gone)
+    rest, complete = growing.read(len(start))
+    assert rest
+    assert complete
+    assert never.read(0) == (b"", True)
+
+
 # -- life --------------------------------------------------------------------------------------------------------------------
 
 
