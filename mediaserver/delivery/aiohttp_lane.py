@@ -48,7 +48,7 @@ def _asked(request: web.Request) -> MediaRequest | None:
         values[key] = f"{values[key]}, {value}" if key in values else value
     path, _, query = _AUTHORITY.sub("", request.raw_path, count=1).partition("?")
     version = f"{request.version.major}.{request.version.minor}"
-    return media_request(method, version, values, path, query, keep_alive=request.keep_alive)
+    return media_request(method, version, values, path, query)
 
 
 async def _answer(fast: Web, request: web.Request, asked: MediaRequest) -> web.StreamResponse:

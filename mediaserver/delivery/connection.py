@@ -10,7 +10,7 @@ from mediaserver.delivery.grants import RefusalError
 from mediaserver.delivery.prepared import Prepared
 from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head
 from mediaserver.delivery.response import Response, preflight, refusal, render, respond
-from mediaserver.delivery.stall import Stall
+from mediaserver.delivery.stall import Stall, untaken
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, Signal, TooFar, Wait
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class Connection(asyncio.Protocol):
         """Read what the buffer holds; hold back a peer that sends more than is being answered."""
         if self._buffer and self._phase is _READING and not self._paused:
             self._read_requests()
+        if self._phase is _READING and self._web.stopping:
+            self._close()
         if self._phase is Phase.CLOSED:
             self._buffer = b""
             return
@@ -250,14 +252,13 @@ class Connection(asyncio.Protocol):
         web = self._web
         match answer:
             case Ready():
-                # A Ready that others of the same request got is theirs too: one render, one write each.
+                # What was rendered for others who asked the same serves here too: one render, one write each.
+                prepared = web.prepared.keep(prepared)
                 if answer is not prepared.ready or prepared.date is not web.date:
                     prepared.fill(answer, web.date, web.cors)
-                web.prepared.keep(prepared)
                 self._write(prepared)
             case Wait():
-                web.prepared.keep(prepared)
-                self._wait(prepared, answer)
+                self._wait(web.prepared.keep(prepared), answer)
             case Growing():
                 self._grow(prepared, answer)
             case Gone() | TooFar() | Missing():
@@ -384,10 +385,13 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines; called about once a second."""
-        waiting = self._transport.get_write_buffer_size()
+        waiting = untaken(self._transport)
         if self._stall.lasts(waiting, now, self._web.config.send_timeout):
             self._cut()
-        elif not waiting:
+        elif waiting:
+            # Idleness begins when the answer is taken, not when it is written.
+            self._since = now
+        else:
             self._sweep_reading(now)
 
     def _sweep_reading(self, now: float) -> None:
@@ -421,5 +425,5 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """The server stops: close now if nothing is being answered, else after that answer."""
-        if self._phase is _READING and not self._buffer:
+        if self._phase is _READING:
             self._close()

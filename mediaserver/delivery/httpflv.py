@@ -173,8 +173,9 @@ class WsFlvPlayer(FlvPlayer):
 class FlvPlayers:
     """All players of FLV: what an answer to them says, who they are, and their end."""
 
-    def __init__(self, fanout: Fanout, sink: EventSink, counters: Counters, patience: float) -> None:
+    def __init__(self, fanout: Fanout, sink: EventSink, counters: Counters, patience: float, on_left: Callable[[], None]) -> None:
         self.now = 0.0
+        self._on_left = on_left
         self._fanout = fanout
         self._sink = sink
         self._counters = counters
@@ -244,6 +245,7 @@ class FlvPlayers:
         session = player.session
         if self._players.pop(session.id, None) is None:
             return
+        self._on_left()
         self._counters.bytes_out += session.bytes_out
         self._sink.emit(
             PlayEnded(

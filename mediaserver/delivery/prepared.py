@@ -65,13 +65,13 @@ class PreparedRequests:
         #: The hot path's own way in.
         self.get = self._kept.get
 
-    def keep(self, prepared: Prepared) -> None:
-        """Remember ``prepared``, unless its head is long or ends its connection."""
-        if len(prepared.head) > MAX_KEY or not prepared.request.keep_alive or prepared.head in self._kept:
-            return
-        if len(self._kept) >= MAX_KEPT:
+    def keep(self, prepared: Prepared) -> Prepared:
+        """Remember ``prepared``, unless its head is long or ends its connection. Returns the one that was there first, if any."""
+        if len(prepared.head) > MAX_KEY or not prepared.request.keep_alive:
+            return prepared
+        if len(self._kept) >= MAX_KEPT and prepared.head not in self._kept:
             del self._kept[next(iter(self._kept))]
-        self._kept[prepared.head] = prepared
+        return self._kept.setdefault(prepared.head, prepared)
 
     def release_bodies(self) -> None:
         """Let go of every large body."""

@@ -22,7 +22,7 @@ MAX_QUERY_FIELDS = 32
 PREFIX = b"/live/"
 _METHODS = (b"GET", b"HEAD", b"OPTIONS")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,24}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)\r\n")
-_LINE_START = re.compile(rb"[A-Z]{1,24}(?: |\Z)")
+_LINE_START = re.compile(rb"\r?\Z|[A-Z]{1,24}(?: |\Z)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STEP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[0-9.]+)\s*)?(?:,|$)", re.IGNORECASE)
@@ -106,20 +106,19 @@ def read_head(head: bytes) -> MediaRequest | None:
     method, target = line[1], line[2]
     if len(target) > MAX_TARGET:
         raise RequestError(414, "address too long")
-    if method not in _METHODS or not target.startswith(PREFIX):
-        return None
     if head.count(b"\n") > MAX_FIELDS + 2:
         raise RequestError(431, "too many header fields")
     fields = _Fields(head)
     if fields.version not in ("1.0", "1.1"):
         raise RequestError(505, "HTTP version not supported")
+    # The other lane gets sound heads only: aiohttp would log a traceback for each that is not.
+    if method not in _METHODS or not target.startswith(PREFIX):
+        return None
     path, _, query = target.decode("ascii").partition("?")
-    return media_request(Method(method.decode()), fields.version, fields.values, path, query, keep_alive=fields.keep_alive)
+    return media_request(Method(method.decode()), fields.version, fields.values, path, query)
 
 
-def media_request(
-    method: Method, version: str, values: Mapping[str, str], path: str, query: str, *, keep_alive: bool
-) -> MediaRequest:
+def media_request(method: Method, version: str, values: Mapping[str, str], path: str, query: str) -> MediaRequest:
     """The request for ``path`` and ``query`` (both still percent-encoded) with the header fields ``values`` (names in lower
     case, repeated ones joined by commas). Both lanes of the HTTP port come through here.
 
@@ -133,7 +132,7 @@ def media_request(
     return MediaRequest(
         method=method,
         target=read_target(path, query),
-        keep_alive=keep_alive and version == "1.1",
+        keep_alive=version == "1.1" and "close" not in tokens(values.get("connection", "")),
         chunked=version == "1.1",
         gzip=accepts_gzip(values.get("accept-encoding", "")),
         origin=values.get("origin", ""),
@@ -169,6 +168,11 @@ def read_target(path: str, query: str) -> Target | None:
         values.setdefault(_unescape(key), _unescape(value))
     credentials = "&".join(parameter for parameter in fields if not parameter.startswith("_HLS_"))
     return Target(name, "/".join(steps[1:]), values, credentials)
+
+
+def tokens(value: str) -> set[str]:
+    """The members of a header field that is a list of tokens, in lower case."""
+    return {token.strip().lower() for token in value.split(",")}
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
@@ -227,7 +231,6 @@ class _Fields:
         except httptools.HttpParserError:
             raise RequestError(400, "malformed request") from None
         self.version: str = parser.get_http_version()
-        self.keep_alive: bool = parser.should_keep_alive()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")

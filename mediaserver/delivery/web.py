@@ -13,11 +13,11 @@ from mediaserver.config import HttpConfig
 from mediaserver.delivery.connection import Connection
 from mediaserver.delivery.counters import Counters
 from mediaserver.delivery.grants import GrantKey, Grants, RefusalError
+from mediaserver.delivery.handed import HandedConnection
 from mediaserver.delivery.httpflv import FlvPlayers, OnLost
 from mediaserver.delivery.prepared import PreparedRequests
 from mediaserver.delivery.request import MediaRequest, client_address
 from mediaserver.delivery.response import Cors, Response, refusal
-from mediaserver.delivery.stall import Stall
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub
@@ -69,13 +69,15 @@ class Web:
         self.resolve = services.resolver.answer
         self.spawn = services.spawn
         self.loop = asyncio.get_running_loop()
-        self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout)
+        self.stopping = False
+        self._left = asyncio.Event()
+        self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout, self._left.set)
         self._lane = services.lane
         self._grants = Grants(services.authorizer)
         self._max_connections = max_connections
         self._trusted = tuple(ip_network(text) for text in config.trusted_proxies)
         self._connections: set[Connection] = set()
-        self._handed: dict[asyncio.Transport, Stall] = {}
+        self._handed: dict[asyncio.Transport, HandedConnection] = {}
         self._servers: list[asyncio.Server] = []
 
     # -- listening ------------------------------------------------------------------------------------------------------
@@ -97,17 +99,17 @@ class Web:
 
     async def close(self, reason: str) -> None:
         """Take nobody new; let each connection have the answer that is on its way; return when all are gone."""
+        self.stopping = True
         for server in self._servers:
             server.close()
         self.players.close(reason)
         for connection in tuple(self._connections):
             connection.close()
-        for transport in tuple(self._handed):
-            # aiohttp's own shutdown is its runner's; an idle one would wait for its keep-alive to end.
-            if not transport.get_write_buffer_size():
-                transport.close()
-        for server in self._servers:
-            await server.wait_closed()
+        for handed in tuple(self._handed.values()):
+            handed.close()
+        while self._connections or len(self.players):
+            self._left.clear()
+            await self._left.wait()
 
     def admit(self, connection: Connection) -> bool:
         """Whether one more connection can be taken on."""
@@ -119,15 +121,17 @@ class Web:
     def forget(self, connection: Connection) -> None:
         """The connection is gone, or no longer the fast lane's. Harmless twice."""
         self._connections.discard(connection)
+        self._left.set()
 
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """Give a connection to aiohttp, with the bytes of it that nobody has answered."""
         self.counters.requests["other"] += 1
-        self._handed[transport] = Stall()
-        lane = self._lane()
-        transport.set_protocol(lane)
-        lane.connection_made(transport)
-        lane.data_received(data)
+        handed = self._handed[transport] = HandedConnection(self, transport, self._lane())
+        handed.start(data)
+
+    def forget_handed(self, transport: asyncio.Transport) -> None:
+        """The connection is gone, or no longer aiohttp's. Harmless twice."""
+        self._handed.pop(transport, None)
 
     def sweep(self, now: float) -> None:
         """Apply all deadlines."""
@@ -137,12 +141,8 @@ class Web:
         self._grants.sweep(now)
         for connection in tuple(self._connections):
             connection.sweep(now)
-        for transport, stall in tuple(self._handed.items()):
-            if stall.lasts(transport.get_write_buffer_size(), now, self.config.send_timeout):
-                self.counters.timeouts += 1
-                transport.abort()
-            elif transport.is_closing() and not transport.get_write_buffer_size():
-                del self._handed[transport]
+        for handed in tuple(self._handed.values()):
+            handed.sweep(now)
         self.players.sweep(now)
 
     # -- what may be answered, for both lanes ---------------------------------------------------------------------------
@@ -190,6 +190,7 @@ class Web:
             raise RefusalError(refusal(request, 404, "this stream is not live", self.cors))
         if transport.is_closing():
             return None
+        self.forget_handed(transport)
         self.players.join(stream, session, request, transport, self.players.head(request, self.date, self.cors), on_lost)
         return None
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from mediaserver.delivery.request import MediaRequest, Method
+from mediaserver.delivery.request import MediaRequest, Method, tokens
 from mediaserver.delivery.response import NO_STORE, Cors, Response, refusal
 
 #: The longest message that a player may send; it has nothing to say.
@@ -84,8 +84,12 @@ def check(request: MediaRequest, cors: Cors) -> Response | None:
     if values.get("sec-websocket-version") != "13":
         status = HTTPStatus.UPGRADE_REQUIRED
         return Response(status, (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), NO_STORE))
-    tokens = {token.strip().lower() for token in values.get("connection", "").split(",")}
-    if request.method is not Method.GET or not request.chunked or "upgrade" not in tokens or not _is_key(values):
+    if (
+        request.method is not Method.GET
+        or not request.chunked
+        or "upgrade" not in tokens(values.get("connection", ""))
+        or not _is_key(values)
+    ):
         return refusal(request, HTTPStatus.BAD_REQUEST, "malformed WebSocket handshake", cors)
     if request.origin and not _is_same_site(request.origin, values) and not cors.headers(request.origin):
         # What CORS is to fetch, this is to WebSocket: browsers leave the decision to the server (RFC 6455, 10.2).

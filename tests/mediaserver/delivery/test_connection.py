@@ -1,0 +1,382 @@
+"""The fast lane's own duties: what is no HTTP, limits, deadlines, pipelining, and handing connections over."""
+
+import asyncio
+import gc
+import os
+import ssl
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from mediaserver.delivery.prepared import MAX_KEPT
+from mediaserver.delivery.response import Headers
+from mediaserver.packaging.answer import Growing, Ready, Wait
+from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Port, Signal
+
+OpenPort = Callable[..., Awaitable[Port]]
+ASK = "GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"\x03\x00\x00\x00\x00" + bytes(1532),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+        os.urandom(2000).replace(b"\r", b"") + b"\x00",
+        b"get /live/show/index.m3u8 HTTP/1.1\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /live/show/index.m3u8\r\n\r\n",
+        b"GET  /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1 \r\nHost: x\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /live/sh\xc3\xb6w/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nA: \x00\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nContent-Length: 0x10\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_closed_at_once(port: Port, noise: bytes) -> None:
+    client = await port.connect()
+    await client.send(noise)
+    said = await client.closed()
+    assert said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 505 "))
+    assert b"Connection: close\r\n" in said
+    assert port.web.counters.requests["malformed"] == 1
+    assert port.resolver.asked == []
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /live/show/index.m3u8?" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 40_000, 431),
+        (b"GET /" + b"a" * 40_000, 431),
+        (b"GET /live/show/index.m3u8?" + b"a&" * 100 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ],
+)
+async def test_heads_beyond_the_limits_are_refused(port: Port, head: bytes, status: int) -> None:
+    client = await port.connect()
+    await client.send(head)
+    assert (await client.closed()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_a_head_may_come_in_single_bytes_and_after_empty_lines(port: Port) -> None:
+    client = await port.connect()
+    for byte in "\r\n" + ASK:
+        await client.send(byte)
+        await asyncio.sleep(0)
+    assert (await client.reply()).body == PLAYLIST.body
+
+
+async def test_pipelined_requests_are_answered_in_order(port: Port) -> None:
+    client = await port.connect()
+    await client.send((ASK + ASK.replace("index.m3u8", "video/7.m4s") + ASK.replace("show", "none")) * 40)
+    for _ in range(40):
+        assert (await client.reply()).body == PLAYLIST.body
+        assert (await client.reply()).body == SEGMENT.body
+        assert (await client.reply()).status == 404
+
+
+async def test_what_is_pipelined_behind_a_wait_waits(port: Port) -> None:
+    signal = Signal()
+    port.resolver.answers["video.m3u8"] = Wait(signal, 6.0)
+    client = await port.connect()
+    await client.send(ASK.replace("index", "video") + ASK)
+    await signal.added.wait()
+    port.resolver.answers["video.m3u8"] = Ready(b"late", "text/plain", 1.0)
+    signal.fire()
+    assert (await client.reply()).body == b"late"
+    assert (await client.reply()).body == PLAYLIST.body
+
+
+async def test_a_peer_that_floods_while_it_waits_is_held_back(port: Port) -> None:
+    signal = Signal()
+    port.resolver.answers["video.m3u8"] = Wait(signal, 6.0)
+    client = await port.connect()
+    await client.send(ASK.replace("index", "video"))
+    await signal.added.wait()
+    count = 20_000
+    flood = asyncio.ensure_future(client.send(ASK * count))
+    (connection,) = port.web._connections
+    await port.until(lambda: connection._held)
+    assert len(connection._buffer) < 1 << 20
+    port.resolver.answers["video.m3u8"] = PLAYLIST
+    signal.fire()
+    for _ in range(count + 1):
+        assert (await client.reply()).status == 200
+    await flood
+
+
+async def test_five_hundred_blocked_players_cost_one_render(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = Signal()
+    port.resolver.answers["video.m3u8"] = Wait(signal, 6.0)
+    clients = [await port.connect() for _ in range(500)]
+    for client in clients:
+        await client.send(ASK.replace("index", "video"))
+    await port.until(lambda: len(signal.callbacks) == 500)
+    rendered: list[str] = []
+    original = port.web.cors.headers
+
+    def headers(origin: str) -> Headers:
+        rendered.append(origin)
+        return original(origin)
+
+    monkeypatch.setattr(port.web.cors, "headers", headers)
+    port.resolver.answers["video.m3u8"] = SEGMENT
+    signal.fire()
+    for client in clients:
+        assert (await client.reply()).body == SEGMENT.body
+    assert len(rendered) == 1
+
+
+async def test_a_player_that_leaves_while_it_waits_is_forgotten(port: Port) -> None:
+    signal = Signal()
+    port.resolver.answers |= {
+        "video.m3u8": Wait(signal, 6.0),
+        "video/8.m4s": Growing(lambda n: (b"", False), "video/mp4", signal, 6),
+    }
+    for target in ("video.m3u8", "video/8.m4s"):
+        client = await port.connect()
+        await client.send(ASK.replace("index.m3u8", target))
+        await signal.added.wait()
+        await client.close()
+        await port.until(lambda: not signal.callbacks)
+        signal.added.clear()
+    assert not port.web._connections
+
+
+async def test_a_player_that_leaves_while_the_authorizer_thinks_is_forgotten(port: Port) -> None:
+    port.doorkeeper.held = asyncio.Event()
+    client = await port.connect()
+    await client.send(ASK)
+    await port.until(lambda: len(port.doorkeeper.asked) == 1)
+    await client.close()
+    await port.until(lambda: not port.web._connections)
+
+
+async def test_names_that_do_not_exist_leave_nothing_behind(port: Port) -> None:
+    client = await port.connect()
+    for n in range(2000):
+        assert (await client.get(f"/live/nobody{n}/index.m3u8")).status == 404
+    assert len(port.web.prepared) == 0
+    assert port.doorkeeper.asked == []
+
+
+async def test_what_is_remembered_of_requests_is_bounded(port: Port) -> None:
+    client = await port.connect()
+    for n in range(MAX_KEPT + 50):
+        assert (await client.get(f"/live/show/index.m3u8?_HLS_msn={n}")).status == 200
+    assert len(port.web.prepared) == MAX_KEPT
+    assert len(port.doorkeeper.asked) == 1
+
+
+async def test_large_bodies_are_let_go_of(port: Port) -> None:
+    client = await port.connect()
+    port.resolver.answers["video/9.m4s"] = Ready(b"x" * 100_000, "video/mp4", 60.0, immutable=True)
+    await client.get("/live/show/video/9.m4s")
+    body = port.resolver.answers.pop("video/9.m4s").body  # type: ignore[union-attr]
+    port.pass_time(1)
+    gc.collect()
+    assert not [holder for holder in gc.get_referrers(body) if type(holder).__name__ in ("Prepared", "Ready")]
+
+
+# -- deadlines --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_says_nothing_is_closed(port: Port) -> None:
+    client = await port.connect()
+    await port.until(lambda: len(port.web._connections) == 1)
+    port.pass_time(9)
+    assert not client.reader.at_eof()
+    port.pass_time(2)
+    assert await client.closed() == b""
+    assert port.web.counters.timeouts == 1
+
+
+async def test_a_head_that_drips_is_timed_out_from_its_first_byte(port: Port) -> None:
+    client = await port.connect()
+    await client.send(ASK)
+    await client.reply()
+    port.pass_time(60)
+    await client.send("GET /li")
+    (connection,) = port.web._connections
+    await port.until(lambda: bool(connection._buffer))
+    for byte in "ve/show/i":
+        port.pass_time(1)
+        before = len(connection._buffer)
+        await client.send(byte)
+        await port.until(lambda: len(connection._buffer) > before)  # noqa: B023 - looked at at once
+    port.pass_time(2)
+    assert (await client.closed()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_an_idle_connection_is_kept_for_a_while(port: Port) -> None:
+    client = await port.connect()
+    for _ in range(3):
+        assert (await client.get("/live/show/index.m3u8")).status == 200
+        port.pass_time(60)
+    port.pass_time(16)
+    assert await client.closed() == b""
+
+
+@pytest.mark.parametrize("target", ["video/7.m4s", "video/8.m4s"])
+async def test_a_player_that_does_not_read_is_cut_off(port: Port, target: str) -> None:
+    body = bytes(64 << 20)
+    port.resolver.answers["video/7.m4s"] = Ready(body, "video/mp4", 60.0, immutable=True)
+    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (body[n:], True), "video/mp4", Signal(), 600.0)
+    client = await port.connect()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await client.send(ASK.replace("index.m3u8", target) + ASK)
+    await port.until(lambda: port.web.counters.requests["segment"] == 1)
+    (connection,) = port.web._connections
+    await port.until(lambda: connection._transport.get_write_buffer_size() > 0)
+    port.pass_time(1)
+    port.pass_time(20)
+    assert len(port.web._connections) == 1
+    port.pass_time(11)
+    await port.until(lambda: not port.web._connections)
+    assert port.web.counters.timeouts == 1
+    assert port.web.counters.requests["playlist"] == 0
+
+
+async def test_a_player_that_reads_slowly_is_not_cut_off(port: Port) -> None:
+    port.resolver.answers["video/7.m4s"] = Ready(bytes(64 << 20), "video/mp4", 60.0, immutable=True)
+    client = await port.connect()
+    await client.send(ASK.replace("index.m3u8", "video/7.m4s"))
+    _, headers = await client.head()
+    left = int(headers["content-length"])
+    while left:
+        left -= len(await client.reader.readexactly(min(left, 4 << 20)))
+        port.pass_time(7)
+    assert (await client.get("/live/show/index.m3u8")).status == 200
+
+
+async def test_what_was_promised_and_does_not_come_is_a_503(port: Port) -> None:
+    signal = Signal()
+    port.resolver.answers["video.m3u8"] = Wait(signal, 6.0)
+    client = await port.connect()
+    await client.send(ASK.replace("index", "video"))
+    await signal.added.wait()
+    port.pass_time(5)
+    signal.fire()
+    await signal.added.wait()
+    port.pass_time(2)
+    reply = await client.reply()
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    assert not signal.callbacks
+    assert (await client.get("/live/show/index.m3u8")).status == 200
+
+
+async def test_a_segment_that_stops_growing_is_visibly_cut(port: Port) -> None:
+    signal = Signal()
+    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"half"[n:], False), "video/mp4", signal, 6.0)
+    client = await port.connect()
+    await client.send(ASK.replace("index.m3u8", "video/8.m4s"))
+    await client.head()
+    assert await client.chunk() == b"half"
+    port.pass_time(7)
+    assert await client.closed() == b""
+
+
+async def test_no_more_connections_than_are_allowed(open_port: OpenPort) -> None:
+    port = await open_port(max_connections=2)
+    for _ in range(2):
+        assert (await (await port.connect()).get("/live/show/index.m3u8")).status == 200
+    assert await (await port.connect()).closed() == b""
+
+
+async def test_stopping_closes_idle_connections_and_waits_for_answers(port: Port) -> None:
+    signal = Signal()
+    port.resolver.answers["video.m3u8"] = Wait(signal, 6.0)
+    idle, busy = await port.connect(), await port.connect()
+    await idle.get("/live/show/index.m3u8")
+    await busy.send(ASK.replace("index", "video"))
+    await signal.added.wait()
+    closing = asyncio.ensure_future(port.web.close("stop"))
+    assert await idle.closed() == b""
+    port.resolver.answers["video.m3u8"] = PLAYLIST
+    signal.fire()
+    assert (await busy.reply()).body == PLAYLIST.body
+    assert await busy.closed() == b""
+    await closing
+
+
+# -- the other lane -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_with_a_body_is_handed_over_with_what_was_read(port: Port) -> None:
+    client = await port.connect()
+    await client.send(ASK + "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhal")
+    assert (await client.reply()).body == PLAYLIST.body
+    await client.send("f-half" + "x" + ASK)
+    assert (await client.reply()).body == b"half-halfx"
+    assert (await client.reply()).body == PLAYLIST.body
+    assert port.web.counters.requests["other"] == 1
+
+
+async def test_a_page_that_is_not_there_is_aiohttp_s_to_answer(port: Port) -> None:
+    assert (await (await port.connect()).get("/nothing")).status == 404
+
+
+async def test_aiohttp_s_own_client_gets_pages_and_media_on_one_connection(port: Port) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        for _ in range(2):
+            for target, body in (
+                ("live/show/index.m3u8", PLAYLIST.body),
+                ("", b"a page"),
+                ("live/show/video/7.m4s", SEGMENT.body),
+            ):
+                async with session.get(
+                    f"http://127.0.0.1:{port.number}/{target}", headers={"Accept-Encoding": "identity"}
+                ) as reply:
+                    assert (reply.status, await reply.read()) == (200, body)
+
+
+async def test_a_handed_over_connection_that_does_not_read_is_cut_off(port: Port) -> None:
+    port.resolver.answers["video/7.m4s"] = Ready(bytes(64 << 20), "video/mp4", 60.0, immutable=True)
+    client = await port.connect()
+    await client.get("/")
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await client.send(ASK.replace("index.m3u8", "video/7.m4s"))
+    (transport,) = port.web._handed
+    await port.until(lambda: transport.get_write_buffer_size() > 0)
+    port.pass_time(1)
+    port.pass_time(31)
+    await port.until(lambda: not port.web._handed)
+    assert port.web.counters.timeouts == 1
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A folder with a certificate c.pem and its key k.pem."""
+    subject = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", *subject, "-keyout", "k.pem", "-out", "c.pem"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+async def test_the_same_over_tls(port: Port, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "c.pem", certificate / "k.pem")
+    number = await port.web.listen("127.0.0.1", 0, context)
+    trusting = ssl.create_default_context(cafile=str(certificate / "c.pem"))
+    trusting.check_hostname = False
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+        for target, body in (("live/show/video/7.m4s", SEGMENT.body), ("", b"a page"), ("live/show/index.m3u8", PLAYLIST.body)):
+            async with session.get(f"https://127.0.0.1:{number}/{target}", headers={"Accept-Encoding": "identity"}) as reply:
+                assert (reply.status, await reply.read()) == (200, body)
