@@ -48,7 +48,7 @@ class StreamView(Schema):
 
 
 class LiveView(Schema):
-    """Everything that is live. ``now`` is this server's Unix time, for a page to set its clock by."""
+    """Everything that is live, as it was at ``now`` (Unix time)."""
 
     now: float
     since: float
@@ -57,8 +57,11 @@ class LiveView(Schema):
 
 
 class StreamAnswer(Schema):
-    """One stream, with the server's clock. ``stream`` is null while it is not live: a page that waits asks again and again,
-    and an answer that is expected is no error."""
+    """One stream, with the server's clock for a page to set its own by.
+
+    ``stream`` is null while it is not live: a page that waits asks again and again, and an answer that is expected is no
+    error.
+    """
 
     now: float
     stream: StreamView | None

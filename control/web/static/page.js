@@ -43,7 +43,8 @@ export const codec = (name) => CODECS[name] ?? name.toUpperCase();
 export function picture(video) {
   if (!video) return "Audio only";
   const size = video.width ? `${video.width}×${video.height}` : "";
-  const rate = video.frameRate ? `${Math.round(video.frameRate * 100) / 100} fps` : "";
+  // Measured, so it wavers around what the encoder means: 29.9, 30.1.
+  const rate = video.frameRate ? `${Math.round(video.frameRate)} fps` : "";
   return [size, rate, codec(video.codec)].filter(Boolean).join(" · ");
 }
 

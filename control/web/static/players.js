@@ -193,7 +193,7 @@ class NativePlayer {
 export const KINDS = {
   "ll-hls": "Low-Latency HLS: about a second behind, in parts of a segment.",
   hls: "Plain HLS: whole segments, a few seconds behind, kindest to weak networks.",
-  dash: "MPEG-DASH: the same media, by dash.js.",
+  dash: "MPEG-DASH: the same media by dash.js, about two seconds behind.",
 };
 
 /** The player for `kind`, not started. */

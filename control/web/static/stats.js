@@ -26,7 +26,7 @@ function drawSpark(latency) {
 
 let shown = 0;
 
-/** Show how it plays: `{ player, video, buffered }`, or null when nothing does. */
+/** Show how it plays: `{ player, video, buffered, steady }`, or null when nothing does. `steady`: the start is over. */
 export function showStats(now) {
   const at = performance.now();
   if (at - shown < 480) return;
@@ -47,5 +47,5 @@ export function showStats(now) {
   for (const [name, text] of Object.entries(figures)) setText(byId(`stat-${name}`), text);
   byId("stat-words").hidden = !Number.isFinite(latency);
   setText(byId("chip"), Number.isFinite(latency) ? `${Math.max(0, latency).toFixed(1)} s behind` : "");
-  if (now) drawSpark(latency);
+  if (now?.steady) drawSpark(latency);
 }

@@ -196,7 +196,7 @@ function tick() {
     wake();
   }
   govern(player);
-  return showStats({ player, video, buffered: bufferedAhead() });
+  return showStats({ player, video, buffered: bufferedAhead(), steady: page.state === "playing" && now - page.started > 2500 });
 }
 
 function govern(player) {
