@@ -13,7 +13,7 @@ import av
 def push(file: str, url: str, times: int) -> None:
     """Send ``file`` ``times`` times in a row, with timestamps that go on."""
     with av.open(url, "w", format="flv") as output, av.open(file) as template:
-        streams = {stream.index: output.add_stream_from_template(stream) for stream in template.streams}
+        streams = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in template.streams}
         begin, shift = time.monotonic(), 0.0
         for _ in range(times):
             shift = _once(output, file, streams, begin, shift)
