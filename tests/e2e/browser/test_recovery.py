@@ -54,3 +54,33 @@ def test_it_comes_back_after_the_server_was_killed_and_restarted(
     peers.ffmpeg_push(clips.get(), server.rtmp("show"))
     page.wait_state("playing", timeout=60)
     page.numbers(8)
+
+
+#: What a browser does before the first gesture. Not left to Chromium itself: every question that Playwright asks a page counts
+#: as a gesture there.
+_NO_SOUND = """
+  const {play} = HTMLMediaElement.prototype;
+  let gesture = false;
+  addEventListener('pointerdown', () => { gesture = true; }, true);
+  HTMLMediaElement.prototype.play = function () {
+    if (this.muted || gesture) return play.call(this);
+    return Promise.reject(new DOMException('play() failed because the user did not interact', 'NotAllowedError'));
+  };
+"""
+
+
+def test_where_sound_needs_a_gesture_it_starts_muted_and_says_so(
+    server: Server, peers: Peers, clips: Clips, tab: OpenTab
+) -> None:
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    page = tab()
+    page.page.add_init_script(_NO_SOUND)
+    page.open(server.url("/watch/show"))
+    page.wait_state("playing")
+    page.numbers(4)
+    assert page.video()["muted"]
+    page.page.click("#unmute")
+    assert not page.video()["muted"]
+    assert page.page.is_hidden("#unmute")
+    page.numbers(4)
