@@ -91,7 +91,8 @@ class Hub:
         if present is not None:
             if not self.limits.takeover:
                 raise NameTaken(f"{name} is being published already")
-            present.close("taken over by another publisher")
+            # Players go on even where nobody would be waited for.
+            self._step_down(present)
             present.on_kick("taken over by another publisher")
         stream = self.streams.get(name)
         resumed = stream is not None
@@ -127,10 +128,7 @@ class Hub:
         name = publisher.stream.name
         if self.publishers.get(name) is not publisher:
             return
-        del self.publishers[name]
-        stream = publisher.stream
-        stream.move_to(StreamState.AWAY)
-        stream.left_at = time.monotonic()
+        self._step_down(publisher)
         if self.limits.reconnect_grace > 0:
             timer = asyncio.get_running_loop().call_later(self.limits.reconnect_grace, self._end, publisher, reason)
             self._away[name] = timer, publisher
@@ -153,9 +151,16 @@ class Hub:
         for name in tuple(self.streams):
             self.end(name, reason)
 
+    def _step_down(self, publisher: Publisher) -> None:
+        stream = publisher.stream
+        del self.publishers[stream.name]
+        stream.move_to(StreamState.AWAY)
+        stream.left_at = time.monotonic()
+
     def _resume(self, stream: LiveStream) -> None:
-        timer, _ = self._away.pop(stream.name)
-        timer.cancel()
+        if stream.name in self._away:
+            timer, _ = self._away.pop(stream.name)
+            timer.cancel()
         stream.move_to(StreamState.LIVE)
         stream.gop.clear()
         # Players' clocks went on while nobody published: so does the stream's.
