@@ -1,88 +1,76 @@
 """The commands of ``mediaserver``. Exit status: 0 all is well, 1 it cannot serve here, 2 the configuration is wrong."""
 
+import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Coroutine, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import NoReturn, Protocol
 
-import typer
-
-if TYPE_CHECKING:
-    from mediaserver.config import Config
+from mediaserver.config import Config, ConfigError, load
 
 CANNOT_SERVE = 1
 BAD_CONFIG = 2
 DEMO_NAME = "demo"
 
-app = typer.Typer(
-    name="mediaserver",
-    help="A live media server: push RTMP in, watch it by LL-HLS, DASH, HTTP-FLV and RTMP.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="Settings (TOML). Without it: the defaults. See: mediaserver config"),
-]
+
+class Serve(Protocol):
+    """What serves until it is told to stop: the composition root's business."""
+
+    def __call__(self, config: Config, *, demo: bool, ready: Callable[[], None]) -> Coroutine[None, None, None]: ...
 
 
-@app.command()
-def serve(config: ConfigFile = None) -> None:
-    """Serve until Ctrl-C (or SIGTERM), which lets players have what is on its way."""
-    _serve(_load(config), config)
+def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Do what the command line asks, and exit with its status. ``serve`` is what the commands serve and demo run."""
+    asked = _parser().parse_args(arguments)
+    match asked.command:
+        case "serve":
+            _serve(serve, _load(asked.config), asked.config)
+        case "demo":
+            _demo(serve, _load(asked.config), asked.config)
+        case "doctor":
+            from mediaserver.doctor import examine  # noqa: PLC0415 - looks at more than the server needs
+
+            sys.exit(CANNOT_SERVE if examine(_load(asked.config)) else 0)
+        case "config" if asked.check is None:
+            sys.stdout.write(_manual())
+        case "config":
+            _load(asked.check)
+            sys.stdout.write(f"{asked.check}: fine\n")
+    sys.exit(0)
 
 
-@app.command()
-def demo(config: ConfigFile = None) -> None:
-    """Serve, and publish colour bars with a clock, so that there is something to watch at once."""
-    loaded = _load(config)
-    if loaded.auth.publish == "keys":
+def _parser() -> argparse.ArgumentParser:
+    # argparse, because what is imported here stays resident as long as the server: typer costs it 8 MB.
+    parser = argparse.ArgumentParser(
+        prog="mediaserver", description="A live media server: push RTMP in, watch it by LL-HLS, DASH, HTTP-FLV and RTMP."
+    )
+    parser.add_argument("--version", action="version", version=f"mediaserver {_version()}", help="print the version")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in (
+        ("serve", "serve until Ctrl-C (or SIGTERM), which lets players have what is on its way"),
+        ("demo", "serve, and publish colour bars with a clock, so that there is something to watch at once"),
+        ("doctor", "say what this machine can do, and the remedy for what it cannot; exit status 1 if it cannot serve"),
+    ):
+        command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+        command.add_argument(
+            "-c", "--config", type=Path, metavar="FILE", help="settings (TOML); without it: the defaults. See: mediaserver config"
+        )
+    what = "print every setting with its default and what it means: redirect it into a file to begin your own"
+    command = commands.add_parser("config", help=what, description=what[0].upper() + what[1:] + ".")
+    command.add_argument("--check", type=Path, metavar="FILE", help="say whether the server would start with FILE")
+    return parser
+
+
+def _demo(serve: Serve, config: Config, file: Path | None) -> None:
+    if config.auth.publish == "keys":
         _fail(BAD_CONFIG, 'the demo publishes without a stream key: set auth.publish = "open" (MEDIASERVER__AUTH__PUBLISH=open)')
-    _serve(loaded, config, demo=True)
+    _serve(serve, config, file, demo=True)
 
 
-@app.command()
-def doctor(config: ConfigFile = None) -> None:
-    """Say what this machine can do, and the remedy for what it cannot. Exit status 1 if it cannot serve."""
-    from mediaserver.doctor import examine  # noqa: PLC0415
-
-    raise typer.Exit(CANNOT_SERVE if examine(_load(config)) else 0)
-
-
-@app.command("config")
-def settings(
-    check: Annotated[
-        Path | None, typer.Option("--check", metavar="FILE", help="Say whether the server would start with FILE.")
-    ] = None,
-) -> None:
-    """Print every setting with its default and what it means: redirect it into a file to begin your own."""
-    if check is None:
-        typer.echo(_manual(), nl=False)
-    else:
-        _load(check)
-        typer.echo(f"{check}: fine")
-
-
-@app.callback(invoke_without_command=True)
-def options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """A live media server: push RTMP in, watch it by LL-HLS, DASH, HTTP-FLV and RTMP."""
-    if version:
-        typer.echo(f"mediaserver {_version()}")
-        raise typer.Exit
-
-
-def main() -> None:
-    """What the program ``mediaserver`` and ``python -m mediaserver`` run."""
-    app(prog_name="mediaserver")
-
-
-def _load(file: Path | None) -> "Config":
-    from mediaserver.config import ConfigError, load  # noqa: PLC0415
-
+def _load(file: Path | None) -> Config:
     try:
         return load(file, os.environ)
     except ConfigError as error:
@@ -90,11 +78,11 @@ def _load(file: Path | None) -> "Config":
 
 
 def _fail(status: int, text: str) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(status)
+    sys.stderr.write(text + "\n")
+    sys.exit(status)
 
 
-def _serve(config: "Config", file: Path | None, *, demo: bool = False) -> None:
+def _serve(serve: Serve, config: Config, file: Path | None, *, demo: bool = False) -> None:
     from mediaserver import logs, preflight  # noqa: PLC0415
 
     if problems := [problem for problem in map(preflight.obstacle, preflight.listeners(config)) if problem]:
@@ -106,25 +94,32 @@ def _serve(config: "Config", file: Path | None, *, demo: bool = False) -> None:
     config = _within_descriptors(config)
     import uvloop  # noqa: PLC0415
 
-    from mediaserver.__main__ import serve  # noqa: PLC0415
+    serving = False
+
+    def ready() -> None:
+        nonlocal serving
+        serving = True
+        _say_ready(config, file, demo=demo)
 
     try:
-        uvloop.run(serve(config, demo=demo, ready=lambda: _say_ready(config, file, demo=demo)))
+        uvloop.run(serve(config, demo=demo, ready=ready))
     except OSError as error:
+        if serving:
+            raise
         _fail(CANNOT_SERVE, f"cannot serve: {error}")
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        sys.exit(130)
 
 
-def _make_data_dir(config: "Config") -> None:
+def _make_data_dir(config: Config) -> None:
     try:
         Path(config.server.data_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _fail(CANNOT_SERVE, f"{config.server.data_dir}: {error.strerror}: choose another server.data_dir")
 
 
-def _within_descriptors(config: "Config") -> "Config":
-    """No more connections than this process may open sockets: the next one is refused in order, not by an error."""
+def _within_descriptors(config: Config) -> Config:
+    """No more connections on either side than this process may open sockets: the next one is refused, and nothing fails."""
     from mediaserver.preflight import OWN_DESCRIPTORS, raise_descriptor_limit  # noqa: PLC0415
 
     most = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)
@@ -133,7 +128,7 @@ def _within_descriptors(config: "Config") -> "Config":
     return config.model_copy(update={"limits": config.limits.model_copy(update={"max_connections": most})})
 
 
-def _say_ready(config: "Config", file: Path | None, *, demo: bool) -> None:
+def _say_ready(config: Config, file: Path | None, *, demo: bool) -> None:
     from mediaserver.preflight import reachable  # noqa: PLC0415
 
     rtmp, http, name = config.rtmp, config.http, DEMO_NAME if demo else "show"

@@ -152,9 +152,6 @@ class LimitsConfig(_Table):
     """What one server takes on."""
 
     max_connections: Count = 20000
-    max_connections_per_address: Annotated[
-        int, Field(ge=0, le=1_000_000, description="a whole number from 1 to 1000000, or 0 for no limit")
-    ] = 0
     message_bytes: Annotated[int, Field(ge=65536, le=(1 << 24) - 1, description="bytes from 65536 to 16777215")] = 8 << 20
     reassembly_bytes: Annotated[int, Field(ge=65536, le=1 << 28, description="bytes from 65536 to 268435456")] = 16 << 20
 

@@ -112,7 +112,7 @@ def _ports(config: Config) -> Iterator[Finding]:
 def _descriptors(config: Config) -> Finding:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = preflight.MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
-    wanted = config.limits.max_connections + preflight.OWN_DESCRIPTORS
+    wanted = 2 * config.limits.max_connections + preflight.OWN_DESCRIPTORS  # RTMP's, and as many on HTTP
     found = f"{most} may be open"
     if most < wanted:
         remedy = (
@@ -173,7 +173,7 @@ def _encoders() -> Iterator[Finding]:
         elif family == "software":
             yield Finding(f"Encoders, {family}", Verdict.ADVICE, failures[names[0]], "pip install --force-reinstall av")
         elif not all(failures[name].startswith("UnknownCodecError") for name in names):
-            yield Finding(f"Encoders, {family}", Verdict.ABSENT, "no encoder opens", _HARDWARE[family])
+            yield Finding(f"Encoders, {family}", Verdict.ABSENT, f"no encoder opens ({failures[names[0]]})", _HARDWARE[family])
 
 
 #: What each family needs. Without it nothing is lost but speed: the remedy is for who has the hardware.
