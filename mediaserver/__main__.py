@@ -11,6 +11,7 @@ from aiohttp import web
 
 from control.app import create_app
 from control.bridge import ConfigAuthorizer, LoggingSink
+from mediaserver.cli import main
 from mediaserver.config import Config
 from mediaserver.delivery.aiohttp_lane import media_handler
 from mediaserver.engine import Engine
@@ -53,7 +54,10 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None]
         await runner.cleanup()
 
 
-if __name__ == "__main__":
-    from mediaserver.cli import main
+def run() -> None:
+    """What the program ``mediaserver`` and ``python -m mediaserver`` run."""
+    main(serve)
 
-    main()
+
+if __name__ == "__main__":
+    run()
