@@ -1,7 +1,7 @@
 """Playing FLV over HTTP and over WebSocket: the wire formats that all players of a stream share, and one player's life.
 
-The body of an HTTP-FLV answer ends with its connection: no length, no chunks. RFC 9112 (6.3) allows that, flv.js, mpegts.js,
-ffmpeg and nginx as a proxy read it, and it is the one framing that costs nothing per write and nothing per player.
+HTTP/1.1 players get chunks (RFC 9112, 7.1): ffmpeg takes a body that merely ends with its connection for a broken one, and
+so does a proxy. One chunk serves all players, so the framing costs nothing per player. HTTP/1.0 gets the plain body.
 """
 
 import asyncio
@@ -59,6 +59,13 @@ class FlvWire:
         return data
 
 
+class ChunkedFlvWire(FlvWire):
+    """The same in chunks, one for each write."""
+
+    def frame(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
 class WsFlvWire(FlvWire):
     """The same in binary WebSocket messages, one for each write."""
 
@@ -67,6 +74,7 @@ class WsFlvWire(FlvWire):
 
 
 FLV_WIRE: Final = FlvWire()
+CHUNKED_FLV_WIRE: Final = ChunkedFlvWire()
 WS_FLV_WIRE: Final = WsFlvWire()
 
 
@@ -84,7 +92,7 @@ class FlvPlayer(asyncio.Protocol):
         self._transport = transport
         self._on_lost = on_lost
         self._heard = 0
-        self._closing_since = 0.0
+        self._closing_since: float | None = None
         self._reason = "closed by the player"
 
     def data_received(self, data: bytes) -> None:
@@ -109,13 +117,13 @@ class FlvPlayer(asyncio.Protocol):
     def begin(self, tracks: Sequence[Track]) -> bytes:
         """What stands before everything that players share: the FLV file header."""
         kinds = {track.kind for track in tracks} or set(MediaKind)
-        return flv.file_header(MediaKind.AUDIO in kinds, MediaKind.VIDEO in kinds)
+        return self.wire.frame(flv.file_header(MediaKind.AUDIO in kinds, MediaKind.VIDEO in kinds))
 
     def close(self, reason: str) -> None:
         """Close once what is written is taken. Harmless twice."""
-        if not self._closing_since:
+        if self._closing_since is None:
             self._reason = reason
-            self._closing_since = self._players.now
+            self._closing_since = self._players.clock()
             self.farewell()
             self._transport.close()
 
@@ -124,11 +132,22 @@ class FlvPlayer(asyncio.Protocol):
 
     def sweep(self, now: float, patience: float) -> None:
         """Cut off a peer that does not even take the end."""
-        if self._closing_since and now - self._closing_since >= patience:
+        if self._closing_since is not None and now - self._closing_since >= patience:
             self._transport.abort()
 
     def _end(self) -> None:
         self.close("the stream has ended")
+
+
+class ChunkedFlvPlayer(FlvPlayer):
+    """The same by HTTP/1.1, where the end of the media is told from the loss of the connection."""
+
+    __slots__ = ()
+
+    wire: WireFormat = CHUNKED_FLV_WIRE
+
+    def farewell(self) -> None:
+        self._transport.write(b"0\r\n\r\n")
 
 
 class WsFlvPlayer(FlvPlayer):
@@ -143,7 +162,7 @@ class WsFlvPlayer(FlvPlayer):
         self._reader = FrameReader()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing_since:
+        if self._closing_since is not None:
             return
         try:
             for opcode, payload in self._reader.receive(data):
@@ -156,15 +175,12 @@ class WsFlvPlayer(FlvPlayer):
         except WebSocketError as error:
             self._leave(error.code, str(error))
 
-    def begin(self, tracks: Sequence[Track]) -> bytes:
-        return self.wire.frame(super().begin(tracks))
-
     def farewell(self) -> None:
         self._transport.write(websocket.close_frame(CloseCode.NORMAL))
 
     def _leave(self, code: int, reason: str) -> None:
         self._reason = reason
-        self._closing_since = self._players.now
+        self._closing_since = self._players.clock()
         self._players.stop(self)
         self._transport.write(websocket.close_frame(code))
         self._transport.close()
@@ -173,8 +189,16 @@ class WsFlvPlayer(FlvPlayer):
 class FlvPlayers:
     """All players of FLV: what an answer to them says, who they are, and their end."""
 
-    def __init__(self, fanout: Fanout, sink: EventSink, counters: Counters, patience: float, on_left: Callable[[], None]) -> None:
-        self.now = 0.0
+    def __init__(
+        self,
+        fanout: Fanout,
+        sink: EventSink,
+        counters: Counters,
+        patience: float,
+        on_left: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.clock = clock
         self._on_left = on_left
         self._fanout = fanout
         self._sink = sink
@@ -208,7 +232,7 @@ class FlvPlayers:
         """The head of the answer that begins to play. The connection ends with the media."""
         if request.websocket is not None:
             return render(websocket.accept(request), date, keep_alive=True)
-        return render(self._answer(request, cors), date, keep_alive=False)
+        return render(self._answer(request, cors), date, keep_alive=False, chunked=request.chunked)
 
     def _answer(self, request: MediaRequest, cors: Cors) -> Response:
         headers = (("Content-Type", "video/x-flv"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
@@ -224,7 +248,7 @@ class FlvPlayers:
         on_lost: OnLost | None,
     ) -> None:
         """Turn ``transport`` into a player of ``stream``, whose answer begins with ``head``."""
-        make = FlvPlayer if request.websocket is None else WsFlvPlayer
+        make = WsFlvPlayer if request.websocket is not None else ChunkedFlvPlayer if request.chunked else FlvPlayer
         player = make(self, session, transport, on_lost)
         transport.set_protocol(player)
         self._players[session.id] = player
@@ -265,6 +289,5 @@ class FlvPlayers:
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines (those of slow players are the fan-out's)."""
-        self.now = now
         for player in tuple(self._players.values()):
             player.sweep(now, self._patience)

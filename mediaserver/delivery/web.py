@@ -71,7 +71,7 @@ class Web:
         self.loop = asyncio.get_running_loop()
         self.stopping = False
         self._left = asyncio.Event()
-        self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout, self._left.set)
+        self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout, self._left.set, clock)
         self._lane = services.lane
         self._grants = Grants(services.authorizer)
         self._max_connections = max_connections

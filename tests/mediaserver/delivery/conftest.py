@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -113,7 +113,8 @@ class Client:
         await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        async with asyncio.timeout(20):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")[:-2]
         return int(first.split()[1]), {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
 
@@ -138,7 +139,8 @@ class Client:
     async def closed(self) -> bytes:
         """What still comes before the server closes."""
         try:
-            return await self.reader.read()
+            async with asyncio.timeout(20):
+                return await self.reader.read()
         except ConnectionError:
             return b""
 
@@ -180,8 +182,27 @@ class Port:
             await asyncio.sleep(0)
         raise TimeoutError("it never became true")
 
+    async def until_event(self, condition: Callable[[], bool]) -> None:
+        """The same for what another process has to do first."""
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110 - the event is on the server's side of a socket
+                await asyncio.sleep(0.01)
 
-Open = Callable[..., "asyncio.Future[Port]"]
+
+Connect = Callable[[Port], Awaitable[Client]]
+
+
+@pytest.fixture(params=["fast", "aiohttp"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """``await connect(port)``: a fresh connection, and one that aiohttp has already."""
+
+    async def start(port: Port) -> Client:
+        client = await port.connect()
+        if request.param == "aiohttp":
+            assert (await client.get("/")).body == b"a page"
+        return client
+
+    return start
 
 
 @pytest.fixture

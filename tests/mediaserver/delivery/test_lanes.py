@@ -7,20 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mediaserver.packaging.answer import Gone, Growing, Ready, TooFar, Wait
-from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Client, Port, Signal
-
-Connect = Callable[[Port], Awaitable[Client]]
-
-
-@pytest.fixture(params=["fast", "aiohttp"])
-def connect(request: pytest.FixtureRequest) -> Connect:
-    async def start(port: Port) -> Client:
-        client = await port.connect()
-        if request.param == "aiohttp":
-            assert (await client.get("/")).body == b"a page"
-        return client
-
-    return start
+from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Connect, Port, Signal
 
 
 async def test_a_playlist_comes_with_its_type_and_a_short_age(port: Port, connect: Connect) -> None:
