@@ -22,6 +22,9 @@ _SOURCES = (
 _CSP_EMBEDDABLE = _SOURCES + "*"
 _CSP = _SOURCES + "'none'"
 
+#: What any page in the world may read, as far as the configuration lets it.
+_PUBLIC = ("/api/live", "/api/time")
+
 _MESSAGES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 _KINDS = {"": "page", "watch": "page", "static": "static", "api": "api"} | dict.fromkeys(
     ("metrics", "healthz", "readyz"), "system"
@@ -68,7 +71,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers.setdefault("Cache-Control", "no-store" if response.status >= 400 else "no-cache")
     if response.content_type == "text/html":
         headers["Content-Security-Policy"] = _CSP_EMBEDDABLE if request.path.startswith("/watch/") else _CSP
-    if request.path.startswith("/api/live"):
+    if request.path.startswith(_PUBLIC):
         _allow_origin(request, response)
 
 

@@ -1,6 +1,7 @@
 """``/api/live``, ``/metrics``, ``/healthz``, ``/readyz``."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -21,6 +22,7 @@ def setup(app: web.Application, live: LiveService, metrics: Metrics) -> None:
     app.cleanup_ctx.append(_sample_lag)
     app.router.add_get("/api/live", show_live)
     app.router.add_get("/api/live/{name}", show_stream)
+    app.router.add_get("/api/time", show_time)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_alive)
     app.router.add_get("/readyz", show_ready)
@@ -42,6 +44,12 @@ async def show_stream(request: web.Request) -> web.Response:
     if not is_name(name):
         raise NotFoundError("No stream can have this name.")
     return _json(_render(request.app[LIVE].stream(name)))
+
+
+async def show_time(_request: web.Request) -> web.Response:
+    """This server's time as an xs:dateTime, for a DASH player's clock (UTCTiming, ISO/IEC 23009-1, 5.8.4.11)."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return web.Response(text=now, headers={"Cache-Control": "no-store"})
 
 
 async def show_metrics(request: web.Request) -> web.Response:

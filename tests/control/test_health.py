@@ -1,5 +1,8 @@
 """/healthz and /readyz, for orchestrators."""
 
+import time
+from datetime import datetime
+
 from tests.control.conftest import Client
 from tests.control.engine import FakeEngine
 
@@ -24,5 +27,14 @@ async def test_ready_only_between_start_and_drain(engine: FakeEngine, client: Cl
 
 
 async def test_health_is_never_cached(client: Client) -> None:
-    for path in ("/healthz", "/readyz", "/metrics", "/api/live"):
+    for path in ("/healthz", "/readyz", "/metrics", "/api/live", "/api/time"):
         assert (await client.get(path)).headers["Cache-Control"] == "no-store"
+
+
+async def test_the_time_is_told_to_the_millisecond_to_any_page(client: Client) -> None:
+    before = time.time()
+    answer = await client.get("/api/time", headers={"Origin": "https://elsewhere.example"})
+    told = datetime.fromisoformat(await answer.text())
+    assert before - 0.001 <= told.timestamp() <= time.time()
+    assert (await answer.text()).endswith("Z")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"

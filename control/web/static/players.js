@@ -147,7 +147,10 @@ class DashPlayer {
 
   seekToLive() { this.dash?.seekToOriginalLive(); }
 
-  get latency() { return this.dash?.getCurrentLiveLatency() || NaN; }
+  /** By the page's own clock: dash.js learns the time from the MPD, and takes what that was under way for an error of the clock. */
+  get latency() {
+    return this.dash?.getCurrentLiveLatency() ? clock.now() / 1000 - this.dash.timeAsUTC() : NaN;
+  }
 
   /** dash.js keeps to its own target. */
   get excess() { return NaN; }
