@@ -2,19 +2,18 @@
 
 import dataclasses
 import hmac
+import logging
 import re
 from typing import TYPE_CHECKING
-
-import structlog
 
 from mediaserver.errors import Refused
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
     from mediaserver.config import AuthConfig
     from mediaserver.events import Event
+
+log = logging.getLogger(__name__)
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 _BAD_NAME = "the stream key is no valid name: use letters, digits and . _ + ~ @ -, a letter or digit first, 128 at most"
@@ -59,17 +58,9 @@ class ConfigAuthorizer:
 class LoggingSink:
     """One log line an event, named like it (``PublishStarted`` → ``publish_started``)."""
 
-    def __init__(self, logger: "FilteringBoundLogger | None" = None) -> None:
-        self._log: FilteringBoundLogger = logger or structlog.get_logger("events")
-
     def emit(self, event: "Event") -> None:
-        fields = {f.name: _printable(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "at"}
-        name = _WORD_START.sub("_", type(event).__name__).lower()
-        try:
-            self._log.info(name, **fields)
-        except (OSError, ValueError):
-            # The log's other end is closed or full. A live stream does not end for that.
-            return
+        facts = {f.name: _printable(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "at"}
+        log.info(_WORD_START.sub("_", type(event).__name__).lower(), extra={"facts": facts})
 
 
 def _printable(value: object) -> object:

@@ -11,10 +11,11 @@ from aiohttp import web
 
 from control.app import create_app
 from control.bridge import ConfigAuthorizer, LoggingSink
-from mediaserver.cli import main
+from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
 from mediaserver.delivery.aiohttp_lane import media_handler
 from mediaserver.engine import Engine
+from mediaserver.preflight import reachable
 
 #: Seconds that players may take to get what is on its way when the server stops.
 DRAIN = 5.0
@@ -47,7 +48,9 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None]
             if demo:
                 from mediaserver.ingest.colorbars import colorbars  # noqa: PLC0415 - only the demo needs it
 
-                await stack.enter_async_context(colorbars(f"rtmp://127.0.0.1:{config.rtmp.port}/{config.rtmp.app}/demo"))
+                await stack.enter_async_context(
+                    colorbars(f"rtmp://{reachable(config.rtmp.host)}:{config.rtmp.port}/{config.rtmp.app}/{DEMO_NAME}")
+                )
             await stopping.wait()
     finally:
         await engine.stop(DRAIN)

@@ -43,7 +43,7 @@ def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # argparse, because what is imported here stays resident as long as the server: typer costs it 8 MB.
+    # argparse, because what is imported here stays resident as long as the server.
     parser = argparse.ArgumentParser(
         prog="mediaserver", description="A live media server: push RTMP in, watch it by LL-HLS, DASH, HTTP-FLV and RTMP."
     )

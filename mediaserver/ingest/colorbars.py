@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import structlog
-
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 #: Seconds between the end of one child and the start of the next.
 PAUSE = 2.0
@@ -42,7 +41,8 @@ async def _keep(url: str) -> None:
         )
         try:
             words = await child.stderr.read() if child.stderr else b""
-            log.warning("colorbars_ended", status=await child.wait(), reason=words.decode("utf-8", "replace").strip()[-500:])
+            reason = words.decode("utf-8", "replace").strip()[-500:]
+            log.warning("colorbars_ended", extra={"facts": {"status": await child.wait(), "reason": reason}})
         finally:
             await _end(child)
         await asyncio.sleep(PAUSE)

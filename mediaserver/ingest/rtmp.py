@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-import structlog
-
 from mediaserver.delivery.rtmp import MEDIA_STREAM, RtmpPlayback
 from mediaserver.errors import Refused
 from mediaserver.events import PlayEnded, PlayStarted, PublishRefused
@@ -28,8 +26,6 @@ from protocols.rtmp.events import (
     StreamClosed,
 )
 from protocols.rtmp.session import StatusCode
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,8 @@ class Packager:
             if track.codec in _COMPLETED_BY_PACKET and not completed:
                 self._incomplete[kind] = track
             else:
-                log.warning("%s: %s (%s) is left out of HLS and DASH: %s", self.name, kind.value, track.codec.value, error)
+                facts = {"name": self.name, "kind": kind.value, "codec": track.codec.value, "reason": str(error)}
+                log.warning("track_not_packaged", extra={"facts": facts})
             self._drop(kind)
             return
         self._inits += 1

@@ -2,13 +2,12 @@
 
 import asyncio
 import enum
+import logging
 import os
 import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, cast
-
-import structlog
 
 from mediaserver.hub.beat import Beat
 from mediaserver.hub.session import Session
@@ -17,7 +16,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.rtmp.events import Event
 from protocols.rtmp.session import ServerSession, SessionLimits
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 #: One read of a socket. Larger than what a 2.5 Mbit/s publisher sends in a beat of 100 ms, below malloc's mmap threshold.
 READ_SIZE = 64 * 1024
@@ -205,14 +204,18 @@ class RtmpConnection(asyncio.Protocol):
                     self._handler = self._listener.make_handler(self)
                 self._handler.on_events(events)
         except RemoteProtocolError as error:
-            log.info("protocol error", session=self.session.id, address=self.session.address, reason=str(error))
+            self._log(logging.INFO, "protocol_error", reason=str(error))
             self.close(str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # A bug of ours costs one connection, never the beat that reads the others.
-            log.exception("connection failed", session=self.session.id, address=self.session.address)
+            self._log(logging.ERROR, "connection_failed", exc_info=True)
             self.close("internal error")
         else:
             self.flush()
+
+    def _log(self, level: int, event: str, *, exc_info: bool = False, **facts: object) -> None:
+        session = self.session
+        log.log(level, event, exc_info=exc_info, extra={"facts": {"session_id": session.id, "address": session.address, **facts}})
 
 
 class RtmpListener:

@@ -10,19 +10,19 @@ from tests.peers import ROOT
 
 SCRIPT = """
 import logging, sys, warnings
-import structlog
 from mediaserver import logs
 logs.configure("info", sys.argv[1], ["canary-in-text", "x"])
-log = structlog.get_logger("a name")
+log = logging.getLogger("a name")
+facts = {"name": "cam", "session_id": "s1", "key": "canary-key", "query": "token=canary-query", "token": "canary-token"}
 log.debug("too quiet")
-log.info("publish_started", name="cam", session_id="s1", key="canary-key", query="token=canary-query", token="canary-token")
-log.info("text with canary-in-text", agent="a b\\x1b[31m\\u202e\\nforged line", empty="", count=3)
+log.info("publish_started", extra={"facts": facts})
+log.info("text with canary-in-text", extra={"facts": {"agent": "a b\\x1b[31m\\u202e\\nforged line", "empty": "", "count": 3}})
 logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=ValueError("canary-in-text"))
 warnings.warn("careful")
 try:
     1 / 0
 except ZeroDivisionError:
-    log.exception("failed", session_id="s2")
+    log.exception("failed", extra={"facts": {"session_id": "s2"}})
 """
 
 
@@ -59,8 +59,8 @@ def test_text_puts_time_level_event_and_facts_on_a_line_and_lets_nobody_forge_on
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 def test_every_level_of_the_settings_is_known(level: str) -> None:
     code = (
-        "import sys, structlog; from mediaserver import logs; logs.configure(sys.argv[1], 'text')\n"
-        "log = structlog.get_logger(); [getattr(log, each)(each) for each in ('debug', 'info', 'warning', 'error')]"
+        "import sys, logging; from mediaserver import logs; logs.configure(sys.argv[1], 'text')\n"
+        "log = logging.getLogger('x'); [getattr(log, each)(each) for each in ('debug', 'info', 'warning', 'error')]"
     )
     result = subprocess.run([sys.executable, "-c", code, level], capture_output=True, text=True, cwd=ROOT)
     levels = ["debug", "info", "warning", "error"]
@@ -69,7 +69,7 @@ def test_every_level_of_the_settings_is_known(level: str) -> None:
 
 def test_a_standard_error_that_is_gone_does_not_end_the_server() -> None:
     code = (
-        "import sys, structlog; from mediaserver import logs; logs.configure('info', 'text')\n"
-        "sys.stderr.close(); structlog.get_logger().info('nobody hears it')"
+        "import sys, logging; from mediaserver import logs; logs.configure('info', 'text')\n"
+        "sys.stderr.close(); logging.getLogger('x').info('nobody hears it')"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
