@@ -2,21 +2,21 @@
 
 import asyncio
 import enum
+import logging
 from typing import TYPE_CHECKING, Final, cast
-
-import structlog
 
 from mediaserver.delivery.grants import RefusalError
 from mediaserver.delivery.prepared import Prepared
 from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head
 from mediaserver.delivery.response import Response, preflight, refusal, render, respond
+from mediaserver.delivery.sendfile import LEAST
 from mediaserver.delivery.stall import Stall, untaken
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, Signal, TooFar, Wait
 
 if TYPE_CHECKING:
     from mediaserver.delivery.web import Web
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 #: Requests of one connection that are answered before others get their turn.
 MAX_PIPELINED: Final = 32
@@ -266,10 +266,15 @@ class Connection(asyncio.Protocol):
 
     def _write(self, prepared: Prepared) -> None:
         web = self._web
-        if prepared.body:
-            self._transport.writelines((prepared.payload, prepared.body))
-        else:
+        body = prepared.body
+        if not body:
             self._transport.write(prepared.payload)
+        elif (
+            not isinstance(body, bytes)
+            or len(body) < LEAST
+            or not web.bodies.send(self._transport, prepared.payload, body, web.now)
+        ):
+            self._transport.writelines((prepared.payload, body))
         counters = web.counters
         counters.requests[prepared.kind] += 1
         counters.bytes_out += prepared.size
@@ -293,7 +298,7 @@ class Connection(asyncio.Protocol):
         """Say what is wrong with bytes that are no request, and close."""
         web = self._web
         web.counters.requests["malformed"] += 1
-        log.debug("malformed request", address=self._address, reason=error.reason)
+        log.debug("malformed_request", extra={"facts": {"address": self._address, "reason": error.reason}})
         response = refusal(None, error.status, error.reason, web.cors)
         self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
         self._close()

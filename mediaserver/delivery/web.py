@@ -18,6 +18,7 @@ from mediaserver.delivery.httpflv import FlvPlayers, OnLost
 from mediaserver.delivery.prepared import PreparedRequests
 from mediaserver.delivery.request import MediaRequest, client_address
 from mediaserver.delivery.response import Cors, Response, refusal
+from mediaserver.delivery.sendfile import HotBodies
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub
@@ -64,6 +65,7 @@ class Web:
         self.date = formatdate(usegmt=True)
         self.cors = Cors(config.cors_origins)
         self.prepared = PreparedRequests()
+        self.bodies = HotBodies()
         self.counters = Counters()
         self.hub = services.hub
         self.resolve = services.resolver.answer
@@ -110,6 +112,7 @@ class Web:
         while self._connections or len(self.players):
             self._left.clear()
             await self._left.wait()
+        self.bodies.close()
 
     def admit(self, connection: Connection) -> bool:
         """Whether one more connection can be taken on."""
@@ -138,6 +141,7 @@ class Web:
         self.now = now
         self.date = formatdate(usegmt=True)
         self.prepared.release_bodies()
+        self.bodies.sweep(now)
         self._grants.sweep(now)
         for connection in tuple(self._connections):
             connection.sweep(now)

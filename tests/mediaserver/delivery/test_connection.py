@@ -188,11 +188,29 @@ async def test_what_is_remembered_of_requests_is_bounded(port: Port) -> None:
 async def test_large_bodies_are_let_go_of(port: Port) -> None:
     client = await port.connect()
     port.resolver.answers["video/9.m4s"] = Ready(b"x" * 100_000, "video/mp4", 60.0, immutable=True)
-    await client.get("/live/show/video/9.m4s")
+    for _ in range(3):
+        assert (await client.get("/live/show/video/9.m4s")).body == b"x" * 100_000
+    assert port.web.bodies._open == 1
     body = port.resolver.answers.pop("video/9.m4s").body  # type: ignore[union-attr]
-    port.pass_time(1)
+    port.pass_time(6)
     gc.collect()
-    assert not [holder for holder in gc.get_referrers(body) if type(holder).__name__ in ("Prepared", "Ready")]
+    assert not [holder for holder in gc.get_referrers(body) if type(holder).__name__ in ("Prepared", "Ready", "_Body")]
+    assert port.web.bodies._open == 0
+
+
+async def test_a_hot_body_reaches_a_slow_reader_whole(port: Port) -> None:
+    body = os.urandom(24 << 20)
+    port.resolver.answers["video/9.m4s"] = Ready(body, "video/mp4", 60.0, immutable=True)
+    clients = [await port.connect() for _ in range(3)]
+    for client in clients:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send((ASK.replace("index.m3u8", "video/9.m4s") + ASK) * 2)
+    await port.until(lambda: port.web.counters.requests["segment"] >= 3)
+    for client in clients:
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert (await client.reply()).body == body
+            assert (await client.reply()).body == PLAYLIST.body
 
 
 # -- deadlines --------------------------------------------------------------------------------------------------------

