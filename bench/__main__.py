@@ -1,5 +1,6 @@
 """``python -m bench``: run the rows, print the table, write JSON and plot."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -52,6 +53,7 @@ def _summary(row: Row, figures: Figures) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 when every goal that was judged was reached, 1 when one was not, or a row failed."""
     options = command_line.parse(arguments, [row.name for row in ROWS])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that servers and load end with us
     console = Console(width=190)
     progress = Console(stderr=True, width=190)
     if not come_first(options.nice, realtime=options.realtime):

@@ -55,8 +55,6 @@ def _number(value: float | None, digits: int = 1) -> str:
 def _metric(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
-    if unit == "kB a player":
-        return _number(value / 1000)
     return _number(value, 3 if unit == "CPU-s/GB" else 1)
 
 
