@@ -8,11 +8,8 @@ CONTENT_TYPE = "application/dash+xml"
 
 _LIVE = "urn:mpeg:dash:profile:isoff-live:2011"
 _LOW_LATENCY = "http://www.dashif.org/guidelines/low-latency-live-v5"
-_UTC_DIRECT = "urn:mpeg:dash:utc:direct:2014"
+_UTC_XSDATE = "urn:mpeg:dash:utc:http-xsdate:2014"
 _CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
-
-#: Stands in a rendered MPD where the wall clock belongs: the text is made once per change, the time once per answer.
-CLOCK = "{clock}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +67,15 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Mpd:
-    """The whole. Times are Unix time, durations seconds. ``duration`` is set once the presentation is over (static)."""
+    """The whole. Times are Unix time, durations seconds. ``duration`` is set once the presentation is over (static).
+
+    ``clock_url`` answers with the server's time as xs:dateTime (UTCTiming, http-xsdate): a time in the MPD itself would be
+    late by the transfer, and stale in a cache.
+    """
 
     availability_start: float
     publish_time: float
+    clock_url: str
     periods: tuple[Period, ...]
     minimum_update_period: float = 1.0
     time_shift_buffer_depth: float = 0.0
@@ -98,7 +100,7 @@ def duration(seconds: float) -> str:
 
 
 def render(mpd: Mpd) -> str:
-    """The MPD. A dynamic one has ``CLOCK`` where the time of the answer belongs (UTCTiming, direct)."""
+    """The MPD."""
     static = mpd.duration is not None
     attributes = {
         "xmlns": "urn:mpeg:dash:schema:mpd:2011",
@@ -126,7 +128,7 @@ def render(mpd: Mpd) -> str:
             parts.append(_adaptation_set(index, representation, reference))
         parts.append("</Period>\n")
     if not static:
-        parts.append(f'<UTCTiming schemeIdUri="{_UTC_DIRECT}" value="{CLOCK}"/>\n')
+        parts.append(_utc_timing(mpd))
     parts.append("</MPD>\n")
     return "".join(parts)
 
@@ -157,12 +159,16 @@ def _service_description(latency: Latency) -> str:
     )
 
 
+def _utc_timing(mpd: Mpd) -> str:
+    return f'<UTCTiming schemeIdUri="{_UTC_XSDATE}" value="{mpd.clock_url.translate(_ESCAPES)}"/>\n'
+
+
 def _reference_time(mpd: Mpd, period: Period, representation: Representation) -> str:
     """ProducerReferenceTime (5.12): when the Period's first sample came in."""
     return (
         f'<ProducerReferenceTime id="0" type="captured" wallClockTime="{date_time(mpd.availability_start + period.start)}" '
         f'presentationTime="{representation.presentation_time_offset}">\n'
-        f'<UTCTiming schemeIdUri="{_UTC_DIRECT}" value="{CLOCK}"/>\n</ProducerReferenceTime>\n'
+        f"{_utc_timing(mpd)}</ProducerReferenceTime>\n"
     )
 
 
@@ -219,8 +225,3 @@ def frame_rate(rate: float) -> str:
 def _open(name: str, attributes: dict[str, str]) -> str:
     written = "".join(f' {key}="{value.translate(_ESCAPES)}"' for key, value in attributes.items())
     return f"<{name}{written}>\n"
-
-
-def fill_clock(text: str, unix_time: float) -> str:
-    """``text`` with the time of the answer in its place."""
-    return text.replace(CLOCK, date_time(unix_time))

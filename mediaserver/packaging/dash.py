@@ -20,12 +20,15 @@ from protocols.codec import AudioParameters, VideoParameters
 TARGET_LATENCY = 2.0
 LATENCY_PARTS = 5
 
+#: Where players ask for the server's time.
+CLOCK_URL = "/api/time"
+
 #: How many segments a duration is predicted from.
 _LOOK_BACK = 4
 
 
 def mpd(packager: Packager, now: float) -> str:
-    """The MPD with a place for the clock. ``now`` is Unix time in seconds."""
+    """The MPD. ``now`` is Unix time in seconds."""
     windows = [window for window in packager.windows if window.started]
     epochs = {segment.epoch.period: segment.epoch for window in windows for segment in window.visible()}
     start = packager.epochs.availability_start
@@ -37,6 +40,7 @@ def mpd(packager: Packager, now: float) -> str:
         dash.Mpd(
             availability_start=start,
             publish_time=now,
+            clock_url=CLOCK_URL,
             periods=periods,
             minimum_update_period=1.0,
             time_shift_buffer_depth=_depth(packager, windows),

@@ -30,9 +30,6 @@ LINGER = 60.0
 #: A blocked playlist may be cached for this many target durations (RFC 8216bis, appendix B.1).
 BLOCKED_AGE = 6.0
 
-#: The MPD's clock (UTCTiming) is right to this many seconds.
-CLOCK_STEP = 0.05
-
 _RESOURCE = re.compile(r"(video|audio)/(?:init-(\d{1,9})\.mp4|(\d{1,19})(?:\.(\d{1,6}))?\.m4s)", re.ASCII)
 _PLAYLISTS = {"video.m3u8": MediaKind.VIDEO, "audio.m3u8": MediaKind.AUDIO}
 
@@ -53,7 +50,6 @@ class _Entry:
         self.ended_at: float | None = None
         self.ready = False
         self.texts: dict[object, tuple[object, Text]] = {}
-        self.mpd: tuple[object, str] = (None, "")
 
 
 class Packagers:
@@ -183,27 +179,25 @@ class Packagers:
         return self._text(entry, name, window.version, max_age, lambda: hls.media_playlist(packager, window, delta=delta))
 
     @staticmethod
-    def _text(entry: _Entry, name: object, key: object, max_age: float, render: Callable[[], str]) -> Text:
+    def _text(
+        entry: _Entry,
+        name: object,
+        key: object,
+        max_age: float,
+        render: Callable[[], str],
+        content_type: str = hls_format.CONTENT_TYPE,
+    ) -> Text:
         known = entry.texts.get(name)
         if known is not None and known[0] == key:
             return known[1]
-        text = Text(render().encode(), hls_format.CONTENT_TYPE, max_age)
+        text = Text(render().encode(), content_type, max_age)
         entry.texts[name] = (key, text)
         return text
 
     def _mpd(self, entry: _Entry) -> Answer:
         packager = entry.packager
         key = tuple(window.version for window in packager.windows)
-        wall = self._wall()
-        if entry.mpd[0] != key:
-            entry.mpd = (key, dash.mpd(packager, wall))
-        tick = round(wall / CLOCK_STEP)
-        known = entry.texts.get("manifest.mpd")
-        if known is not None and known[0] == (key, tick):
-            return known[1]
-        text = Text(dash_format.fill_clock(entry.mpd[1], wall).encode(), dash_format.CONTENT_TYPE, 0.0)
-        entry.texts["manifest.mpd"] = ((key, tick), text)
-        return text
+        return self._text(entry, "manifest.mpd", key, 0.0, lambda: dash.mpd(packager, self._wall()), dash_format.CONTENT_TYPE)
 
     def _media(self, entry: _Entry, match: re.Match[str]) -> Answer:
         kind = MediaKind(match[1])

@@ -31,6 +31,7 @@ AUDIO = dash.Representation(
 LIVE = dash.Mpd(
     availability_start=WALL,
     publish_time=WALL + 5.5,
+    clock_url="/api/time",
     periods=(dash.Period("p0", 0.0, (VIDEO, AUDIO)), dash.Period("p1", 5.25, (VIDEO,))),
     minimum_update_period=1.0,
     time_shift_buffer_depth=14.0,
@@ -45,6 +46,7 @@ def test_a_live_mpd_is_written_whole() -> None:
     mpd = dash.Mpd(
         availability_start=WALL,
         publish_time=WALL + 5.5,
+        clock_url="/api/time",
         periods=(dash.Period("p0", 0.0, (VIDEO,)),),
         time_shift_buffer_depth=14.0,
         suggested_presentation_delay=2.0,
@@ -52,7 +54,7 @@ def test_a_live_mpd_is_written_whole() -> None:
         min_buffer_time=0.202,
         latency=dash.Latency(2.0, 1.0, 6.0),
     )
-    assert dash.fill_clock(dash.render(mpd), WALL + 5.6).splitlines() == [
+    assert dash.render(mpd).splitlines() == [
         '<?xml version="1.0" encoding="utf-8"?>',
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011,'
         'http://www.dashif.org/guidelines/low-latency-live-v5" type="dynamic" minBufferTime="PT0.202S" '
@@ -65,7 +67,7 @@ def test_a_live_mpd_is_written_whole() -> None:
         '<Period id="p0" start="PT0S">',
         '<AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">',
         '<ProducerReferenceTime id="0" type="captured" wallClockTime="2026-05-28T20:26:40.000Z" presentationTime="900000">',
-        '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="2026-05-28T20:26:45.600Z"/>',
+        '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="/api/time"/>',
         "</ProducerReferenceTime>",
         '<Representation id="video" codecs="avc1.64001f" bandwidth="2500000" width="1280" height="720" frameRate="30000/1001">',
         '<SegmentTemplate timescale="90000" presentationTimeOffset="900000" startNumber="1000" '
@@ -79,13 +81,13 @@ def test_a_live_mpd_is_written_whole() -> None:
         "</Representation>",
         "</AdaptationSet>",
         "</Period>",
-        '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="2026-05-28T20:26:45.600Z"/>',
+        '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="/api/time"/>',
         "</MPD>",
     ]
 
 
 def test_another_parser_reads_periods_sets_and_timelines() -> None:
-    mpd = MPEGDASHParser.parse(dash.fill_clock(dash.render(LIVE), WALL))
+    mpd = MPEGDASHParser.parse(dash.render(LIVE))
     assert mpd.type == "dynamic"
     assert mpd.availability_start_time == "2026-05-28T20:26:40.000Z"
     assert (mpd.minimum_update_period, mpd.suggested_presentation_delay) == ("PT1S", "PT2S")
@@ -101,26 +103,26 @@ def test_another_parser_reads_periods_sets_and_timelines() -> None:
 
 
 def test_a_presentation_that_is_over_is_static_and_needs_no_clock() -> None:
-    over = dash.Mpd(WALL, WALL + 9, (dash.Period("p0", 0.0, (AUDIO,)),), latency=dash.Latency(2, 1, 6), duration=3.989)
+    over = dash.Mpd(WALL, WALL + 9, "/t", (dash.Period("p0", 0.0, (AUDIO,)),), latency=dash.Latency(2, 1, 6), duration=3.989)
     text = dash.render(over)
     root = ET.fromstring(text)
     assert (root.get("type"), root.get("mediaPresentationDuration")) == ("static", "PT3.989S")
     for absent in ("minimumUpdatePeriod", "availabilityStartTime", "timeShiftBufferDepth"):
         assert root.get(absent) is None
-    assert dash.CLOCK not in text
+    assert "UTCTiming" not in text
     assert "availabilityTimeOffset" not in text
     assert "ServiceDescription" not in text
 
 
 def test_without_a_latency_target_it_is_an_ordinary_live_mpd() -> None:
-    text = dash.render(dash.Mpd(WALL, WALL, (dash.Period("p0", 0.0, (AUDIO,)),)))
+    text = dash.render(dash.Mpd(WALL, WALL, "/t", (dash.Period("p0", 0.0, (AUDIO,)),)))
     assert "low-latency" not in text
     assert "ProducerReferenceTime" not in text
 
 
 def test_what_does_not_belong_in_an_attribute_is_escaped() -> None:
     odd = dash.Representation('<&">', "audio", "opus", 1, 48_000, dash.Timeline(1, 0, (1,)), "i", "m")
-    root = ET.fromstring(dash.render(dash.Mpd(WALL, WALL, (dash.Period("p", 0.0, (odd,)),))))
+    root = ET.fromstring(dash.render(dash.Mpd(WALL, WALL, "/t", (dash.Period("p", 0.0, (odd,)),))))
     found = root.find(".//{*}Representation")
     assert found is not None
     assert found.get("id") == '<&">'
