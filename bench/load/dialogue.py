@@ -61,6 +61,45 @@ class RtmpDialogue:
         return self._session.data_to_send()
 
 
+class Unchunker:
+    """HTTP's chunked transfer coding undone (RFC 9112, 7.1): bytes of any cut in, the content out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._left = 0  # of the chunk that is being read, its CRLF included
+        self.ended = False
+
+    def receive(self, data: bytes) -> bytes:
+        """The content in ``data``. LoadError where the coding is broken."""
+        buffer = self._buffer
+        buffer += data
+        content = bytearray()
+        while buffer and not self.ended:
+            if not self._left:
+                line, end, _ = buffer.partition(b"\r\n")
+                if not end:
+                    break
+                try:
+                    size = int(line, 16)
+                except ValueError:
+                    raise LoadError(f"a chunk's size is {bytes(line[:20])!r}") from None
+                del buffer[: len(line) + 2]
+                self._left = size + 2
+                self.ended = not size
+            whole = max(0, min(self._left - 2, len(buffer)))
+            content += buffer[:whole]
+            del buffer[:whole]
+            self._left -= whole
+            if self._left <= 2:
+                if len(buffer) < self._left:
+                    break
+                if buffer[: self._left] != b"\r\n":
+                    raise LoadError("a chunk does not end where its size says")
+                del buffer[: self._left]
+                self._left = 0
+        return bytes(content)
+
+
 class FlvDialogue:
     """An HTTP-FLV player of one name."""
 
@@ -70,6 +109,7 @@ class FlvDialogue:
         self._listener = listener
         self._head = b""
         self._reader = FlvReader()
+        self._unchunker: Unchunker | None = None
 
     def opening(self) -> bytes:
         return f"GET /live/{self._name}.flv HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n".encode()
@@ -80,10 +120,17 @@ class FlvDialogue:
             head, end, data = self._head.partition(b"\r\n\r\n")
             if not end:
                 return b""
-            if b" 200 " not in head.split(b"\r\n", 1)[0] or b"chunked" in head.lower():
+            if b" 200 " not in head.split(b"\r\n", 1)[0]:
                 raise LoadError(f"the server answered {head[:80]!r}")
+            if b"transfer-encoding: chunked" in head.lower():
+                self._unchunker = Unchunker()
             self.established = True
         if self._listener is not None:
-            for type_id, timestamp, body in self._reader.receive_data(data):
+            content = self._unchunker.receive(data) if self._unchunker is not None else data
+            try:
+                tags = self._reader.receive_data(content)
+            except ProtocolError as error:
+                raise LoadError(f"the server broke FLV: {error}") from error
+            for type_id, timestamp, body in tags:
                 self._listener(type_id, timestamp, body)
         return b""
