@@ -9,6 +9,7 @@ from protocols.flv import AUDIO, DATA, VIDEO
 from protocols.media import MediaKind, Metadata, Packet, Track
 from protocols.rtmp.chunk import media_chunk_header, split_message
 from protocols.rtmp.endpoint import CHUNK_SIZE
+from protocols.rtmp.events import PlayRequested
 
 #: The message stream that every player is sent: the first that createStream gives, so that the bytes are the same for all.
 MEDIA_STREAM = 1
@@ -51,8 +52,8 @@ RTMP_WIRE = RtmpWire()
 class RtmpPlayback:
     """One player on one connection: joined to the fan-out until it stops, is cut off, or the stream ends."""
 
-    def __init__(self, connection: RtmpConnection, stream_id: int, fanout: Fanout, on_end: Callable[[], None]) -> None:
-        self.stream_id = stream_id
+    def __init__(self, connection: RtmpConnection, request: PlayRequested, fanout: Fanout, on_end: Callable[[], None]) -> None:
+        self._request = request
         self.player = FanoutPlayer(connection.transport, connection.session, self._end)
         self._connection = connection
         self._fanout = fanout
@@ -60,7 +61,7 @@ class RtmpPlayback:
 
     def start(self, stream: LiveStream) -> None:
         """Tell the player that it plays, and let the packets flow."""
-        self._connection.protocol.accept_play(self.stream_id)
+        self._connection.protocol.accept_play(self._request)
         self._connection.flush()
         self._fanout.join(stream, RTMP_WIRE, self.player)
 
@@ -74,6 +75,6 @@ class RtmpPlayback:
         self._fanout.leave(self.player)
 
     def _end(self) -> None:
-        self._connection.protocol.end_play(self.stream_id, "the stream has ended")
+        self._connection.protocol.end_play(self._request.stream_id, "the stream has ended")
         self._connection.flush()
         self._on_end()

@@ -163,7 +163,7 @@ class RtmpEndpoint:
     def _connect(self, event: ConnectRequested) -> None:
         if event.app.strip("/") != self._services.app:
             self._connection.protocol.refuse_connect(f"there is no application {event.app!r} here")
-            self._connection.close("unknown application")
+            self._connection.turn_away("unknown application")
             return
         self._app = event.app
         self._agent = self._connection.session.agent = event.encoder[:64]
@@ -212,23 +212,23 @@ class RtmpEndpoint:
                 grant = await services.authorizer.may_publish(request)
             publisher = services.hub.publish(grant.name, session, self._kick)
         except Refused as refusal:
-            self._refuse_publish(event.stream_id, refusal.reason)
+            self._refuse_publish(event, refusal.reason)
         except TimeoutError:
-            self._refuse_publish(event.stream_id, "the server could not decide in time")
+            self._refuse_publish(event, "the server could not decide in time")
         else:
             self._publisher = publisher
             self._stream_id = event.stream_id
             self._reader = TagReader()
-            connection.protocol.accept_publish(event.stream_id)
+            connection.protocol.accept_publish(event)
             connection.become(Role.PUBLISHER)
 
-    def _refuse_publish(self, stream_id: int, reason: str) -> None:
+    def _refuse_publish(self, event: PublishRequested, reason: str) -> None:
         session = self._connection.session
         self._services.sink.emit(
             PublishRefused(name="", session_id=session.id, at=time.time(), address=session.address, reason=reason)
         )
         # Not BadName, which OBS's librtmp takes no notice of.
-        self._connection.protocol.refuse_publish(stream_id, StatusCode.PUBLISH_REJECTED, reason)
+        self._connection.protocol.refuse_publish(event, StatusCode.PUBLISH_REJECTED, reason)
         self._connection.close(f"refused: {reason}")
 
     def _kick(self, reason: str) -> None:
@@ -261,26 +261,26 @@ class RtmpEndpoint:
             async with asyncio.timeout(services.authorize_timeout):
                 grant = await services.authorizer.may_play(request)
         except Refused as refusal:
-            self._refuse_play(event.stream_id, StatusCode.PLAY_FAILED, refusal.reason)
+            self._refuse_play(event, StatusCode.PLAY_FAILED, refusal.reason)
             return
         except TimeoutError:
-            self._refuse_play(event.stream_id, StatusCode.PLAY_FAILED, "the server could not decide in time")
+            self._refuse_play(event, StatusCode.PLAY_FAILED, "the server could not decide in time")
             return
         self._stop_playing("plays something else")
         connection.become(Role.PLAYER)
         stream = await services.hub.wait_for(grant.name, services.wait_for_publisher)
         if stream is None:
-            self._refuse_play(event.stream_id, StatusCode.PLAY_NOT_FOUND, f"{grant.name} is not live")
+            self._refuse_play(event, StatusCode.PLAY_NOT_FOUND, f"{grant.name} is not live")
             return
-        self._playback = RtmpPlayback(connection, event.stream_id, services.fanout, self._stream_over)
+        self._playback = RtmpPlayback(connection, event, services.fanout, self._stream_over)
         self._playback.start(stream)
         services.sink.emit(
             PlayStarted(name=grant.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
         )
 
-    def _refuse_play(self, stream_id: int, code: StatusCode, reason: str) -> None:
-        self._connection.protocol.refuse_play(stream_id, code, reason)
-        self._connection.close(f"refused: {reason}")
+    def _refuse_play(self, event: PlayRequested, code: StatusCode, reason: str) -> None:
+        self._connection.protocol.refuse_play(event, code, reason)
+        self._connection.turn_away(f"play refused: {reason}")
 
     def _stream_over(self) -> None:
         self._stop_playing("the stream has ended")

@@ -57,22 +57,30 @@ class ConnectRequested:
 
 @dataclass(frozen=True, slots=True)
 class PublishRequested:
-    """Answer with ``accept_publish`` or ``refuse_publish``. ``key`` is unchecked; ``kind`` is "live", "record" or "append"."""
+    """Answer with ``accept_publish`` or ``refuse_publish``. ``key`` is unchecked; ``kind`` is "live", "record" or "append".
+
+    ``serial`` counts the connection's requests to publish and to play, so that a late answer is not taken for one to another.
+    """
 
     stream_id: int
     key: str = field(repr=False)
     query: str = field(repr=False)
     kind: str
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlayRequested:
-    """Answer with ``accept_play`` or ``refuse_play``. ``start`` in seconds; -2 (live, else recorded) and -1 (live) as in play."""
+    """Answer with ``accept_play`` or ``refuse_play``. ``start`` in seconds; -2 (live, else recorded) and -1 (live) as in play.
+
+    ``serial`` is as in PublishRequested.
+    """
 
     stream_id: int
     name: str
     query: str = field(repr=False)
     start: float
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)

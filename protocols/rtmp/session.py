@@ -45,11 +45,12 @@ class ServerSession(Endpoint):
     """One client's connection.
 
     Every ``…Requested`` event is to be answered with ``accept_…`` or ``refuse_…``, at once or later. The answers return
-    False and do nothing when the peer has meanwhile closed what they are about, as ``StreamClosed`` has told. Media may
-    arrive from ``PublishRequested`` on; what arrives behind the end of a publication is dropped.
+    False and do nothing when the peer has meanwhile closed what they are about, as ``StreamClosed`` has told, even if it has
+    asked for something else on the same message stream since. Media may arrive from ``PublishRequested`` on; what arrives
+    behind the end of a publication is dropped.
     """
 
-    __slots__ = ("_connect", "_deferred", "_keys", "_published", "_streams", "capabilities")
+    __slots__ = ("_connect", "_deferred", "_published", "_requests", "_serial", "_streams", "capabilities")
 
     def __init__(self, limits: SessionLimits = _DEFAULT_LIMITS, *, entropy: bytes | None = None) -> None:
         super().__init__(ServerHandshake(entropy), limits)
@@ -57,7 +58,8 @@ class ServerSession(Endpoint):
         self._connect = _NO_COMMAND  # the one to answer
         self._deferred: list[tuple[int, int, bytes]] | None = None  # answers that must not overtake the one to connect
         self._streams: dict[int, StreamState] = {}
-        self._keys: dict[int, str] = {}
+        self._requests: dict[int, PublishRequested | PlayRequested] = {}  # what each stream in use was asked for
+        self._serial = 0
         self._published = False
 
     # -- answers ------------------------------------------------------------------------------------------------------
@@ -88,50 +90,50 @@ class ServerSession(Endpoint):
         self._reply(0, error(self._connect.transaction, code, description))
         return True
 
-    def accept_publish(self, stream_id: int) -> bool:
+    def accept_publish(self, request: PublishRequested) -> bool:
         """Tell the encoder to go ahead."""
-        if not self._answer(stream_id, StreamTrigger.ACCEPT_PUBLISH):
+        if not self._answer(request, StreamTrigger.ACCEPT_PUBLISH):
             return False
         self._reader.reassembly_limit = self._limits.reassembly
-        self._user_event(UserControl.STREAM_BEGIN, stream_id)
-        self._status(stream_id, "status", StatusCode.PUBLISH_START, "Publishing started.")
+        self._user_event(UserControl.STREAM_BEGIN, request.stream_id)
+        self._status(request.stream_id, "status", StatusCode.PUBLISH_START, "Publishing started.")
         return True
 
-    def refuse_publish(self, stream_id: int, code: str, description: str) -> bool:
+    def refuse_publish(self, request: PublishRequested, code: str, description: str) -> bool:
         """Send the encoder away; ffmpeg shows ``description``, OBS stops for PUBLISH_REJECTED and PUBLISH_DENIED."""
-        if not self._answer(stream_id, StreamTrigger.REFUSE_PUBLISH):
+        if not self._answer(request, StreamTrigger.REFUSE_PUBLISH):
             return False
-        self._status(stream_id, "error", code, description)
+        self._status(request.stream_id, "error", code, description)
         return True
 
     def end_publish(self, stream_id: int, code: str, description: str) -> bool:
         """End a publication from our side."""
-        if not self._answer(stream_id, StreamTrigger.END_PUBLISH):
+        if not self._end(stream_id, StreamTrigger.END_PUBLISH):
             return False
         level = "status" if code == StatusCode.UNPUBLISH_SUCCESS else "error"
         self._status(stream_id, level, code, description)
         return True
 
-    def accept_play(self, stream_id: int) -> bool:
+    def accept_play(self, request: PlayRequested) -> bool:
         """Media may follow, chunked by ``split_message`` with CHUNK_SIZE, behind what ``data_to_send`` then returns."""
-        if not self._answer(stream_id, StreamTrigger.ACCEPT_PLAY):
+        if not self._answer(request, StreamTrigger.ACCEPT_PLAY):
             return False
         self._reader.reassembly_limit = self._limits.reassembly
-        self._user_event(UserControl.STREAM_BEGIN, stream_id)
-        self._status(stream_id, "status", StatusCode.PLAY_RESET, "Playing and resetting.")
-        self._status(stream_id, "status", StatusCode.PLAY_START, "Started playing.")
+        self._user_event(UserControl.STREAM_BEGIN, request.stream_id)
+        self._status(request.stream_id, "status", StatusCode.PLAY_RESET, "Playing and resetting.")
+        self._status(request.stream_id, "status", StatusCode.PLAY_START, "Started playing.")
         return True
 
-    def refuse_play(self, stream_id: int, code: str, description: str) -> bool:
+    def refuse_play(self, request: PlayRequested, code: str, description: str) -> bool:
         """Send the player away."""
-        if not self._answer(stream_id, StreamTrigger.REFUSE_PLAY):
+        if not self._answer(request, StreamTrigger.REFUSE_PLAY):
             return False
-        self._status(stream_id, "error", code, description)
+        self._status(request.stream_id, "error", code, description)
         return True
 
     def end_play(self, stream_id: int, reason: str) -> bool:
         """Tell the player that there is nothing more to play."""
-        if not self._answer(stream_id, StreamTrigger.END_PLAY):
+        if not self._end(stream_id, StreamTrigger.END_PLAY):
             return False
         self._user_event(UserControl.STREAM_EOF, stream_id)
         self._status(stream_id, "status", StatusCode.PLAY_UNPUBLISH, reason)
@@ -160,11 +162,12 @@ class ServerSession(Endpoint):
             raise LocalProtocolError(f"{name} while {self.state.value}")
         return False
 
-    def _answer(self, stream_id: int, trigger: StreamTrigger) -> bool:
+    def _answer(self, request: PublishRequested | PlayRequested, trigger: StreamTrigger) -> bool:
         """Whether an answer still has somebody to go to; if so the stream has moved."""
-        if self.state is SessionState.CLOSED:
-            return False
-        return self._move_stream(stream_id, trigger)
+        return self._requests.get(request.stream_id) == request and self._end(request.stream_id, trigger)
+
+    def _end(self, stream_id: int, trigger: StreamTrigger) -> bool:
+        return self.state is not SessionState.CLOSED and self._move_stream(stream_id, trigger)
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
@@ -191,8 +194,9 @@ class ServerSession(Endpoint):
         self._streams[stream_id] = after
         if after is StreamState.PUBLISH_REQUESTED:
             self._reader.media_stream = stream_id
-        elif before in _PUBLISH and after is StreamState.CREATED:
-            self._keys.pop(stream_id)
+        elif after is StreamState.CREATED:
+            del self._requests[stream_id]
+        if before in _PUBLISH and after is StreamState.CREATED:
             self._reader.media_stream = next((other for other in self._streams if self._streams[other] in _PUBLISH), None)
         return True
 
@@ -270,8 +274,9 @@ class ServerSession(Endpoint):
 
     def _on_fc_unpublish(self, command: Command, stream_id: int, events: list[Event]) -> None:
         key = read_name(text(command.argument(1)))[0]
-        for published in [each for each, its_key in self._keys.items() if its_key == key]:
-            self._close_stream(published, events)
+        for request in tuple(self._requests.values()):
+            if isinstance(request, PublishRequested) and request.key == key:
+                self._close_stream(request.stream_id, events)
         self._on_release_stream(command, stream_id, events)
         information = status("status", StatusCode.UNPUBLISH_SUCCESS, "FCUnpublish.")
         self._reply(0, amf0.encode("onFCUnpublish", 0.0, None, information))
@@ -285,25 +290,28 @@ class ServerSession(Endpoint):
 
     def _on_publish(self, command: Command, stream_id: int, events: list[Event]) -> None:
         key, query = read_name(command.argument(1))
-        kind = command.argument(2)
-        self._request(stream_id, StreamTrigger.PUBLISH, events)
-        self._keys[stream_id] = key
+        kind = text(command.argument(2)) or "live"
+        self._serial += 1
+        self._request(PublishRequested(stream_id, key, query, kind, self._serial), StreamTrigger.PUBLISH, events)
         self._published = True
-        events.append(PublishRequested(stream_id, key, query, kind if isinstance(kind, str) and kind else "live"))
 
     def _on_play(self, command: Command, stream_id: int, events: list[Event]) -> None:
         name, query = read_name(command.argument(1))
         start = number(command.argument(2))
-        self._request(stream_id, StreamTrigger.PLAY, events)
-        events.append(PlayRequested(stream_id, name, query, -2.0 if start is None else start))
+        self._serial += 1
+        request = PlayRequested(stream_id, name, query, -2.0 if start is None else start, self._serial)
+        self._request(request, StreamTrigger.PLAY, events)
 
-    def _request(self, stream_id: int, trigger: StreamTrigger, events: list[Event]) -> None:
+    def _request(self, request: PublishRequested | PlayRequested, trigger: StreamTrigger, events: list[Event]) -> None:
         """A stream is asked to do something; what it did until now ends, unless that has not even been answered yet."""
+        stream_id = request.stream_id
         if self._streams.get(stream_id) in (StreamState.PUBLISHING, StreamState.PLAYING):
             self._close_stream(stream_id, events)
         if not self._move_stream(stream_id, trigger):
             state = self._streams.get(stream_id)
             raise RemoteProtocolError(f"{trigger.value} on message stream {stream_id}: {state.value if state else 'unknown'}")
+        self._requests[stream_id] = request
+        events.append(request)
 
     def _on_pause(self, command: Command, stream_id: int, events: list[Event]) -> None:
         if self._streams.get(stream_id) is StreamState.PLAYING:

@@ -156,10 +156,10 @@ def conversation(goal: str) -> tuple[bytes, bytes]:
             match event:
                 case ConnectRequested():
                     server.accept_connect()
-                case PublishRequested(stream_id=stream_id):
-                    server.accept_publish(stream_id)
-                case PlayRequested(stream_id=stream_id):
-                    server.accept_play(stream_id)
+                case PublishRequested() as request:
+                    server.accept_publish(request)
+                case PlayRequested() as request:
+                    server.accept_play(request)
         answer = server.data_to_send()
         client.receive_data(answer)
         said = [said[0] + words, said[1] + answer]

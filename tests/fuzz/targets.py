@@ -260,10 +260,10 @@ def _serve(data: list[bytes], hello: bytes) -> None:
                     read_metadata(body)
                 case ConnectRequested():
                     session.accept_connect()
-                case PublishRequested(stream_id=stream_id):
-                    session.accept_publish(stream_id)
-                case PlayRequested(stream_id=stream_id):
-                    session.accept_play(stream_id)
+                case PublishRequested() as request:
+                    session.accept_publish(request)
+                case PlayRequested() as request:
+                    session.accept_play(request)
         session.data_to_send()
 
 

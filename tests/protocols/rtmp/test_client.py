@@ -40,10 +40,10 @@ def accept(server: ServerSession, event: Event) -> None:
     match event:
         case ConnectRequested():
             server.accept_connect()
-        case PublishRequested(stream_id):
-            server.accept_publish(stream_id)
-        case PlayRequested(stream_id):
-            server.accept_play(stream_id)
+        case PublishRequested():
+            server.accept_publish(event)
+        case PlayRequested():
+            server.accept_play(event)
 
 
 class Pair:
@@ -83,7 +83,7 @@ def test_publish(scheme, before):
     assert pair.client.stream_state is StreamState.PUBLISHING
     assert [type(event) for event in pair.told] == [Connected, StreamCreated, StatusReceived]
     assert pair.told[-1] == StatusReceived(1, "status", "NetStream.Publish.Start", "Publishing started.")
-    assert pair.heard[-1] == PublishRequested(1, "key", "token=x", "live")
+    assert pair.heard[-1] == PublishRequested(1, "key", "token=x", "live", 1)
     body = bytes(range(256)) * 1000
     pair.client.send_media(9, 0xFFFFFFF0, body)
     pair.client.send_media(8, 5, b"a")
@@ -106,7 +106,7 @@ def test_play():
     pair.client.play("name?token=x")
     pair.run()
     assert pair.client.stream_state is StreamState.PLAYING
-    assert pair.heard[-1] == PlayRequested(1, "name", "token=x", -2.0)
+    assert pair.heard[-1] == PlayRequested(1, "name", "token=x", -2.0, 1)
     pair.told.clear()
     sent = [(18, 0, b"meta"), (9, 0, b"h" * 10), (9, 40, b"v" * 70000), (8, 41, b"a")]
     pair.told += pair.client.receive_data(b"".join(p for each in sent for p in split_message(*each, CHUNK_SIZE)))
@@ -148,7 +148,7 @@ def test_server_sees_what_the_client_can_do():
 def test_refused_publish_and_a_kick():
     def refuse(server: ServerSession, event: Event) -> None:
         if isinstance(event, PublishRequested):
-            server.refuse_publish(event.stream_id, StatusCode.PUBLISH_DENIED, "No.")
+            server.refuse_publish(event, StatusCode.PUBLISH_DENIED, "No.")
         else:
             accept(server, event)
 

@@ -45,6 +45,9 @@ PLAY = command("play", 5, None, "name", -2000, stream_id=1)
 class Peer:
     """A ServerSession with somebody who reads its answers."""
 
+    publication: PublishRequested  # the last of each
+    playback: PlayRequested
+
     def __init__(self, limits: SessionLimits | None = None) -> None:
         self.session = ServerSession(limits) if limits else ServerSession()
         self.reader = ChunkReader(SessionLimits())
@@ -52,7 +55,13 @@ class Peer:
         assert len(self.session.data_to_send()) == 3073
 
     def send(self, *pieces: bytes) -> list[Event]:
-        return self.session.receive_data(b"".join(pieces))
+        events = self.session.receive_data(b"".join(pieces))
+        for event in events:
+            if isinstance(event, PublishRequested):
+                self.publication = event
+            elif isinstance(event, PlayRequested):
+                self.playback = event
+        return events
 
     def answers(self) -> list[tuple[object, ...]]:
         """("_result", transaction, …) for commands, (name, body) for control messages; chunk sizes are obeyed, not listed."""
@@ -77,13 +86,13 @@ class Peer:
 
     def publishing(self) -> "Peer":
         self.connected().send(PUBLISH)
-        assert self.session.accept_publish(1)
+        assert self.session.accept_publish(self.publication)
         self.answers()
         return self
 
     def playing(self) -> "Peer":
         self.connected().send(PLAY)
-        assert self.session.accept_play(1)
+        assert self.session.accept_play(self.playback)
         self.answers()
         return self
 
@@ -131,11 +140,11 @@ def test_obs_publishes():
     peer.send(command("releaseStream", 2, None, "key"), command("FCPublish", 3, None, "key"), CREATE)
     assert [answer[:2] for answer in peer.answers()] == [("_result", 2), ("_result", 3), ("onFCPublish", 0), ("_result", 4)]
     (event,) = peer.send(PUBLISH)
-    assert event == PublishRequested(1, "key", "token=x", "live")
+    assert event == PublishRequested(1, "key", "token=x", "live", 1)
     assert "key" not in repr(event)
     assert "token" not in repr(event)
     assert peer.answers() == []
-    assert peer.session.accept_publish(1)
+    assert peer.session.accept_publish(peer.publication)
     begin, status = peer.answers()
     assert begin == ("user control", b"\0\0\0\0\0\1")
     assert status[:3] == ("onStatus", 0, None)
@@ -166,7 +175,7 @@ def test_pipelined_commands_are_answered_behind_connect():
     assert [type(event) for event in events] == [ConnectRequested, PublishRequested]
     assert [answer[0] for answer in peer.answers()] == ["window", "bandwidth"]
     peer.session.accept_connect()
-    peer.session.accept_publish(1)
+    peer.session.accept_publish(peer.publication)
     assert [answer[0] for answer in peer.answers()] == ["_result", "_result", "user control", "onStatus"]
 
 
@@ -174,8 +183,8 @@ def test_a_player():
     peer = Peer().connected()
     assert peer.send(command("getStreamLength", 6, None, "name")) == []
     assert peer.answers() == [("_result", 6, None, 0)]
-    assert peer.send(PLAY) == [PlayRequested(1, "name", "", -2000.0)]
-    assert peer.session.accept_play(1)
+    assert peer.send(PLAY) == [PlayRequested(1, "name", "", -2000.0, 1)]
+    assert peer.session.accept_play(peer.playback)
     answers = peer.answers()
     assert answers[0] == ("user control", b"\0\0\0\0\0\1")
     assert [answer[3]["code"] for answer in answers[1:]] == ["NetStream.Play.Reset", "NetStream.Play.Start"]
@@ -186,20 +195,20 @@ def test_a_player():
     answers = peer.answers()
     assert answers[0] == ("user control", b"\0\1\0\0\0\1")
     assert [answer[3]["code"] for answer in answers[1:]] == ["NetStream.Play.UnpublishNotify", "NetStream.Play.Stop"]
-    assert peer.send(PLAY) == [PlayRequested(1, "name", "", -2000.0)]
+    assert peer.send(PLAY) == [PlayRequested(1, "name", "", -2000.0, 2)]
 
 
 def test_play_without_a_start():
-    assert Peer().connected().send(command("play", 0, None, "mp4:n?t=1", stream_id=1)) == [PlayRequested(1, "n", "t=1", -2.0)]
+    assert Peer().connected().send(command("play", 0, None, "mp4:n?t=1", stream_id=1)) == [PlayRequested(1, "n", "t=1", -2.0, 1)]
 
 
 def test_switching_to_another_name_ends_the_first():
     events = Peer().playing().send(command("play", 0, None, "other", stream_id=1))
-    assert events == [StreamClosed(1), PlayRequested(1, "other", "", -2.0)]
+    assert events == [StreamClosed(1), PlayRequested(1, "other", "", -2.0, 2)]
     peer = Peer().publishing()
     assert peer.send(command("publish", 0, None, "other", stream_id=1)) == [
         StreamClosed(1),
-        PublishRequested(1, "other", "", "live"),
+        PublishRequested(1, "other", "", "live", 2),
     ]
     assert peer.codes() == ["NetStream.Unpublish.Success"]
 
@@ -252,7 +261,7 @@ def test_two_publications_on_one_connection():
     peer.send(CREATE)
     assert peer.answers() == [("_result", 4, None, 2)]
     peer.send(command("publish", 0, None, "second", stream_id=2))
-    peer.session.accept_publish(2)
+    peer.session.accept_publish(peer.publication)
     media = message(9, b"one", 1) + message(9, b"two", 2)
     assert peer.send(media) == [MediaReceived(9, 1, 0, b"one"), MediaReceived(9, 2, 0, b"two")]
     assert peer.send(command("FCUnpublish", 0, None, "second")) == [StreamClosed(2)]
@@ -277,20 +286,20 @@ def test_delete_stream_of_what_does_not_exist(argument):
 def test_refused_publish(code):
     peer = Peer().connected()
     peer.send(PUBLISH)
-    assert peer.session.refuse_publish(1, code, "That name is taken.")
+    assert peer.session.refuse_publish(peer.publication, code, "That name is taken.")
     status = peer.answers()[0][3]
     assert status == {"level": "error", "code": str(code), "description": "That name is taken."}
     assert peer.send(message(9, b"v", 1), message(18, b"", 1)) == []
-    assert not peer.session.refuse_publish(1, code, "")
+    assert not peer.session.refuse_publish(peer.publication, code, "")
     assert [type(event) for event in peer.send(PUBLISH)] == [PublishRequested]
 
 
 def test_refused_play():
     peer = Peer().connected()
     peer.send(PLAY)
-    assert peer.session.refuse_play(1, StatusCode.PLAY_NOT_FOUND, "Not live.")
+    assert peer.session.refuse_play(peer.playback, StatusCode.PLAY_NOT_FOUND, "Not live.")
     assert peer.codes() == ["NetStream.Play.StreamNotFound"]
-    assert not peer.session.refuse_play(1, StatusCode.PLAY_NOT_FOUND, "")
+    assert not peer.session.refuse_play(peer.playback, StatusCode.PLAY_NOT_FOUND, "")
 
 
 def test_refused_connect():
@@ -303,7 +312,15 @@ def test_refused_connect():
     assert peer.session.state is SessionState.CLOSED
     assert peer.send(CREATE, b"anything") == []
     assert not peer.session.accept_connect()
-    assert not peer.session.accept_publish(1)
+    assert not peer.session.end_publish(1, StatusCode.UNPUBLISH_SUCCESS, "")
+
+
+def test_answers_behind_an_error_do_nothing():
+    peer = Peer().connected()
+    peer.send(PUBLISH)
+    with pytest.raises(RemoteProtocolError):
+        peer.send(message(7, b""))
+    assert not peer.session.accept_publish(peer.publication)
 
 
 @pytest.mark.parametrize(("code", "level"), [(StatusCode.UNPUBLISH_SUCCESS, "status"), (StatusCode.PUBLISH_BAD_NAME, "error")])
@@ -320,11 +337,38 @@ def test_answers_that_come_too_late_do_nothing():
     peer.send(PUBLISH, command("deleteStream", 0, None, 1.0))
     peer.answers()
     session = peer.session
-    assert not session.accept_publish(1)
-    assert not session.refuse_publish(1, StatusCode.PUBLISH_DENIED, "")
-    assert not session.accept_play(1)
+    assert not session.accept_publish(peer.publication)
+    assert not session.refuse_publish(peer.publication, StatusCode.PUBLISH_DENIED, "")
     assert not session.end_play(1, "")
     assert peer.answers() == []
+
+
+@pytest.mark.parametrize("end", [command("deleteStream", 0, None, 1.0) + CREATE, command("closeStream", 0, None, stream_id=1)])
+def test_a_late_answer_is_none_to_what_was_asked_for_since(end):
+    peer = Peer().connected()
+    first, _, second = peer.send(PUBLISH, end, command("publish", 0, None, "other", stream_id=1))
+    peer.answers()
+    assert isinstance(first, PublishRequested)
+    assert isinstance(second, PublishRequested)
+    assert not peer.session.accept_publish(first)
+    assert not peer.session.refuse_publish(first, StatusCode.PUBLISH_REJECTED, "No.")
+    assert peer.answers() == []
+    assert peer.session.accept_publish(second)
+    assert peer.codes() == ["NetStream.Publish.Start"]
+    assert not peer.session.accept_publish(second)
+
+
+def test_a_late_answer_is_none_to_the_same_question_asked_again():
+    peer = Peer().connected()
+    close = command("closeStream", 0, None, stream_id=1)
+    first, _, second = peer.send(PLAY, close, PLAY)
+    assert isinstance(first, PlayRequested)
+    assert isinstance(second, PlayRequested)
+    assert first != second
+    assert not peer.session.accept_play(first)
+    assert not peer.session.refuse_play(first, StatusCode.PLAY_FAILED, "No.")
+    assert peer.answers() == []
+    assert peer.session.accept_play(second)
 
 
 @pytest.mark.parametrize("answer", ["accept_connect", "refuse_connect"])
@@ -516,7 +560,7 @@ def test_reconnect_request_is_not_for_those_who_do_not_know_it():
 def test_long_answers_are_chunked():
     peer = Peer().connected()
     peer.send(PUBLISH)
-    peer.session.refuse_publish(1, StatusCode.PUBLISH_DENIED, "x" * (CHUNK_SIZE + 1))
+    peer.session.refuse_publish(peer.publication, StatusCode.PUBLISH_DENIED, "x" * (CHUNK_SIZE + 1))
     assert len(peer.answers()[0][3]["description"]) == CHUNK_SIZE + 1
 
 
@@ -550,9 +594,9 @@ def test_any_bytes_give_events_or_a_remote_error(pieces):
                 if isinstance(event, ConnectRequested):
                     session.accept_connect()
                 elif isinstance(event, PublishRequested):
-                    session.accept_publish(event.stream_id)
+                    session.accept_publish(event)
                 elif isinstance(event, PlayRequested):
-                    session.accept_play(event.stream_id)
+                    session.accept_play(event)
     except RemoteProtocolError:
         assert session.state is SessionState.CLOSED
     session.data_to_send()
