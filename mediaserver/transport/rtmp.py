@@ -88,7 +88,7 @@ class RtmpConnection(asyncio.Protocol):
         self.session = Session(Wire.RTMPS if encrypted else Wire.RTMP, peer[0] if peer else "")
         self._fd = -1 if encrypted else transport.get_extra_info("socket").fileno()
         if not self._listener.admit(self):
-            self.close("too many connections")
+            self.turn_away("too many connections")
 
     def data_received(self, data: bytes) -> None:
         self._feed(data)
@@ -165,6 +165,12 @@ class RtmpConnection(asyncio.Protocol):
             self.session.bytes_out += len(data)
             self.transport.write(data)
 
+    def turn_away(self, reason: str) -> None:
+        """Close on somebody who did wrong before there was anything to tell an EventSink about: one line says why."""
+        if not self._closing_since:
+            self._log(logging.INFO, "connection_refused", reason=reason)
+        self.close(reason)
+
     def close(self, reason: str) -> None:
         """Close after the last words are out. Harmless twice."""
         if self._closing_since:
@@ -182,7 +188,7 @@ class RtmpConnection(asyncio.Protocol):
                 self.transport.abort()
         elif self.role is Role.UNDECIDED:
             if now - self._started > self._listener.handshake_timeout:
-                self.close("neither published nor played in time")
+                self.turn_away("neither published nor played in time")
         elif self.role is Role.PUBLISHER and now - self._seen > self._listener.idle_timeout:
             self.close("idle for too long")
 
@@ -204,8 +210,7 @@ class RtmpConnection(asyncio.Protocol):
                     self._handler = self._listener.make_handler(self)
                 self._handler.on_events(events)
         except RemoteProtocolError as error:
-            self._log(logging.INFO, "protocol_error", reason=str(error))
-            self.close(str(error))
+            self.turn_away(str(error))
         except Exception:  # noqa: BLE001 - it is logged
             # A bug of ours costs one connection, never the beat that reads the others.
             self._log(logging.ERROR, "connection_failed", exc_info=True)
