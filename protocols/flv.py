@@ -6,8 +6,28 @@ from protocols.errors import RemoteProtocolError
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from protocols.rtmp import amf0, enhanced
 from protocols.rtmp.enhanced import ExTag, PacketType, TrackSlice
+from protocols.rtmp.message import AUDIO, DATA, DATA_AMF3, ON_METADATA, SET_DATA_FRAME, VIDEO
 
-AUDIO, VIDEO, DATA, DATA_AMF3 = 8, 9, 18, 15
+__all__ = [
+    "AUDIO",
+    "DATA",
+    "DATA_AMF3",
+    "MAX_HEADER",
+    "MAX_OTHER_TRACKS",
+    "TAG_HEADER_SIZE",
+    "VIDEO",
+    "FlvReader",
+    "TagReader",
+    "audio_frame",
+    "audio_sequence_header",
+    "file_header",
+    "read_metadata",
+    "tag_header",
+    "video_frame",
+    "video_sequence_header",
+    "write_tag",
+]
+
 TAG_HEADER_SIZE = 11
 #: Bytes of a sequence header or of metadata that we are willing to keep and repeat to every player. Real ones have under 4 kB.
 MAX_HEADER = 1 << 16
@@ -39,7 +59,6 @@ _EX_AUDIO, _AAC = 9, 10
 _BARE_EX = frozenset({Codec.MP3, Codec.AC3, Codec.EAC3})
 _CTS_CODECS = frozenset({Codec.H264, Codec.HEVC})
 
-_SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
 _FLAC_MARKER, _FLAC_BLOCK, _STREAMINFO_SIZE = b"fLaC", b"\x80\x00\x00\x22", 34  # the last metadata block, of 34 bytes
 # RFC 7845, 5.1: version 1, two channels, 312 samples to skip, 48 kHz, no gain, family 0.
 _OPUS_STEREO = b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00"
@@ -262,14 +281,14 @@ def _configuration(codec: Codec, data: bytes) -> bytes:
 
 def read_metadata(body: bytes) -> Metadata | None:
     """The body of a data message, with or without ``@setDataFrame``. None if it is not onMetaData, or not sound."""
-    body = body.removeprefix(_SET_DATA_FRAME)
-    if len(body) > MAX_HEADER:
+    body = body.removeprefix(SET_DATA_FRAME)
+    if len(body) > MAX_HEADER or not body.startswith(ON_METADATA):
         return None
     try:
         values = amf0.decode_all(body)
     except RemoteProtocolError:
         return None
-    if len(values) < 2 or values[0] != "onMetaData" or not isinstance(values[1], dict):
+    if len(values) < 2 or not isinstance(values[1], dict):
         return None
     return Metadata(body, values[1])
 

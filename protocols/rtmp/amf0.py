@@ -11,6 +11,7 @@ from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.rtmp import amf3
 from protocols.rtmp.amf_values import (
     MAX_DEPTH,
+    MAX_VALUES,
     UNDEFINED,
     UNSUPPORTED,
     Budget,
@@ -40,12 +41,13 @@ _TYPED_OBJECT, _AVMPLUS = 16, 17
 
 _DOUBLE = struct.Struct(">d")
 _DATE_BODY = struct.Struct(">dh")
+_AVMPLUS_VALUES = 4  # what one value with tables of its own counts for beside itself, as it takes so much longer
 _END = b"\x00\x00\x09"
 
 
-def decode_all(data: bytes) -> list[object]:
-    """Every value in ``data``, which must hold whole ones. Raises RemoteProtocolError, LimitExceeded among them."""
-    decoder = _Decoder(data)
+def decode_all(data: bytes, most: int = MAX_VALUES) -> list[object]:
+    """The values in ``data``: whole ones, and ``most`` of them. Raises RemoteProtocolError, LimitExceeded among them."""
+    decoder = _Decoder(data, most)
     values = []
     while decoder.offset < len(data):
         values.append(decoder.value(0))
@@ -65,10 +67,10 @@ class _Decoder:
 
     __slots__ = ("budget", "data", "offset", "references")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, most: int) -> None:
         self.data = data
         self.offset = 0
-        self.budget = Budget()
+        self.budget = Budget(most)
         self.references = References(self.budget)
 
     def value(self, depth: int) -> object:
@@ -81,6 +83,7 @@ class _Decoder:
         if marker == _REFERENCE:
             return self.references.look_up(int.from_bytes(self._take(2)), depth)
         if marker == _AVMPLUS:
+            self.budget.spend(depth, _AVMPLUS_VALUES)
             value, self.offset = amf3.decode_value(self.data, self.offset, depth, self.budget)
             return value
         raise RemoteProtocolError(f"AMF0 marker {marker} is not the start of a value")

@@ -8,7 +8,7 @@ from protocols.errors import LimitExceeded, RemoteProtocolError
 #: Objects and arrays within each other. Encoders use three levels; Python's own stack would take some hundreds.
 MAX_DEPTH = 32
 #: Values in one message. What a reference repeats counts again: its three bytes can stand for everything before it.
-MAX_VALUES = 8192
+MAX_VALUES = 4096
 #: Bytes of one message that references stand for, once again for each.
 MAX_REPEATED = 1 << 20
 
@@ -55,11 +55,12 @@ class Date:
 
 
 class Budget:
-    """What one message has cost so far, so that it outgrows none of the bounds above."""
+    """What one message has cost so far, so that it outgrows none of the bounds above, nor ``most`` values."""
 
-    __slots__ = ("deepest", "repeated", "values")
+    __slots__ = ("deepest", "most", "repeated", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_VALUES) -> None:
+        self.most = most
         self.values = 0
         self.deepest = 0
         self.repeated = 0
@@ -67,11 +68,12 @@ class Budget:
     def spend(self, depth: int, values: int = 1) -> None:
         """Account for ``values`` more, the deepest of them ``depth`` levels down. Raises LimitExceeded."""
         self.values += values
-        if self.values > MAX_VALUES:
-            raise LimitExceeded(f"AMF message of more than {MAX_VALUES} values")
+        if self.values > self.most:
+            raise LimitExceeded(f"AMF message of more than {self.most} values")
         if depth > MAX_DEPTH:
             raise LimitExceeded(f"AMF values nested more than {MAX_DEPTH} deep")
-        self.deepest = max(self.deepest, depth)
+        if depth > self.deepest:
+            self.deepest = depth
 
     def repeat(self, size: int) -> None:
         """Account for ``size`` bytes that a reference stands for. Raises LimitExceeded."""

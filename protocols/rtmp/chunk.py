@@ -50,7 +50,8 @@ class ChunkReader:
 
     ``media_stream`` is the message stream that media is expected on: whole audio and video messages on it take a short way.
     ``only_media`` says, after ``receive``, whether the list holds nothing but these. ``reassembly_limit`` bounds, in bytes,
-    what unfinished messages may hold together. Empty audio and video messages say nothing and are dropped.
+    what unfinished messages may hold together. Empty audio and video messages say nothing and are dropped. What takes the
+    long way is bounded by ``SessionLimits.units``.
     """
 
     __slots__ = (
@@ -103,6 +104,7 @@ class ChunkReader:
         media_stream = self._media_stream
         media_mark = self._media_mark
         chunk_size = self._chunk_size
+        units = self._limits.units + size // self._limits.unit
         while position < size:
             # The short way: a whole audio or video message that begins with a chunk of type 0 or 1 and is not interleaved.
             # All else, and whatever is not sure at a glance, goes through _chunk.
@@ -138,6 +140,9 @@ class ChunkReader:
                         append(_make(MediaReceived, (type_id, media_stream, timestamp, body)))
                         position = end
                         continue
+            units -= 1
+            if units < 0:
+                raise LimitExceeded(f"{size} bytes of chunks too small")
             position = self._chunk(data, position, messages)
             chunk_size = self._chunk_size
         return messages
@@ -177,8 +182,6 @@ class ChunkReader:
                     return self._keep(data, begin)
                 end += repeated
             if stream.idle_id >= 0:
-                if not stream.length:
-                    raise RemoteProtocolError("chunk of type 3 that repeats an empty message")
                 stream.follow(3, stream.delta)
         else:
             field = int.from_bytes(data[position : position + 3], "big")

@@ -48,6 +48,7 @@ class ClientSession(Endpoint):
     ) -> None:
         handshake = ClientHandshake(entropy, scheme=scheme)
         super().__init__(handshake, limits)
+        self._trusted = True  # a client has chosen its server
         self._reader.reassembly_limit = limits.reassembly
         self._hello = handshake.hello
         self._app = app

@@ -8,6 +8,9 @@ from protocols.errors import RemoteProtocolError
 from protocols.rtmp import amf0
 from protocols.rtmp.events import Capabilities, ConnectRequested
 
+#: Values in one command. A connect that lists every codec has some sixty.
+MAX_VALUES = 128
+
 _PREFIXES = ("flv:", "mp4:", "mp3:", "id3:")
 
 
@@ -56,7 +59,7 @@ def read_command(body: bytes, *, amf3: bool = False) -> Command:
     """The command in a message body. Type 17 (``amf3``) puts a zero in front of AMF0 that may hold AMF3 values."""
     if amf3:
         body = body.removeprefix(b"\x00")
-    values = amf0.decode_all(body)
+    values = amf0.decode_all(body, MAX_VALUES)
     name = values[0] if values else None
     if not isinstance(name, str):
         raise RemoteProtocolError("command without a name")

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from protocols.errors import RemoteProtocolError
+from protocols.errors import LimitExceeded, RemoteProtocolError
 from protocols.rtmp.chunk import DEFAULT_CHUNK_SIZE, ChunkReader, split_message
 from protocols.rtmp.command import Command, read_command
 from protocols.rtmp.events import DataReceived, Event, MediaReceived, PongReceived
@@ -16,6 +16,7 @@ from protocols.rtmp.message import (
     COMMAND_AMF3,
     DATA,
     DATA_AMF3,
+    METADATA_MARKS,
     SHARED_OBJECT,
     SHARED_OBJECT_AMF3,
     VIDEO,
@@ -44,11 +45,15 @@ class Endpoint(ABC):
     __slots__ = (
         "_acknowledge_at",
         "_chunk_size",
+        "_commands",
         "_handshake",
         "_limits",
+        "_metadata",
         "_out",
         "_peer_window",
         "_reader",
+        "_tags",
+        "_trusted",
         "_window",
         "acknowledged",
         "bytes_received",
@@ -63,6 +68,10 @@ class Endpoint(ABC):
         self._handshake: Handshake | None = handshake
         self._reader = ChunkReader(limits)
         self._reader.reassembly_limit = limits.reassembly_before_media
+        self._trusted = False  # whether a publish or a play was accepted
+        self._commands = 0  # since the connection began; once it is trusted, in this read
+        self._tags = 0  # of aggregates, in this read
+        self._metadata = 0  # in this read
         self._out: list[bytes] = []
         self._chunk_size = DEFAULT_CHUNK_SIZE
         self._window = 0  # the window that we announced
@@ -80,6 +89,9 @@ class Endpoint(ABC):
                 self._acknowledge()
             if self._reader.only_media:
                 return messages
+            if self._trusted:
+                self._commands = 0
+            self._tags = self._metadata = 0
             events: list[Event] = []
             for message in messages:
                 self._take(message, events)
@@ -132,6 +144,9 @@ class Endpoint(ABC):
         if type_id in (AUDIO, VIDEO):
             self._media(type_id, stream_id, timestamp, body, events)
         elif type_id in (COMMAND, COMMAND_AMF3):
+            self._commands += 1
+            if self._commands > self._limits.commands:
+                raise LimitExceeded(f"more than {self._limits.commands} commands")
             self._command(read_command(body, amf3=type_id == COMMAND_AMF3), stream_id, events)
         elif type_id == DATA:
             self._data(stream_id, timestamp, body, events)
@@ -139,6 +154,9 @@ class Endpoint(ABC):
             self._data(stream_id, timestamp, body.removeprefix(b"\x00"), events)
         elif type_id == AGGREGATE:
             for type_id, timestamp, body in split_aggregate(Message(*message)):
+                self._tags += 1
+                if self._tags > self._limits.units:
+                    raise LimitExceeded(f"aggregates of more than {self._limits.units} tags")
                 if type_id in (AUDIO, VIDEO) and body:
                     self._media(type_id, stream_id, timestamp, body, events)
                 elif type_id == DATA:
@@ -154,6 +172,10 @@ class Endpoint(ABC):
             events.append(MediaReceived(type_id, stream, timestamp, body))
 
     def _data(self, stream_id: int, timestamp: int, body: bytes, events: list[Event]) -> None:
+        if body.startswith(METADATA_MARKS):
+            self._metadata += 1
+            if self._metadata > self._limits.metadata:
+                raise LimitExceeded(f"more than {self._limits.metadata} onMetaData at a time")
         stream = self._media_stream(stream_id)
         if stream is not None:
             events.append(DataReceived(stream, timestamp, body))

@@ -16,6 +16,11 @@ SHARED_OBJECT = 19
 COMMAND = 20
 AGGREGATE = 22
 
+#: What the body of a data message begins with that sets a publication's metadata: AMF0 strings.
+SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
+ON_METADATA = b"\x02\x00\x0aonMetaData"
+METADATA_MARKS = (SET_DATA_FRAME, ON_METADATA)
+
 
 class Control(enum.IntEnum):
     """Protocol control messages; they travel on message stream 0."""

@@ -94,6 +94,7 @@ class ServerSession(Endpoint):
         """Tell the encoder to go ahead."""
         if not self._answer(request, StreamTrigger.ACCEPT_PUBLISH):
             return False
+        self._trusted = True
         self._reader.reassembly_limit = self._limits.reassembly
         self._user_event(UserControl.STREAM_BEGIN, request.stream_id)
         self._status(request.stream_id, "status", StatusCode.PUBLISH_START, "Publishing started.")
@@ -118,7 +119,7 @@ class ServerSession(Endpoint):
         """Media may follow, chunked by ``split_message`` with CHUNK_SIZE, behind what ``data_to_send`` then returns."""
         if not self._answer(request, StreamTrigger.ACCEPT_PLAY):
             return False
-        self._reader.reassembly_limit = self._limits.reassembly
+        self._trusted = True
         self._user_event(UserControl.STREAM_BEGIN, request.stream_id)
         self._status(request.stream_id, "status", StatusCode.PLAY_RESET, "Playing and resetting.")
         self._status(request.stream_id, "status", StatusCode.PLAY_START, "Started playing.")

@@ -305,12 +305,46 @@ def _run_chunks(data: list[bytes]) -> None:
         reader.receive(piece)
 
 
+def _floods(rng: random.Random) -> list[bytes]:
+    """One small thing again and again, 64 kB of it in one read, at any stage of a conversation: what costs most for its bytes."""
+    goal = rng.choice(("", "publish", "play"))
+    said = _CONVERSATIONS[goal][0][HANDSHAKE:] if goal else b""
+    chunk_size, stream_id = rng.choice((1, 2, 128, 1 << 16)), rng.choice((0, 1))
+    type_id, body = rng.choice(_SMALL)
+    said += b"".join(split_message(1, 0, chunk_size.to_bytes(4), 128 if not goal else 60_000, 0))
+    once = split_message(type_id, 0, body, chunk_size, stream_id)
+    unit = b"".join(once)
+    if rng.random() < 0.7:  # a repetition is a chunk of type 3 with the same body
+        said += unit
+        unit = b"".join((bytes((once[0][0] | 0xC0,)), *once[1:]))
+    return [said, unit * ((rng.choice((2000, 8000, 65_536)) - len(said)) // len(unit) + 1)]
+
+
+def _small() -> list[tuple[int, bytes]]:
+    arguments: tuple[tuple[object, ...], ...] = ((), (None, "name"), (None, [None] * 100), ({"": {}},))
+    metadata: tuple[list[object], ...] = ([], [None] * 4000, [{}] * 1000)
+    calls = [amf0.encode(name, 1, *values) for name in _NAMES for values in arguments]
+    data = [amf0.encode("onMetaData", {"a": values}) for values in metadata]
+    return [
+        *((20, call) for call in calls),
+        *((18, each) for each in (*data, b"", b"\2\0\0")),
+        *((type_id, body) for type_id in (8, 9) for body in (b"", b"x", b"\xaf\x01x", b"\x27\x01\0\0\0x", bytes(700))),
+        *((22, tag * count) for tag in (b"\x08" + bytes(14), b"\x12\0\0\x01" + bytes(11)) for count in (1, 100, 4000)),
+        *((type_id, bytes(3) + b"\x01") for type_id in (1, 2, 3, 5, 6)),
+        *((4, bytes((0, event, 0, 0, 0, 1))) for event in (0, 1, 6, 7, 31)),
+    ]
+
+
+_SMALL = _small()
+
+
 TARGETS = [
     Target("handshake", _handshake, _run_handshake, _REFUSALS),
     Target("chunks", _chunks, _run_chunks, _REFUSALS),
     Target("commands", _commands, _run_server, _REFUSALS),
     Target("orders", _orders, _run_server, _REFUSALS),
     Target("messages", _messages, _run_server, _REFUSALS),
+    Target("floods", _floods, _run_server, _REFUSALS, weight=0.05),
     Target("client", _answers, _run_client, _REFUSALS),
     Target("amf0", _amf0, _run_amf0, _REFUSALS),
     Target("amf3", _amf3, _run_amf3, _REFUSALS),

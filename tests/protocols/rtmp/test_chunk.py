@@ -253,13 +253,40 @@ def test_a_new_header_inside_a_message(header):
         reader(2).receive(type0(6, 0, 3) + b"ab" + header)
 
 
-def test_empty_media_is_dropped_and_empty_messages_cannot_be_repeated_for_a_byte_each():
+def test_empty_media_is_dropped():
     assert everywhere(type0(6, 0, 0) + type0(6, 0, 1) + b"x" + type1(6, 3, 0) + type1(6, 3, 1) + b"y") == [
         video(0, b"x"),
         video(6, b"y"),
     ]
-    with pytest.raises(RemoteProtocolError, match="empty"):
-        reader().receive(type0(6, 0, 0) + b"\xc6")
+
+
+def test_an_empty_message_may_be_repeated_by_a_chunk_of_type_3():
+    data = type0(4, 100, 1, 8) + b"a" + type1(4, 20, 0, 8) + b"\xc4\xc4" + type1(4, 20, 1, 8) + b"b"
+    assert everywhere(data) == [MediaReceived(8, 1, 100, b"a"), MediaReceived(8, 1, 180, b"b")]
+
+
+TINY = {
+    "interleaved chunks": type0(6, 0, 9000) + b"v" + type0(4, 0, 9000, 8) + b"a" + b"\xc6v\xc4a" * 8000,
+    "chunks with two-byte headers": b"\0\0" + type0(6, 0, 9000)[1:] + b"v" + b"\xc0\0v" * 8000,
+    "chunks with extended timestamps": type0(6, 0xFFFFFF, 9000) + b"\1\0\0\0v" + b"\xc6\1\0\0\0v" * 8000,
+    "repeated empty messages": type0(4, 0, 0, 8) + b"\xc4" * 8000,
+    "repeated messages of a byte": type0(4, 0, 1, 8) + b"a" + b"\xc4a" * 8000,
+    "control messages": type0(2, 0, 1, 4, 0) + b"\0" + b"\xc2\0" * 8000,
+}
+
+
+@pytest.mark.parametrize("data", TINY.values(), ids=TINY)
+def test_a_read_of_too_many_tiny_things(data):
+    made = reader(1)
+    for position in range(0, 8000, 1000):
+        made.receive(data[position : position + 1000])
+    with pytest.raises(LimitExceeded, match="too small"):
+        reader(1).receive(data)
+
+
+def test_chunks_of_a_byte_in_one_go_are_no_such_thing():
+    body = bytes(9000)
+    assert reader(1).receive(b"".join(split_message(9, 0, body, 1))) == [video(0, body)]
 
 
 def test_other_messages_and_other_streams_clear_only_media():
@@ -326,7 +353,8 @@ def test_split_and_read_again(chunk_size, length, timestamp, type_id):
     data = b"".join(split_message(type_id, timestamp, body, chunk_size, 1))
     kind = MediaReceived if type_id in (8, 9) else Message
     expected = [] if kind is MediaReceived and not body else [kind(type_id, 1, timestamp, body)]
-    assert reader(chunk_size).receive(data + data) == expected * 2
+    made = reader(chunk_size)
+    assert made.receive(data) + made.receive(data) == expected * 2
 
 
 def test_media_chunk_headers():

@@ -439,6 +439,54 @@ def test_little_is_reassembled_before_anything_is_accepted():
     peer.send(message(9, bytes(3000), 1)[:2000])
 
 
+def test_no_more_is_reassembled_for_a_player():
+    peer = Peer(SessionLimits(reassembly_before_media=1000)).playing()
+    with pytest.raises(LimitExceeded, match="1000 bytes"):
+        peer.send(message(9, bytes(3000), 1)[:2000])
+
+
+IDLE = command("_checkbw", 0, None)
+
+
+def test_commands_are_counted_until_something_is_accepted():
+    peer = Peer(SessionLimits(commands=10)).connected()
+    for _ in range(8):
+        peer.send(IDLE)
+    with pytest.raises(LimitExceeded, match="10 commands"):
+        peer.send(IDLE)
+
+
+@pytest.mark.parametrize("role", [Peer.publishing, Peer.playing])
+def test_commands_are_counted_by_the_read_once_something_was_accepted(role):
+    peer = role(Peer(SessionLimits(commands=10)))
+    for _ in range(10):
+        peer.send(IDLE * 10)
+    with pytest.raises(LimitExceeded, match="10 commands"):
+        peer.send(IDLE * 11)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_metadata_comes_a_few_times_at_once_at_most(wrapped):
+    body = amf0.encode(*(["@setDataFrame"] if wrapped else []), "onMetaData", {})
+    limits = SessionLimits()
+    peer = Peer(limits).publishing()
+    for _ in range(3):
+        assert (
+            len(peer.send(message(18, body, 1) * limits.metadata, message(18, b"\2\0\4onFI", 1) * 100)) == limits.metadata + 100
+        )
+    with pytest.raises(LimitExceeded, match="onMetaData"):
+        peer.send(message(18, body, 1) * (limits.metadata + 1))
+
+
+def test_aggregates_hold_a_number_of_tags_that_ends():
+    tag = b"\x08" + bytes(14)
+    limits = SessionLimits(units=100)
+    peer = Peer(limits).publishing()
+    peer.send(message(22, tag * 100, 1))
+    with pytest.raises(LimitExceeded, match="100 tags"):
+        peer.send(message(22, tag * 60, 1), message(22, tag * 60, 1))
+
+
 @pytest.mark.parametrize("stream_id", [1, 0])
 def test_media_of_all_kinds_finds_its_stream(stream_id):
     aggregate = (
