@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import enum
+import logging
 import ssl
 import time
 from collections import defaultdict
@@ -22,6 +23,8 @@ from mediaserver.ports import Authorizer, EventSink
 from mediaserver.snapshot import EngineSnapshot
 from mediaserver.transport.rtmp import RtmpListener
 from protocols.rtmp.limits import SessionLimits
+
+log = logging.getLogger(__name__)
 
 #: Seconds between two looks at deadlines and rates.
 SWEEP_INTERVAL = 1.0
@@ -53,7 +56,7 @@ class Engine:
         self._pages: Callable[[], asyncio.Protocol] | None = None
         self._beat = Beat(asyncio.get_running_loop(), config.rtmp.max_latency / 1000)
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
-        self._hub = Hub(_hub_limits(config.rtmp), sink)
+        self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
         self._packagers = Packagers(self._hub, config.hls, time.time)
         if config.hls.always:
             self._hub.on_publish(lambda stream: self._packagers.start(stream.name, monotonic()))
@@ -131,6 +134,7 @@ class Engine:
         """What is live and connected now. Raises Unavailable when the engine is not running."""
         if self.state not in (EngineState.RUNNING, EngineState.DRAINING):
             raise Unavailable("the engine is not running")
+        self._fanout.settle()
         sessions = [connection.session for connection in self._rtmp.connections] + self.web.players.sessions()
         players: dict[str, list[Session]] = defaultdict(list)
         for session in sessions:
@@ -145,6 +149,7 @@ class Engine:
             bytes_out=self._rtmp.bytes_out
             + sum(connection.session.bytes_out for connection in self._rtmp.connections)
             + self.web.counters.bytes_out,
+            players_cut_off=self._fanout.cut_off,
             streams=tuple(
                 stream.snapshot(publishers[name].session if name in publishers else None, players[name])
                 for name, stream in self._hub.streams.items()
@@ -156,7 +161,7 @@ class Engine:
         """Close the session of that id. False if there is none."""
         for connection in self._rtmp.connections:
             if connection.session.id == session_id:
-                connection.close(reason)
+                connection.kick(reason)
                 return True
         return self.web.players.kick(session_id, reason)
 
@@ -184,20 +189,20 @@ class Engine:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
             now = monotonic()
-            self._rtmp.sweep(now)
-            self._fanout.sweep(now)
-            self._packagers.sweep(now)
-            self.web.sweep(now)
-            for publisher in self._hub.publishers.values():
-                publisher.stream.meter.sample(now, publisher.session.bytes_in, publisher.stream.frames)
+            for sweep in (self._rtmp.sweep, self._fanout.sweep, self._packagers.sweep, self.web.sweep, self._hub.sample):
+                try:
+                    sweep(now)
+                except Exception:  # a bug in one room must not end the deadlines of all
+                    log.exception("sweep_failed")
 
 
-def _hub_limits(rtmp: RtmpConfig) -> HubLimits:
+def _hub_limits(rtmp: RtmpConfig, max_streams: int) -> HubLimits:
     return HubLimits(
         reconnect_grace=rtmp.reconnect_grace,
         takeover=rtmp.takeover,
         gop_max_bytes=rtmp.gop_max_bytes,
         gop_max_ms=round(rtmp.gop_max_seconds * 1000),
+        max_streams=max_streams,
     )
 
 

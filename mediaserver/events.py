@@ -16,7 +16,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PublishStarted(Event):
-    """A publisher went live, or came back within the grace period (``resumed``)."""
+    """A publisher went live. With ``resumed`` it goes on with a stream that had not ended: once a stream without, once with
+    for every return or takeover."""
 
     wire: Wire
     address: str
@@ -26,7 +27,7 @@ class PublishStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class PublishEnded(Event):
-    """The stream is over: its publisher left and did not come back in time."""
+    """The stream is over: its last publisher left and none came in time. Once a stream; its figures are all publishers'."""
 
     reason: str
     bytes_in: int

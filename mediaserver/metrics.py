@@ -59,6 +59,9 @@ def _totals(snapshot: EngineSnapshot) -> Iterable[Metric]:
         "Packets withheld from slow players of the streams that are live now.",
         value=sum(stream.dropped_packets for stream in snapshot.streams),
     )
+    yield CounterMetricFamily(
+        "mediaserver_players_cut_off", "Players that took nothing for too long.", value=snapshot.players_cut_off
+    )
     yield GaugeMetricFamily("mediaserver_beat_seconds", "The engine's beat; 0 when everything is immediate.", value=snapshot.beat)
     yield GaugeMetricFamily("mediaserver_start_time_seconds", "When the engine started, in Unix time.", value=snapshot.since)
     yield GaugeMetricFamily("mediaserver_draining", "1 while the engine is stopping.", value=snapshot.draining)

@@ -51,7 +51,8 @@ class StreamSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """The whole engine. ``beat`` is the current beat in seconds, 0 when everything is immediate."""
+    """The whole engine. ``beat`` is the current beat in seconds, 0 when everything is immediate. ``players_cut_off``
+    counts those that took nothing of what they were sent for too long."""
 
     since: float
     draining: bool
@@ -60,3 +61,4 @@ class EngineSnapshot:
     bytes_out: int
     streams: tuple[StreamSnapshot, ...]
     sessions: tuple[SessionSnapshot, ...]
+    players_cut_off: int = 0

@@ -5,7 +5,6 @@ so does a proxy. One chunk serves all players, so the framing costs nothing per 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -15,8 +14,8 @@ from mediaserver.delivery.counters import Counters
 from mediaserver.delivery.request import MediaRequest, Method
 from mediaserver.delivery.response import Cors, Response, render
 from mediaserver.delivery.websocket import CloseCode, FrameReader, Opcode, WebSocketError
-from mediaserver.events import PlayEnded, PlayStarted
-from mediaserver.hub.fanout import Fanout, FanoutPlayer, WireFormat
+from mediaserver.hub.fanout import Fanout, WireFormat
+from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream
 from mediaserver.ports import EventSink
@@ -55,22 +54,22 @@ class FlvWire:
     def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
         return (flv.write_tag(flv.DATA, timestamp & 0xFFFFFFFF, metadata.body),)
 
-    def frame(self, data: bytes) -> bytes:
-        return data
+    def frame(self, length: int) -> tuple[bytes, bytes]:  # noqa: ARG002 - plain FLV needs none
+        return b"", b""
 
 
 class ChunkedFlvWire(FlvWire):
     """The same in chunks, one for each write."""
 
-    def frame(self, data: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    def frame(self, length: int) -> tuple[bytes, bytes]:
+        return b"%x\r\n" % length, b"\r\n"
 
 
 class WsFlvWire(FlvWire):
     """The same in binary WebSocket messages, one for each write."""
 
-    def frame(self, data: bytes) -> bytes:
-        return websocket.frame(Opcode.BINARY, data) if data else b""
+    def frame(self, length: int) -> tuple[bytes, bytes]:
+        return websocket.frame_header(Opcode.BINARY, length), b""
 
 
 FLV_WIRE: Final = FlvWire()
@@ -117,7 +116,9 @@ class FlvPlayer(asyncio.Protocol):
     def begin(self, tracks: Sequence[Track]) -> bytes:
         """What stands before everything that players share: the FLV file header."""
         kinds = {track.kind for track in tracks} or set(MediaKind)
-        return self.wire.frame(flv.file_header(MediaKind.AUDIO in kinds, MediaKind.VIDEO in kinds))
+        header = flv.file_header(MediaKind.AUDIO in kinds, MediaKind.VIDEO in kinds)
+        before, behind = self.wire.frame(len(header))
+        return before + header + behind
 
     def close(self, reason: str) -> None:
         """Close once what is written is taken. Harmless twice."""
@@ -168,7 +169,7 @@ class WsFlvPlayer(FlvPlayer):
             for opcode, payload in self._reader.receive(data):
                 if opcode is Opcode.PING and not self._transport.get_write_buffer_size():
                     # A peer that does not read its pongs gets no more of them.
-                    self._transport.write(websocket.frame(Opcode.PONG, payload))
+                    self.player.say(websocket.frame(Opcode.PONG, payload))
                 elif opcode is Opcode.CLOSE:
                     self._leave(websocket.close_code(payload), "closed by the player")
                     return
@@ -253,11 +254,9 @@ class FlvPlayers:
         transport.set_protocol(player)
         self._players[session.id] = player
         self._counters.requests["flv" if request.websocket is None else "ws-flv"] += 1
-        player.player.send(head + player.begin(tuple(stream.tracks.values())))
+        player.player.say(head + player.begin(tuple(stream.tracks.values())))
         self._fanout.join(stream, player.wire, player.player)
-        self._sink.emit(
-            PlayStarted(name=stream.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
-        )
+        self._sink.emit(player.player.started())
 
     def stop(self, player: FlvPlayer) -> None:
         """Send ``player`` nothing more. Harmless twice."""
@@ -271,16 +270,7 @@ class FlvPlayers:
             return
         self._on_left()
         self._counters.bytes_out += session.bytes_out
-        self._sink.emit(
-            PlayEnded(
-                name=session.name,
-                session_id=session.id,
-                at=time.time(),
-                reason=reason,
-                bytes_out=session.bytes_out,
-                seconds=time.time() - session.since,
-            )
-        )
+        self._sink.emit(player.player.ended(reason))
 
     def close(self, reason: str) -> None:
         """Send everybody away."""

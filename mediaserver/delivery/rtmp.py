@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from mediaserver.hub.fanout import Fanout, FanoutPlayer
+from mediaserver.hub.fanout import Fanout
+from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.stream import LiveStream
 from mediaserver.transport.rtmp import RtmpConnection
 from protocols.flv import AUDIO, DATA, VIDEO
@@ -42,8 +43,8 @@ class RtmpWire:
     def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
         return split_message(DATA, timestamp & 0xFFFFFFFF, metadata.body, CHUNK_SIZE)
 
-    def frame(self, data: bytes) -> bytes:
-        return data
+    def frame(self, length: int) -> tuple[bytes, bytes]:  # noqa: ARG002 - a message needs nothing around it
+        return b"", b""
 
 
 RTMP_WIRE = RtmpWire()
@@ -59,16 +60,17 @@ class RtmpPlayback:
         self._fanout = fanout
         self._on_end = on_end
 
-    def start(self, stream: LiveStream) -> None:
-        """Tell the player that it plays, and let the packets flow."""
-        self._connection.protocol.accept_play(self._request)
+    def start(self, stream: LiveStream) -> bool:
+        """Tell the player that it plays, and let the packets flow. False if it has meanwhile changed its mind."""
+        if not self._connection.protocol.accept_play(self._request):
+            return False
         self._connection.flush()
         self._fanout.join(stream, RTMP_WIRE, self.player)
+        return True
 
     def pause(self, paused: bool) -> None:
         """At the player's wish: hold the packets, or go on from the GOP cache."""
-        if self.player.group is not None:
-            self.player.group.pause(self.player, paused)
+        self._fanout.pause(self.player, paused)
 
     def stop(self) -> None:
         """The player is gone, or plays something else. Harmless twice."""

@@ -46,14 +46,18 @@ class WebSocketError(Exception):
         self.code = code
 
 
-def frame(opcode: Opcode, data: bytes) -> bytes:
-    """One whole unmasked message, as servers send it."""
-    size = len(data)
+def frame_header(opcode: Opcode, size: int) -> bytes:
+    """What stands before ``size`` bytes in one whole unmasked message, as servers send it (RFC 6455, 5.2)."""
     if size < 126:
-        return bytes((0x80 | opcode, size)) + data
+        return bytes((0x80 | opcode, size))
     if size < 1 << 16:
-        return b"".join((bytes((0x80 | opcode, 126)), size.to_bytes(2, "big"), data))
-    return b"".join((bytes((0x80 | opcode, 127)), size.to_bytes(8, "big"), data))
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+
+
+def frame(opcode: Opcode, data: bytes) -> bytes:
+    """One whole unmasked message."""
+    return frame_header(opcode, len(data)) + data
 
 
 def close_frame(code: int) -> bytes:

@@ -5,22 +5,24 @@ the same object to every player. Only a player whose transport asked to pause le
 keyframe. A group exists while it has players: a stream without players builds no wire form.
 """
 
-import asyncio
-import enum
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Protocol
 
-from mediaserver.hub.beat import Beat
-from mediaserver.hub.session import Session
+from mediaserver.hub.beat import Beat, Pace
+from mediaserver.hub.player import FanoutPlayer, PlayerState
 from mediaserver.hub.stream import LiveStream
 from protocols.media import MediaKind, Metadata, Packet, Track
 
 #: Players written to between two looks at the clock.
 PLAYERS_PER_STEP = 64
-#: What a player may have waiting in this process beyond its start-up burst, in bytes, before it is told to skip.
-HIGH_WATER = 2 * 1024 * 1024
+#: The longest distance of two pictures (ms) for which sound waits.
+LONGEST_FRAME = 100
+#: A window that waits for one more picture allows for it to come so much later than its time.
+JITTER = 1.15
+#: Without a picture for so long (ms), sound alone is something to begin with.
+NO_VIDEO = 3_000
 
 
 class WireFormat(Protocol):
@@ -38,81 +40,15 @@ class WireFormat(Protocol):
     def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
         """A description in mid-stream."""
 
-    def frame(self, data: bytes) -> bytes:
-        """What wraps one write (a WebSocket frame header); the identity for most."""
-
-
-class PlayerState(enum.Enum):
-    """JOINING: waits for a first keyframe. LIVE: gets everything. LAGGING: its transport is full, it is sent nothing.
-    SKIPPING: its transport has room again, it waits for a keyframe. PAUSED: at its own wish. LEFT: gone."""
-
-    JOINING = "joining"
-    LIVE = "live"
-    LAGGING = "lagging"
-    SKIPPING = "skipping"
-    PAUSED = "paused"
-    LEFT = "left"
-
-
-class FanoutPlayer:
-    """One player's connection as the fan-out sees it.
-
-    ``pause_writing`` and ``resume_writing`` are to be called by the protocol that owns the transport. ``on_end`` is
-    called once when the stream ends under the player.
-    """
-
-    __slots__ = ("_direct", "_fd", "_missed_from", "full_since", "group", "on_end", "session", "state", "transport")
-
-    def __init__(self, transport: asyncio.Transport, session: Session, on_end: Callable[[], None]) -> None:
-        self.transport = transport
-        self.session = session
-        self.on_end = on_end
-        self.state = PlayerState.JOINING
-        self.full_since = 0.0
-        self.group: FanoutGroup | None = None
-        self._missed_from = 0
-        # A plain TCP socket with nothing queued can be written to at once, without the transport's detour.
-        self._direct = transport.get_extra_info("ssl_object") is None
-        self._fd: int = transport.get_extra_info("socket").fileno()
-
-    def send(self, data: bytes) -> None:
-        """Write ``data``; what the socket does not take at once waits in the transport, by reference."""
-        transport = self.transport
-        if transport.is_closing():
-            return
-        self.session.bytes_out += len(data)
-        if self._direct and not transport.get_write_buffer_size():
-            try:
-                sent = os.write(self._fd, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                # Gone: the transport learns it from its own read or write and tells the protocol.
-                transport.abort()
-                return
-            if sent == len(data):
-                return
-            transport.write(memoryview(data)[sent:] if sent else data)
-        else:
-            transport.write(data)
-
-    def pause_writing(self) -> None:
-        """The transport holds more than it should: leave the fast road."""
-        if self.group is not None:
-            self.group.lag(self)
-
-    def resume_writing(self) -> None:
-        """The transport is empty enough: come back at the next keyframe."""
-        if self.state is PlayerState.LAGGING:
-            self.state = PlayerState.SKIPPING
-
-    def missed(self, packets_before: int, packets_now: int) -> None:
-        """Count the packets that this player was not sent."""
-        self.session.dropped_packets += packets_now - packets_before
+    def frame(self, length: int) -> tuple[bytes, bytes]:
+        """What stands before and behind ``length`` bytes that are written together (a WebSocket frame's header, say)."""
 
 
 class FanoutGroup:
-    """The players of one stream in one wire format: a Subscriber of the stream and a BeatWriter."""
+    """The players of one stream in one wire format: a Subscriber of the stream and a BeatWriter.
+
+    ``live`` players get everything; those ``aside`` wait for something: see PlayerState.
+    """
 
     def __init__(self, stream: LiveStream, wire: WireFormat, beat: Beat) -> None:
         self.stream = stream
@@ -120,14 +56,22 @@ class FanoutGroup:
         self.beat = beat
         self.live: dict[FanoutPlayer, None] = {}
         self.aside: dict[FanoutPlayer, None] = {}
-        self.packets = 0
+        self._subscribed = False
+        self._packets = 0
+        self._bytes = 0
+        # What is pending: its pieces, how many packets they hold, where the last point to begin at stands in them, and
+        # when the oldest must go out.
         self._pending: list[bytes] = []
-        self._sending: tuple[bytes, tuple[FanoutPlayer, ...], int] | None = None
+        self._pending_packets = 0
         self._sync = -1
         self._sync_dts = 0
+        self._until = 0.0
+        # A flush that rests: its bytes, its players, and how many of these have them.
+        self._sending: tuple[bytes, tuple[FanoutPlayer, ...], int] | None = None
+        self._burst: list[bytes] | None = None
         self._dts = 0
-        self._burst: bytes | None = None
-        self._subscribed = False
+        self._video_dts = -NO_VIDEO
+        self._frame = 0
 
     # -- players -------------------------------------------------------------------------------------------------
 
@@ -136,86 +80,102 @@ class FanoutGroup:
         if not self._subscribed:
             self._subscribed = True
             self.stream.subscribe(self, replay=False)
-        player.group = self
-        self.beat.add_weight(1)
+        player.on_full = self.lag
+        self.beat.add_players(1)
         self._admit(player)
 
     def leave(self, player: FanoutPlayer) -> None:
         """``player`` is gone. Harmless twice."""
         if player.state is PlayerState.LEFT:
             return
-        player.state = PlayerState.LEFT
-        self.live.pop(player, None)
-        self.aside.pop(player, None)
-        self.beat.add_weight(-1)
+        if player.state in (PlayerState.LAGGING, PlayerState.SKIPPING):
+            player.session.dropped_packets += self._packets - player.missing_from
+        self._set_aside(player, PlayerState.LEFT)
+        del self.aside[player]
+        self.beat.add_players(-1)
         if not self.live and not self.aside and self._subscribed:
             self._subscribed = False
             self._pending.clear()
             self.stream.unsubscribe(self)
 
     def pause(self, player: FanoutPlayer, paused: bool) -> None:
-        """Hold ``player`` at its own wish, or let it go on from the GOP cache."""
+        """Hold ``player`` at its own wish, or let it go on."""
         if paused and player.state is not PlayerState.LEFT:
-            self.live.pop(player, None)
-            self.aside[player] = None
-            player.state = PlayerState.PAUSED
+            self._set_aside(player, PlayerState.PAUSED)
         elif not paused and player.state is PlayerState.PAUSED:
-            del self.aside[player]
-            self._admit(player)
+            if player.full or monotonic() - player.burst_at < 1.0:
+                # Who cannot take what it has, or asks again and again, waits for a keyframe like everybody.
+                player.state = PlayerState.LAGGING if player.full else PlayerState.SKIPPING
+            else:
+                del self.aside[player]
+                self._admit(player)
 
     def lag(self, player: FanoutPlayer) -> None:
         """``player`` cannot take more: set it aside until it can, and then until a keyframe."""
         if player.state is PlayerState.LIVE:
-            del self.live[player]
-            self.aside[player] = None
-            player.state = PlayerState.LAGGING
-            player.full_since = monotonic()
-            player._missed_from = self.packets
+            self._set_aside(player, PlayerState.LAGGING)
 
-    def sweep(self, now: float, patience: float) -> list[FanoutPlayer]:
-        """The players that have been full for longer than ``patience`` seconds, to be cut off by their owner."""
-        return [p for p in self.aside if p.state is PlayerState.LAGGING and now - p.full_since > patience]
+    def settle(self) -> None:
+        """Write what the live players were sent into their sessions: not once per player and flush, but when asked."""
+        for player in self.live:
+            player.account(self._bytes)
+
+    def _set_aside(self, player: FanoutPlayer, state: PlayerState) -> None:
+        if player in self.live:
+            del self.live[player]
+            player.account(self._bytes)
+            player.missing_from = self._packets
+        self.aside[player] = None
+        player.state = state
+
+    def _set_live(self, player: FanoutPlayer, pieces: Sequence[bytes]) -> None:
+        player.state = PlayerState.LIVE
+        player.accounted = self._bytes
+        self.live[player] = None
+        player.send_start(pieces)
 
     def _admit(self, player: FanoutPlayer) -> None:
-        # What is pending is in the GOP cache too: send it to the others first, so that nobody gets it twice.
-        for _ in self.flush():
-            pass
-        if not len(self.stream.gop):
-            # Nothing to show yet. Headers now, so that the player can set up; packets from the next keyframe.
-            player.send(self.wire.frame(b"".join(self._preamble(self._dts))))
-            player.state = PlayerState.JOINING
-            self.aside[player] = None
+        gop = self.stream.gop
+        if len(gop) > self._pending_packets:
+            # The GOP cache but for what is pending, which the next flush brings to this player too.
+            if self._burst is None:
+                packets = tuple(islice(gop, len(gop) - self._pending_packets))
+                self._burst = self._framed(self._preamble(packets[0].dts), packets)
+            self._set_live(player, self._burst)
             return
-        if self._burst is None:
-            self._burst = self.wire.frame(b"".join(self._start_pieces()))
-        burst = self._burst
-        player.transport.set_write_buffer_limits(high=HIGH_WATER + len(burst))
-        player.state = PlayerState.LIVE
-        self.live[player] = None
-        player.send(burst)
+        # Nothing to show yet, or all of it is pending. Headers now, so that the player can set up; then the next keyframe.
+        self.aside[player] = None
+        player.state = PlayerState.JOINING
+        player.missing_from = self._packets
+        player.send_start(self._framed(self._preamble(self._dts)))
 
     def _preamble(self, timestamp: int) -> list[bytes]:
         return self.wire.start(tuple(self.stream.tracks.values()), self.stream.metadata, timestamp)
 
-    def _start_pieces(self) -> list[bytes]:
-        packets = tuple(self.stream.gop)
-        pieces = self._preamble(packets[0].dts)
+    def _framed(self, pieces: list[bytes], packets: Sequence[Packet] = ()) -> list[bytes]:
+        """``pieces`` and ``packets`` as one write. Bodies stay the stream's own, so that players who stall share them."""
         for packet in packets:
             pieces += self.wire.packet(packet)
-        return pieces
+        head, tail = self.wire.frame(sum(map(len, pieces)))
+        return [head, *pieces, tail] if pieces else []
 
     # -- the stream's side (Subscriber) -----------------------------------------------------------------------------
 
     def on_packet(self, packet: Packet) -> None:
         pending = self._pending
         if not pending:
-            self._burst = None
-            self.beat.mark(self)
-        self._dts = packet.dts
-        self.packets += 1
-        if packet.keyframe and (packet.kind is MediaKind.VIDEO or MediaKind.VIDEO not in self.stream.tracks):
-            self._sync = len(pending)
-            self._sync_dts = packet.dts
+            self._open_window(packet.kind)
+        dts = self._dts = packet.dts
+        self._packets += 1
+        self._pending_packets += 1
+        if packet.kind is MediaKind.VIDEO:
+            self._frame, self._video_dts = dts - self._video_dts, dts
+            if packet.keyframe:
+                self._sync, self._sync_dts, self._burst = len(pending), dts, None
+            if self.beat.pace is Pace.WINDOWS:
+                self._close_window()
+        elif self._sync < 0 and dts - self._video_dts >= NO_VIDEO:
+            self._sync, self._sync_dts = len(pending), dts
         pending += self.wire.packet(packet)
 
     def on_track(self, track: Track) -> None:
@@ -236,18 +196,32 @@ class FanoutGroup:
             player.on_end()
 
     def _gather(self, pieces: Sequence[bytes]) -> None:
-        if not self._pending:
-            self._burst = None
-            self.beat.mark(self)
+        if not self._pending and pieces:
+            self._open_window(None)
+        self._burst = None
         self._pending += pieces
+
+    def _open_window(self, kind: MediaKind | None) -> None:
+        """Something is pending from now on. Sound waits for the picture that belongs to it, and with it."""
+        self._until = 0.0
+        waits = kind is MediaKind.AUDIO and 0 < self._frame <= LONGEST_FRAME
+        self.beat.mark(self, self._frame * JITTER / 1000 if waits else 0.0)
+
+    def _close_window(self) -> None:
+        """A picture has come. If the next one would come too late for the oldest that is pending, none is waited for."""
+        now = monotonic()
+        if not self._until:
+            self._until = now + self.beat.window
+        if now + self._frame * JITTER / 1000 > self._until:
+            self.beat.hurry(self)
 
     # -- the beat's side (BeatWriter) -------------------------------------------------------------------------------
 
     def flush(self) -> Iterator[None]:
         """Join what is pending once and write it to everybody.
 
-        A flush may rest between two steps while others run; whoever flushes next first finishes what is unfinished, so
-        that no player gets newer bytes before older ones.
+        A flush may rest between two steps; whoever flushes next first finishes what is unfinished, so that no player
+        gets newer bytes before older ones.
         """
         while self._sending is not None or self._pending:
             if self._sending is None:
@@ -264,24 +238,25 @@ class FanoutGroup:
     def _gathered(self) -> bytes:
         pending, self._pending = self._pending, []
         sync, self._sync = self._sync, -1
-        data = self.wire.frame(b"".join(pending))
+        self._burst, self._pending_packets = None, 0
+        head, tail = self.wire.frame(sum(map(len, pending)))
+        data = b"".join((head, *pending, tail)) if head or tail else b"".join(pending)
+        self._bytes += len(data)
         if self.aside and sync >= 0:
             self._rejoin(pending[sync:])
         return data
 
     def _rejoin(self, pieces: list[bytes]) -> None:
         """Take in those who wait for a keyframe: they start with the headers and the keyframe in this flush."""
-        waiting = [p for p in self.aside if p.state in (PlayerState.SKIPPING, PlayerState.JOINING)]
+        waiting = [p for p in self.aside if p.state in (PlayerState.SKIPPING, PlayerState.JOINING) and not p.full]
         if not waiting:
             return
-        start = self.wire.frame(b"".join(self._preamble(self._sync_dts) + pieces))
+        start = [b"".join(self._framed(self._preamble(self._sync_dts) + pieces))]
         for player in waiting:
             if player.state is PlayerState.SKIPPING:
-                player.missed(player._missed_from, self.packets)
+                player.session.dropped_packets += self._packets - player.missing_from
             del self.aside[player]
-            player.state = PlayerState.LIVE
-            self.live[player] = None
-            player.send(start)
+            self._set_live(player, start)
 
 
 class Fanout:
@@ -290,14 +265,17 @@ class Fanout:
     def __init__(self, beat: Beat, patience: float) -> None:
         self._beat = beat
         self._patience = patience
+        #: Players that were cut off because they took nothing.
+        self.cut_off = 0
         self._groups: dict[tuple[LiveStream, WireFormat], FanoutGroup] = {}
 
     def join(self, stream: LiveStream, wire: WireFormat, player: FanoutPlayer) -> None:
         """``player`` plays ``stream`` in ``wire`` from now on. Its session's name becomes the stream's."""
+        player.session.name = stream.name
         group = self._groups.get((stream, wire))
         if group is None:
             group = self._groups[stream, wire] = FanoutGroup(stream, wire, self._beat)
-        player.session.name = stream.name
+        player.group = group
         group.join(player)
 
     def leave(self, player: FanoutPlayer) -> None:
@@ -305,14 +283,28 @@ class Fanout:
         group = player.group
         if group is not None:
             group.leave(player)
-            if not group.live and not group.aside:
-                self._groups.pop((group.stream, group.wire), None)
+            self._forget_empty(group)
+
+    def pause(self, player: FanoutPlayer, paused: bool) -> None:
+        """Hold ``player`` at its own wish, or let it go on. Without effect on one that does not play."""
+        if player.group is not None:
+            player.group.pause(player, paused)
+
+    def settle(self) -> None:
+        """Bring ``bytes_out`` of every player's session up to date."""
+        for group in self._groups.values():
+            group.settle()
 
     def sweep(self, now: float) -> None:
-        """Cut off the players that took nothing for longer than the configured patience."""
+        """Cut off the players that have been full for longer than the configured patience, whatever they wait for."""
         for group in tuple(self._groups.values()):
-            for player in group.sweep(now, self._patience):
-                player.transport.abort()
-            if not group.live and not group.aside:
-                # Its stream ended and took the players along.
-                del self._groups[group.stream, group.wire]
+            for player in (*group.live, *group.aside):
+                if player.full and now - player.full_since > self._patience and not player.transport.is_closing():
+                    self.cut_off += 1
+                    player.cut_off("took nothing for too long")
+            self._forget_empty(group)
+
+    def _forget_empty(self, group: FanoutGroup) -> None:
+        key = group.stream, group.wire
+        if not group.live and not group.aside and self._groups.get(key) is group:
+            del self._groups[key]

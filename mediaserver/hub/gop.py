@@ -33,7 +33,8 @@ class GopCache:
             self.video = True
             self._waiting = False
             return
-        if self._waiting:
+        if self._waiting or (not self.video and packet.kind is MediaKind.VIDEO):
+            # What leans on a keyframe that is not here cannot be decoded.
             return
         self._packets.append(packet)
         self.nbytes += len(packet.body)
@@ -53,8 +54,16 @@ class GopCache:
         self._packets = packets[keep:]
         self.nbytes = sum(len(p.body) for p in self._packets)
 
+    def forget(self, kind: MediaKind) -> None:
+        """Forget what was coded with parameters that no longer hold: all of it, if a picture's did."""
+        if kind is MediaKind.VIDEO:
+            self.clear()
+        else:
+            self._packets = [packet for packet in self._packets if packet.kind is not kind]
+            self.nbytes = sum(len(packet.body) for packet in self._packets)
+
     def clear(self) -> None:
-        """Forget everything: codec parameters changed, or the publisher did."""
+        """Forget everything: another publisher begins."""
         self._packets = []
         self.nbytes = 0
         self.video = False

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mediaserver.errors import NameTaken
+from mediaserver.errors import NameTaken, Refused
 from mediaserver.events import PublishEnded, PublishStarted
 from mediaserver.hub.gop import GopCache
+from mediaserver.hub.meter import Meter
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import EventSink
@@ -16,12 +17,13 @@ from protocols.media import Metadata, Packet, Track
 
 @dataclass(frozen=True, slots=True)
 class HubLimits:
-    """How long a name outlives its publisher (seconds), who wins a name, and what a GOP may weigh."""
+    """How long a name outlives its publisher (seconds), who wins a name, what a GOP may weigh, and how many names there are."""
 
     reconnect_grace: float
     takeover: bool
     gop_max_bytes: int
     gop_max_ms: int
+    max_streams: int
 
 
 class Publisher:
@@ -31,7 +33,6 @@ class Publisher:
         self.stream = stream
         self.session = session
         self.on_kick = on_kick
-        self.since = time.time()
         self._hub = hub
         # Bound here, because the hot path calls them 20 000 times a second.
         self.write: Callable[[Packet], None] = stream.write
@@ -85,7 +86,7 @@ class Hub:
         """Begin to publish ``name``, or return to it within the grace period.
 
         ``on_kick`` is called with a reason if another publisher takes the name over or the stream is ended from
-        outside. Raises NameTaken.
+        outside. Raises NameTaken, or Refused when there are too many streams.
         """
         present = self.publishers.get(name)
         if present is not None:
@@ -93,8 +94,9 @@ class Hub:
                 raise NameTaken(f"{name} is being published already")
             # Players go on even where nobody would be waited for.
             self._step_down(present)
-            present.on_kick("taken over by another publisher")
         stream = self.streams.get(name)
+        if stream is None and len(self.streams) >= self.limits.max_streams:
+            raise Refused("too many streams")
         resumed = stream is not None
         if stream is None:
             stream = LiveStream(name, GopCache(self.limits.gop_max_bytes, self.limits.gop_max_ms), time.time())
@@ -104,6 +106,8 @@ class Hub:
         publisher = self.publishers[name] = Publisher(self, stream, session, on_kick)
         session.name = name
         session.publishing = True
+        if present is not None:
+            present.on_kick("taken over by another publisher")
         self._sink.emit(
             PublishStarted(
                 name=name,
@@ -129,7 +133,8 @@ class Hub:
         if self.publishers.get(name) is not publisher:
             return
         self._step_down(publisher)
-        if self.limits.reconnect_grace > 0:
+        # A name under which nothing came has nothing to wait for.
+        if self.limits.reconnect_grace > 0 and publisher.stream.tracks:
             timer = asyncio.get_running_loop().call_later(self.limits.reconnect_grace, self._end, publisher, reason)
             self._away[name] = timer, publisher
         else:
@@ -151,11 +156,19 @@ class Hub:
         for name in tuple(self.streams):
             self.end(name, reason)
 
+    def sample(self, now: float) -> None:
+        """Measure how fast each stream comes in. To be called every second."""
+        for publisher in self.publishers.values():
+            publisher.stream.meter.sample(now, publisher.session.bytes_in, publisher.stream.frames)
+
     def _step_down(self, publisher: Publisher) -> None:
-        stream = publisher.stream
+        stream, session = publisher.stream, publisher.session
         del self.publishers[stream.name]
-        stream.move_to(StreamState.AWAY)
+        session.publishing = False
+        stream.bytes_before += session.bytes_in
+        stream.meter = Meter()
         stream.left_at = time.monotonic()
+        stream.move_to(StreamState.AWAY)
 
     def _resume(self, stream: LiveStream) -> None:
         if stream.name in self._away:
@@ -171,14 +184,13 @@ class Hub:
         self._away.pop(stream.name, None)
         del self.streams[stream.name]
         stream.move_to(StreamState.ENDED)
-        session = publisher.session
         self._sink.emit(
             PublishEnded(
                 name=stream.name,
-                session_id=session.id,
+                session_id=publisher.session.id,
                 at=time.time(),
                 reason=reason,
-                bytes_in=session.bytes_in,
+                bytes_in=stream.bytes_before,
                 seconds=time.time() - stream.since,
             )
         )

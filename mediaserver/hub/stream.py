@@ -45,6 +45,8 @@ class LiveStream:
         self.meter = Meter()
         self.frames = 0
         self.left_at = 0.0
+        # What former publishers of it sent; the present one's is in its session.
+        self.bytes_before = 0
         self.discontinuities = 0
 
     # -- receiving ------------------------------------------------------------------------------------------------
@@ -85,8 +87,7 @@ class LiveStream:
         if self.tracks.get(track.kind) == track:
             return
         if track.kind in self.tracks:
-            # Packets coded with the old parameters cannot be decoded with the new ones.
-            self.gop.clear()
+            self.gop.forget(track.kind)
         self.tracks[track.kind] = track
         for subscriber in self.subscribers:
             subscriber.on_track(track)
@@ -123,7 +124,7 @@ class LiveStream:
             since=self.since,
             bitrate=self.meter.bitrate,
             frame_rate=self.meter.frame_rate,
-            bytes_in=publisher.bytes_in if publisher is not None else 0,
+            bytes_in=self.bytes_before + (publisher.bytes_in if publisher is not None else 0),
             tracks=tuple(describe(track) for track in self.tracks.values()),
             players=players,
             dropped_packets=sum(session.dropped_packets for session in sessions),

@@ -1,6 +1,7 @@
 """Publishing over RTMP, and the one port that serves both: what a connection's events mean to the engine."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -8,9 +9,11 @@ from dataclasses import dataclass
 
 from mediaserver.delivery.rtmp import MEDIA_STREAM, RtmpPlayback
 from mediaserver.errors import Refused
-from mediaserver.events import PlayEnded, PlayStarted, PublishRefused
+from mediaserver.events import PublishRefused
 from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub, Publisher
+from mediaserver.hub.player import FanoutPlayer
+from mediaserver.hub.stream import StreamState
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, PublishRequest
 from mediaserver.transport.rtmp import Role, RtmpConnection
 from protocols.flv import TagReader, read_metadata
@@ -26,6 +29,11 @@ from protocols.rtmp.events import (
     StreamClosed,
 )
 from protocols.rtmp.session import StatusCode
+
+log = logging.getLogger(__name__)
+
+#: Events that may wait behind a question to the authorizer.
+MAX_WAITING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +79,22 @@ class RtmpEndpoint:
         self._stream_id = 0
         self._reader: TagReader | None = None
         self._playback: RtmpPlayback | None = None
-        # Events that arrived behind a question that is still out to the authorizer; bounded, because reading is held.
+        # Events that arrived behind a question that is still out.
         self._queue: deque[Event] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def on_events(self, events: list[Event]) -> None:
         if self._task is not None:
             self._queue.extend(events)
+            if len(self._queue) > MAX_WAITING:
+                self._connection.turn_away("too many commands at once")
             return
         publisher, reader = self._publisher, self._reader
         if publisher is None or reader is None:
             self._drain(deque(events))
             return
         # The hot path: everything a publisher sends between two beats.
+        # It is left when an event takes the publisher away.
         read, write = reader.read, publisher.write
         for index, event in enumerate(events):
             if type(event) is not MediaReceived:
@@ -94,7 +105,23 @@ class RtmpEndpoint:
                 write(item)
             elif item is not None:
                 self._declare(publisher, reader, item, event)
-        self._connection.watched = bool(publisher.stream.subscribers)
+
+    @property
+    def watched(self) -> bool:
+        return self._publisher is None or bool(self._publisher.stream.subscribers)
+
+    @property
+    def player(self) -> FanoutPlayer | None:
+        return None if self._playback is None else self._playback.player
+
+    def kick(self, reason: str) -> None:
+        """Send the peer away at the engine's wish, and end what it publishes."""
+        if self._publisher is not None:
+            self._services.hub.end(self._publisher.stream.name, reason)
+        elif self._playback is not None:
+            self._connection.protocol.end_play(MEDIA_STREAM, reason)
+            self._stop_playing(reason)
+        self._connection.close(reason)
 
     def on_closed(self, reason: str) -> None:
         if self._task is not None:
@@ -177,6 +204,10 @@ class RtmpEndpoint:
     async def _answer(self, question: Coroutine[None, None, None]) -> None:
         try:
             await question
+        except Exception:
+            # A bug, or an authorizer that broke its word: this connection pays, and nobody waits for an answer.
+            log.exception("connection_failed", extra={"facts": {"session_id": self._connection.session.id}})
+            self._connection.close("internal error")
         finally:
             self._task = None
         self._connection.flush()
@@ -210,6 +241,8 @@ class RtmpEndpoint:
             self._require_idle()
             async with asyncio.timeout(services.authorize_timeout):
                 grant = await services.authorizer.may_publish(request)
+            if connection.closing:
+                return
             publisher = services.hub.publish(grant.name, session, self._kick)
         except Refused as refusal:
             self._refuse_publish(event, refusal.reason)
@@ -234,6 +267,7 @@ class RtmpEndpoint:
     def _kick(self, reason: str) -> None:
         """The hub took the name away."""
         self._publisher = None
+        self._connection.become(Role.UNDECIDED)
         self._connection.protocol.end_publish(self._stream_id, StatusCode.PUBLISH_REJECTED, reason)
         self._connection.close(reason)
 
@@ -242,6 +276,7 @@ class RtmpEndpoint:
         if publisher is not None:
             self._connection.become(Role.UNDECIDED)
             publisher.close(reason)
+            self._connection.session.name = ""
 
     # -- playing ----------------------------------------------------------------------------------------------------
 
@@ -267,16 +302,22 @@ class RtmpEndpoint:
             self._refuse_play(event, StatusCode.PLAY_FAILED, "the server could not decide in time")
             return
         self._stop_playing("plays something else")
-        connection.become(Role.PLAYER)
+        if services.wait_for_publisher:
+            # Read on meanwhile: a player that goes away does not wait.
+            connection.hold(False)
         stream = await services.hub.wait_for(grant.name, services.wait_for_publisher)
-        if stream is None:
+        if connection.closing:
+            return
+        if stream is None or stream.state is StreamState.ENDED:
             self._refuse_play(event, StatusCode.PLAY_NOT_FOUND, f"{grant.name} is not live")
             return
-        self._playback = RtmpPlayback(connection, event, services.fanout, self._stream_over)
-        self._playback.start(stream)
-        services.sink.emit(
-            PlayStarted(name=grant.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
-        )
+        connection.become(Role.PLAYER)
+        self._playback = playback = RtmpPlayback(connection, event, services.fanout, self._stream_over)
+        if playback.start(stream):
+            services.sink.emit(playback.player.started())
+        else:
+            self._playback = None
+            connection.become(Role.UNDECIDED)
 
     def _refuse_play(self, event: PlayRequested, code: StatusCode, reason: str) -> None:
         self._connection.protocol.refuse_play(event, code, reason)
@@ -291,14 +332,6 @@ class RtmpEndpoint:
         if playback is None:
             return
         playback.stop()
-        session = self._connection.session
-        self._services.sink.emit(
-            PlayEnded(
-                name=session.name,
-                session_id=session.id,
-                at=time.time(),
-                reason=reason,
-                bytes_out=session.bytes_out,
-                seconds=time.time() - session.since,
-            )
-        )
+        self._services.sink.emit(playback.player.ended(reason))
+        self._connection.session.name = ""
+        self._connection.become(Role.UNDECIDED)

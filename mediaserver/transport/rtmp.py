@@ -4,12 +4,14 @@ import asyncio
 import enum
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, cast
 
 from mediaserver.hub.beat import Beat
+from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.session import Session
 from mediaserver.ports import Wire
 from protocols.errors import RemoteProtocolError
@@ -20,14 +22,18 @@ log = logging.getLogger(__name__)
 
 #: One read of a socket. Larger than what a 2.5 Mbit/s publisher sends in a beat of 100 ms, below malloc's mmap threshold.
 READ_SIZE = 64 * 1024
-#: Reads of one socket in one beat: a publisher in a burst must not hold up the others.
-READS_PER_BEAT = 8
 #: A publisher whom nobody watches costs nobody latency: its socket may gather this many bytes, for so many seconds at
 #: most. Well below a receive window, so that the encoder never notices.
 RESTING_BYTES = 24 * 1024
 RESTING_TIME = 0.4
 #: Seconds that a connection may take to flush its last words.
-CLOSING_TIME = 2.0
+CLOSING_TIME = 1.0
+#: What a peer is fed with in one turn of the loop while it is not known what it wants: bounds what a turn can cost.
+PIECE = 8 * 1024
+#: A player whose host is gone without a word is found out by the kernel: idle seconds, interval, probes.
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+#: Bytes of answers that may wait for a peer whose transport is full already.
+UNREAD_ANSWERS = 64 * 1024
 #: Connections that may wait to be accepted.
 BACKLOG = 4096
 
@@ -51,13 +57,25 @@ class RtmpHandler(Protocol):
 
     def resume_writing(self) -> None: ...
 
+    def kick(self, reason: str) -> None: ...
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody receives what is published here."""
+        ...
+
+    @property
+    def player(self) -> FanoutPlayer | None:
+        """Where media goes out, if it does."""
+        ...
+
 
 class RtmpConnection(asyncio.Protocol):
     """One RTMP connection. Bytes to ``protocol`` to events to the handler, and back."""
 
     __slots__ = (
-        "_closing_since", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason", "_rests_until", "_seen", "_started",
-        "protocol", "role", "session", "transport", "watched",
+        "_backlog", "_closing_since", "_digesting", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason",
+        "_rests_until", "_seen", "_started", "_unread", "protocol", "role", "session", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -73,10 +91,12 @@ class RtmpConnection(asyncio.Protocol):
         self._reason = "closed by the peer"
         self._fd = -1
         self._held = False
+        # Bytes of answers since the transport became full; -1 while it is not.
+        self._unread = -1
         self._in_beat = False
-        # Set by the handler: whether anybody receives what is published here.
-        self.watched = True
         self._rests_until = 0.0
+        self._backlog = b""
+        self._digesting = False
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -91,13 +111,19 @@ class RtmpConnection(asyncio.Protocol):
             self.turn_away("too many connections")
 
     def data_received(self, data: bytes) -> None:
-        self._feed(data)
+        if self.role is not Role.PUBLISHER and (len(data) > PIECE or self._backlog):
+            self._backlog += data
+            self._digest()
+        else:
+            self._feed(data)
 
     def pause_writing(self) -> None:
+        self._unread = max(self._unread, 0)
         if self._handler is not None:
             self._handler.pause_writing()
 
     def resume_writing(self) -> None:
+        self._unread = -1
         if self._handler is not None:
             self._handler.resume_writing()
 
@@ -109,6 +135,19 @@ class RtmpConnection(asyncio.Protocol):
             self._handler.on_closed(self._reason)
             self._handler = None
 
+    def _digest(self) -> None:
+        """Feed on what came at once, a piece a turn; nothing more is read meanwhile."""
+        self._digesting = False
+        if self._held or self.closing:
+            return
+        size = PIECE if self.role is not Role.PUBLISHER else len(self._backlog)
+        piece, self._backlog = self._backlog[:size], self._backlog[size:]
+        self._feed(piece)
+        self._poll()
+        if self._backlog and not self._digesting:
+            self._digesting = True
+            self._listener.loop.call_soon(self._digest)
+
     # -- the beat's side ---------------------------------------------------------------------------------------------
 
     def enter_beat(self) -> None:
@@ -119,28 +158,28 @@ class RtmpConnection(asyncio.Protocol):
         self._in_beat = False
         self._poll()
 
-    def read(self) -> None:
-        if self._held or self._rests_until > monotonic():
-            return
-        for _ in range(READS_PER_BEAT):
-            if self.transport.is_closing():
-                return
-            try:
-                data = os.read(self._fd, READ_SIZE)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                # The end, or an error: the poller sees the same and tells connection_lost.
-                self._listener.beat.remove_reader(self)
-                return
-            before = self._seen
-            self._feed(data)
-            if len(data) < READ_SIZE:
-                if not self.watched:
-                    self._rests_until = self._seen + min(RESTING_TIME, RESTING_BYTES / len(data) * (self._seen - before))
-                return
+    def read(self) -> bool:
+        handler = self._handler
+        if self._held or self._backlog or self.transport.is_closing() or handler is None:
+            return False
+        if self._rests_until > monotonic() and not handler.watched:
+            return False
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            # The end, or an error: the poller sees the same and tells connection_lost.
+            self._listener.beat.remove_reader(self)
+            return False
+        before = self._seen
+        self._feed(data)
+        if len(data) == READ_SIZE:
+            return True
+        self._rests_until = self._seen + min(RESTING_TIME, RESTING_BYTES / len(data) * (self._seen - before))
+        return False
 
     # -- the handler's side -------------------------------------------------------------------------------------------
 
@@ -148,22 +187,55 @@ class RtmpConnection(asyncio.Protocol):
         """Take on ``role``: the deadline changes, and a publisher's socket is read by the beat (TLS hides it)."""
         self.role = role
         self._started = monotonic()
-        if role is Role.PUBLISHER and self._fd >= 0:
+        if role is Role.PUBLISHER and self._fd >= 0 and not self.closing:
             self._listener.beat.add_reader(self)
         else:
             self._listener.beat.remove_reader(self)
+        if role is Role.PLAYER and not self.closing:
+            peer = self.transport.get_extra_info("socket")
+            if peer.family != socket.AF_UNIX:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for option, value in KEEPALIVE.items():
+                    if hasattr(socket, option):  # not everywhere
+                        peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
     def hold(self, held: bool) -> None:
         """Stop reading while a question is out to the authorizer, or go on."""
         self._held = held
         self._poll()
+        if not held and self._backlog and not self._digesting:
+            self._digesting = True
+            self._listener.loop.call_soon(self._digest)
 
     def flush(self) -> None:
         """Send what the protocol has to say."""
         data = self.protocol.data_to_send()
-        if data and not self.transport.is_closing():
+        transport = self.transport
+        if not data or transport.is_closing():
+            return
+        player = self._handler.player if self._handler is not None else None
+        if player is not None:
+            player.say(data)
+        else:
             self.session.bytes_out += len(data)
-            self.transport.write(data)
+            transport.write(data)
+        if self._unread >= 0:
+            self._unread += len(data)
+            if self._unread > UNREAD_ANSWERS:
+                self.turn_away("asks and does not read")
+                transport.abort()
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is closed, or will be when its last words are out."""
+        return bool(self._closing_since) or self.transport.is_closing()
+
+    def kick(self, reason: str) -> None:
+        """Send the peer away, with a word if it understands one."""
+        if self._handler is not None:
+            self._handler.kick(reason)
+        else:
+            self.close(reason)
 
     def turn_away(self, reason: str) -> None:
         """Close on somebody who did wrong before there was anything to tell an EventSink about: one line says why."""
@@ -195,7 +267,7 @@ class RtmpConnection(asyncio.Protocol):
     def _poll(self) -> None:
         if self.transport.is_closing():
             return
-        if self._held or self._in_beat:
+        if self._held or self._in_beat or self._backlog:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
@@ -237,6 +309,7 @@ class RtmpListener:
         max_connections: int,
     ) -> None:
         self.make_handler = make_handler
+        self.loop = asyncio.get_running_loop()
         self.beat = beat
         self.limits = limits
         self.handshake_timeout = handshake_timeout

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from mediaserver.hub.beat import SECONDS_PER_CONNECTION, SHORTEST, Beat
+from mediaserver.hub.beat import MANY_PUBLISHERS, SECONDS_PER_PLAYER, SHORTEST, Beat, Pace
 
 
 class Reader:
@@ -11,7 +11,9 @@ class Reader:
         self.reads = 0
         self.writer = writer
         self.fails = fails
+        self.more = 0
         self.woken = asyncio.Event()
+        self.done = asyncio.Event()
 
     def enter_beat(self) -> None:
         self.in_beat = True
@@ -19,13 +21,17 @@ class Reader:
     def leave_beat(self) -> None:
         self.in_beat = False
 
-    def read(self) -> None:
+    def read(self) -> bool:
         self.reads += 1
         if self.writer is not None:
             self.beat.mark(self.writer)
         self.woken.set()
         if self.fails:
             raise RuntimeError("broken")
+        self.more -= 1
+        if self.more == 0:
+            self.done.set()
+        return self.more > 0
 
 
 class Writer:
@@ -43,6 +49,14 @@ def beat(ceiling: float = 0.1) -> Beat:
     return Beat(asyncio.get_running_loop(), ceiling)
 
 
+def crowd(paced: Beat) -> list[Reader]:
+    """So many publishers that the beat reads them all."""
+    readers = [Reader(paced) for _ in range(MANY_PUBLISHERS)]
+    for reader in readers:
+        paced.add_reader(reader)
+    return readers
+
+
 async def test_without_load_a_writer_is_flushed_in_the_same_turn_of_the_loop() -> None:
     paced, writer = beat(), Writer()
     paced.mark(writer)
@@ -54,23 +68,23 @@ async def test_without_load_a_writer_is_flushed_in_the_same_turn_of_the_loop() -
 
 async def test_the_interval_grows_with_the_connections_up_to_the_ceiling() -> None:
     paced = beat(0.05)
-    paced.add_weight(100)
-    assert paced.interval == 100 * SECONDS_PER_CONNECTION
-    paced.add_weight(10_000)
+    paced.add_players(100)
+    assert paced.interval == 100 * SECONDS_PER_PLAYER
+    paced.add_players(10_000)
     assert paced.interval == 0.05
-    paced.add_weight(-10_100)
+    paced.add_players(-10_100)
     assert paced.interval == 0
     paced.close()
 
 
 async def test_one_connection_around_the_threshold_does_not_flap() -> None:
     paced = beat()
-    threshold = round(SHORTEST / SECONDS_PER_CONNECTION)
-    paced.add_weight(threshold)
+    threshold = round(SHORTEST / SECONDS_PER_PLAYER)
+    paced.add_players(threshold)
     assert paced.interval == SHORTEST
-    paced.add_weight(-1)
+    paced.add_players(-1)
     assert paced.interval == SHORTEST
-    paced.add_weight(-threshold // 2)
+    paced.add_players(-threshold // 2)
     assert paced.interval == 0
     paced.close()
 
@@ -80,11 +94,13 @@ async def test_under_load_readers_leave_the_poller_and_are_read_and_flushed_in_o
     reader = Reader(paced, writer)
     paced.add_reader(reader)
     assert not reader.in_beat
-    paced.add_weight(200)
+    others = crowd(paced)
     assert reader.in_beat
+    assert paced.pace is Pace.BEAT
     await asyncio.wait_for(writer.flushed.wait(), 5)
     assert reader.reads == writer.flushes == 1
-    paced.add_weight(-200)
+    for other in others:
+        paced.remove_reader(other)
     assert not reader.in_beat
     paced.close()
 
@@ -92,7 +108,7 @@ async def test_under_load_readers_leave_the_poller_and_are_read_and_flushed_in_o
 async def test_a_reader_that_leaves_returns_to_the_poller_and_is_read_no_more() -> None:
     paced = beat()
     staying, leaving = Reader(paced), Reader(paced)
-    paced.add_weight(200)
+    crowd(paced)
     paced.add_reader(staying)
     paced.add_reader(leaving)
     paced.remove_reader(leaving)
@@ -105,10 +121,10 @@ async def test_a_reader_that_leaves_returns_to_the_poller_and_is_read_no_more() 
 
 async def test_what_was_marked_when_the_load_falls_away_is_flushed_at_once() -> None:
     paced, writer = beat(5.0), Writer()
-    paced.add_weight(30_000)
+    paced.add_players(30_000)
     await asyncio.sleep(0)
     paced.mark(writer)
-    paced.add_weight(-30_000)
+    paced.add_players(-30_000)
     await asyncio.wait_for(writer.flushed.wait(), 1)
     paced.close()
 
@@ -118,10 +134,123 @@ async def test_a_reader_that_fails_is_reported_and_the_beat_goes_on() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     paced = beat(0.01)
     broken = Reader(paced, fails=True)
-    paced.add_weight(200)
+    crowd(paced)
     paced.add_reader(broken)
     for _ in range(3):
         broken.woken.clear()
         await asyncio.wait_for(broken.woken.wait(), 5)
     assert len(reported) >= 2
     paced.close()
+
+
+class SlowWriter(Writer):
+    """One whose flush rests once, and remembers where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def flush(self) -> Iterator[None]:
+        while self.steps < 2:
+            self.steps += 1
+            yield
+        self.flushes += 1
+        self.flushed.set()
+
+
+async def test_work_that_rests_when_the_beat_stops_is_finished_and_nobody_behind_it_is_forgotten() -> None:
+    paced, slow, behind = beat(), SlowWriter(), Writer()
+    readers = crowd(paced)
+    paced.mark(slow)
+    paced.mark(behind)
+    work = paced._one_beat()
+    paced._work = work
+    while not slow.steps:
+        next(work)
+    assert slow.steps == 1
+    for reader in readers:
+        paced.remove_reader(reader)
+    async with asyncio.timeout(5):
+        await behind.flushed.wait()
+    assert slow.flushes == 1
+    paced.mark(slow)
+    paced.close()
+
+
+async def test_a_writer_that_fails_does_not_take_the_others_with_it() -> None:
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    class Broken(Writer):
+        def flush(self) -> Iterator[None]:
+            yield
+            raise RuntimeError("broken")
+
+    for pace in Pace:
+        paced, behind = beat(), Writer()
+        if pace is Pace.BEAT:
+            crowd(paced)
+        elif pace is Pace.WINDOWS:
+            paced.add_players(200)
+        assert paced.pace is pace
+        paced.mark(Broken())
+        paced.mark(behind)
+        async with asyncio.timeout(5):
+            await behind.flushed.wait()
+        paced.close()
+    assert len(reported) == len(Pace)
+
+
+async def test_a_reader_with_more_is_asked_again_in_the_same_beat_after_the_others() -> None:
+    paced = beat(5.0)
+    busy, other = Reader(paced), Reader(paced)
+    busy.more = 3
+    paced.add_reader(busy)
+    paced.add_reader(other)
+    crowd(paced)
+    async with asyncio.timeout(5):
+        await other.woken.wait()
+        await busy.done.wait()
+    assert other.reads == 1
+    paced.close()
+
+
+async def test_with_few_publishers_each_stream_gathers_in_a_window_of_its_own() -> None:
+    paced, reader, writer = beat(0.05), Reader(beat()), Writer()
+    paced.add_reader(reader)
+    paced.add_players(500)
+    assert paced.pace is Pace.WINDOWS
+    assert not reader.in_beat
+    paced.mark(writer)
+    await asyncio.sleep(0)
+    assert writer.flushes == 0
+    async with asyncio.timeout(5):
+        await writer.flushed.wait()
+    paced.close()
+
+
+async def test_a_window_ends_when_it_is_hurried() -> None:
+    paced, writer = beat(5.0), Writer()
+    paced.add_players(30_000)
+    paced.mark(writer)
+    paced.hurry(writer)
+    paced.hurry(writer)
+    async with asyncio.timeout(1):
+        await writer.flushed.wait()
+    await asyncio.sleep(0)
+    assert writer.flushes == 1
+    paced.close()
+
+
+async def test_open_windows_are_flushed_when_the_pace_changes() -> None:
+    for players in (-30_000, 0):
+        paced, writer = beat(5.0), Writer()
+        paced.add_players(30_000)
+        paced.mark(writer)
+        if players:
+            paced.add_players(players)
+        else:
+            crowd(paced)
+        async with asyncio.timeout(1):
+            await writer.flushed.wait()
+        paced.close()

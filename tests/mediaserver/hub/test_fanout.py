@@ -1,13 +1,15 @@
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 import pytest
 
-from mediaserver.hub.beat import Beat
-from mediaserver.hub.fanout import HIGH_WATER, Fanout, FanoutPlayer, PlayerState
+from mediaserver.hub.beat import Beat, Pace
+from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.gop import GopCache
+from mediaserver.hub.player import HIGH_WATER, FanoutPlayer, PlayerState
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import Wire
@@ -35,8 +37,8 @@ class LineWire:
     def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
         return (b"metadata\n",)
 
-    def frame(self, data: bytes) -> bytes:
-        return data
+    def frame(self, length: int) -> tuple[bytes, bytes]:
+        return b"", b""
 
 
 class PlayerProtocol(asyncio.Protocol):
@@ -223,9 +225,7 @@ async def test_a_player_that_stays_full_is_cut_off(stage: Stage) -> None:
     stage.sockets[0].transport.pause_reading()
     stage.write(0, keyframe=True)
     stage.join(slow)
-    for number in range(200):
-        stage.write(33 * (number + 1), body=bytes(256 * 1024))
-        await asyncio.sleep(0)
+    await fill(stage, slow)
     assert slow.player.state is PlayerState.LAGGING
     stage.fanout.sweep(slow.player.full_since + 9)
     assert not slow.player.transport.is_closing()
@@ -254,13 +254,122 @@ async def test_pause_holds_packets_and_going_on_starts_with_the_gop(stage: Stage
     stage.write(0, keyframe=True)
     stage.join(protocol)
     await lines(reader, 2)
-    group = protocol.player.group
-    assert group is not None
-    group.pause(protocol.player, True)
+    stage.fanout.pause(protocol.player, True)
     stage.write(33)
     await asyncio.sleep(0)
-    group.pause(protocol.player, False)
+    protocol.player.burst_at = -1.0
+    stage.fanout.pause(protocol.player, False)
     assert [line[:1] for line in await lines(reader, 3)] == [b"s", b"K", b"P"]
+
+
+async def test_who_pauses_again_and_again_is_given_the_gop_once_and_then_waits_for_a_keyframe(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(protocol)
+    for _ in range(100):
+        stage.fanout.pause(protocol.player, True)
+        stage.fanout.pause(protocol.player, False)
+    assert protocol.player.state is PlayerState.SKIPPING
+    stage.write(33, keyframe=True)
+    assert [line[:1] for line in await lines(reader, 4)] == [b"s", b"K", b"s", b"K"]
+
+
+async def test_a_full_player_stays_full_through_a_pause_and_is_cut_off(stage: Stage) -> None:
+    slow, _ = await stage.player()
+    stage.sockets[0].transport.pause_reading()
+    stage.write(0, keyframe=True)
+    stage.join(slow)
+    await fill(stage, slow)
+    held = slow.player.transport.get_write_buffer_size()
+    stage.fanout.pause(slow.player, True)
+    stage.fanout.pause(slow.player, False)
+    stage.write(100_000, keyframe=True, body=bytes(256 * 1024))
+    await asyncio.sleep(0)
+    assert slow.player.transport.get_write_buffer_size() == held
+    stage.fanout.pause(slow.player, True)
+    stage.fanout.sweep(slow.player.full_since + 11)
+    async with asyncio.timeout(5):
+        await slow.lost.wait()
+    assert stage.fanout.cut_off == 1
+
+
+async def test_a_player_that_is_full_before_its_first_keyframe_is_not_taken_in(stage: Stage) -> None:
+    slow, _ = await stage.player()
+    stage.sockets[0].transport.pause_reading()
+    stage.join(slow)
+    assert slow.player.state is PlayerState.JOINING
+    while not slow.player.full:
+        slow.player.say(bytes(1 << 20))
+    stage.write(0, keyframe=True)
+    await asyncio.sleep(0)
+    assert slow.player.state is PlayerState.JOINING
+
+
+async def test_sound_alone_is_something_to_begin_with_when_pictures_stopped(stage: Stage) -> None:
+    stage.write(0, keyframe=True)
+    protocol, _ = await stage.player()
+    stage.stream.gop.clear()
+    stage.join(protocol)
+    assert protocol.player.state is PlayerState.JOINING
+    for dts in range(0, 4_000, 20):
+        stage.stream.write(Packet(MediaKind.AUDIO, dts, True, b"a", 0))
+        await asyncio.sleep(0)
+    assert protocol.player.state is PlayerState.LIVE
+
+
+async def test_leaving_twice_does_not_forget_who_came_since(stage: Stage) -> None:
+    first, _ = await stage.player()
+    second, _ = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(first)
+    stage.fanout.leave(first.player)
+    stage.join(second)
+    stage.fanout.leave(first.player)
+    assert second.player.group in stage.fanout._groups.values()
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])  # the loop that serves; asyncio's own copies what it cannot send
+async def test_stalled_players_share_what_they_are_held_back(stage: Stage) -> None:
+    stage.write(0, keyframe=True, body=bytes(3 << 20))
+    players = [await stage.player() for _ in range(10)]
+    for (protocol, _), writer in zip(players, stage.sockets, strict=True):
+        writer.transport.pause_reading()
+        stage.write(33)
+        await asyncio.sleep(0)
+        stage.join(protocol)
+    body = next(iter(stage.stream.gop)).body
+    # The cache's own reference, this function's, and one in each player's transport: no copies.
+    assert sys.getrefcount(body) >= 10
+
+
+async def test_bytes_out_is_exact_when_it_is_asked_for(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.join(protocol)
+    stage.write(33)
+    got = await lines(reader, 3)
+    stage.fanout.settle()
+    assert protocol.player.session.bytes_out == sum(len(line) + 1 for line in got)
+    stage.write(66)
+    got += await lines(reader, 1)
+    stage.fanout.leave(protocol.player)
+    assert protocol.player.session.bytes_out == sum(len(line) + 1 for line in got)
+    assert protocol.player.ended("left").bytes_out == protocol.player.session.bytes_out
+
+
+async def test_a_window_ends_with_the_last_picture_that_fits(stage: Stage) -> None:
+    protocol, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    stage.write(10_000)
+    stage.join(protocol)
+    await lines(reader, 3)
+    stage.beat.ceiling = 0.2
+    stage.beat.add_players(1_000)
+    assert stage.beat.pace is Pace.WINDOWS
+    stage.write(10_500)
+    # The next picture would come half a second later, and the window has a fifth of one.
+    assert (await lines(reader, 1))[0].startswith(b"P")
+    stage.beat.add_players(-1_000)
 
 
 async def test_the_end_of_the_stream_is_told_once_after_the_last_packet(stage: Stage) -> None:
@@ -284,6 +393,16 @@ async def test_new_parameters_and_a_new_description_reach_players_in_order(stage
     stage.write(66, keyframe=True)
     got = await lines(reader, 6)
     assert [line.split(b" ")[0][:1] for line in got] == [b"s", b"K", b"P", b"t", b"m", b"K"]
+
+
+async def fill(stage: Stage, slow: PlayerProtocol) -> None:
+    """Write until ``slow`` cannot take more."""
+    for number in range(200):
+        stage.write(33 * (number + 1), body=bytes(256 * 1024))
+        await asyncio.sleep(0)
+        if slow.player.full:
+            return
+    raise AssertionError("the player takes everything")
 
 
 async def read_until(reader: asyncio.StreamReader, line: bytes) -> bytes:

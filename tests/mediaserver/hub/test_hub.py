@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mediaserver.errors import NameTaken
+from mediaserver.errors import NameTaken, Refused
 from mediaserver.events import Event, PublishEnded, PublishStarted
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
@@ -50,7 +50,7 @@ TRACK = Track(Codec.H264, b"avcC", b"V0")
 
 def hub(grace: float = 60, takeover: bool = False) -> tuple[Hub, Note]:
     note = Note()
-    return Hub(HubLimits(grace, takeover, 1 << 20, 10_000), note), note
+    return Hub(HubLimits(grace, takeover, 1 << 20, 10_000, 100), note), note
 
 
 def session(address: str = "192.0.2.1") -> Session:
@@ -104,8 +104,9 @@ async def test_with_takeover_the_second_publisher_wins_and_subscribers_stay() ->
 async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_marked_discontinuous() -> None:
     house, note = hub()
     first = house.publish("cam", session(), ignore)
+    first.write_track(TRACK)
     watching = Recorder()
-    first.stream.subscribe(watching)
+    first.stream.subscribe(watching, replay=False)
     first.write(packet(5_000))
     first.write(packet(5_033))
     first.close("lost")
@@ -113,7 +114,7 @@ async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_mar
     assert second.stream is first.stream
     assert not len(second.stream.gop)
     second.write(packet(0))
-    before, after = (seen for seen in watching.seen[1:] if isinstance(seen, Packet))
+    _, before, after = (seen for seen in watching.seen if isinstance(seen, Packet))
     assert after.discontinuity
     assert after.dts >= before.dts
     assert second.stream.discontinuities == 1
@@ -124,8 +125,9 @@ async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_mar
 async def test_the_grace_period_runs_out() -> None:
     house, note = hub(grace=0.02)
     publisher = house.publish("cam", session(), ignore)
+    publisher.write_track(TRACK)
     watching = Recorder()
-    publisher.stream.subscribe(watching)
+    publisher.stream.subscribe(watching, replay=False)
     publisher.close("cable pulled")
     assert house.find("cam") is publisher.stream
     async with asyncio.timeout(5):
@@ -141,7 +143,9 @@ async def test_ending_a_name_kicks_its_publisher_without_grace() -> None:
     house, note = hub()
     kicked: list[str] = []
     publisher = house.publish("cam", session(), kicked.append)
-    house.publish("other", session(), ignore).close("left")
+    other = house.publish("other", session(), ignore)
+    other.write_track(TRACK)
+    other.close("left")
     house.end("cam", "enough")
     house.end("unknown", "enough")
     assert kicked == ["enough"]
@@ -166,7 +170,9 @@ async def test_begin_of_a_stream_is_told_once() -> None:
     house, _ = hub()
     begun: list[LiveStream] = []
     house.on_publish(begun.append)
-    house.publish("cam", session(), ignore).close("lost")
+    first = house.publish("cam", session(), ignore)
+    first.write_track(TRACK)
+    first.close("lost")
     house.publish("cam", session(), ignore)
     assert [stream.name for stream in begun] == ["cam"]
 
@@ -224,3 +230,47 @@ async def test_the_snapshot_tells_rates_and_players_by_protocol() -> None:
     assert seen.tracks[0].codec is Codec.H264
     stream.meter.sample(4.0, 10, 0)
     assert stream.meter.bitrate == 0
+
+
+async def test_a_name_under_which_nothing_came_is_not_waited_for() -> None:
+    house, _ = hub()
+    house.publish("cam", session(), ignore).close("changed its mind")
+    assert house.find("cam") is None
+
+
+async def test_there_are_not_more_names_than_allowed() -> None:
+    house = Hub(HubLimits(60, False, 1 << 20, 10_000, max_streams=2), Note())
+    for name in ("a", "b"):
+        house.publish(name, session(), ignore).write_track(TRACK)
+    with pytest.raises(Refused, match="too many streams"):
+        house.publish("c", session(), ignore)
+    house.publishers["a"].close("lost")
+    house.publish("a", session(), ignore)
+
+
+async def test_the_end_counts_what_all_publishers_sent() -> None:
+    house, note = hub(grace=0.01)
+    for sent in (1_000, 500):
+        publisher = house.publish("cam", session(), ignore)
+        publisher.write_track(TRACK)
+        publisher.session.bytes_in = sent
+        watching = Recorder()
+        publisher.stream.subscribe(watching)
+        publisher.close("lost")
+        assert not publisher.session.publishing
+    async with asyncio.timeout(5):
+        await watching.ended.wait()
+    ended = note.events[-1]
+    assert isinstance(ended, PublishEnded)
+    assert ended.bytes_in == 1_500
+
+
+async def test_new_sound_parameters_leave_the_pictures_in_the_gop_cache() -> None:
+    house, _ = hub()
+    publisher = house.publish("cam", session(), ignore)
+    publisher.write_track(TRACK)
+    publisher.write_track(Track(Codec.AAC, b"1", b"A1"))
+    publisher.write(packet(0))
+    publisher.write(Packet(MediaKind.AUDIO, 5, True, b"a", 0))
+    publisher.write_track(Track(Codec.AAC, b"2", b"A2"))
+    assert [kept.kind for kept in publisher.stream.gop] == [MediaKind.VIDEO]

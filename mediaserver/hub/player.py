@@ -1,0 +1,148 @@
+"""One player's connection as the fan-out sees it: where bytes go, and whether it can take more."""
+
+import asyncio
+import enum
+import os
+import time
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from mediaserver.events import PlayEnded, PlayStarted
+from mediaserver.hub.session import Session
+
+if TYPE_CHECKING:
+    from mediaserver.hub.fanout import FanoutGroup
+
+#: What a player may have waiting in this process beyond its start, in bytes, before it is told to skip. The kernel holds
+#: some seconds more.
+HIGH_WATER = 512 * 1024
+
+
+class PlayerState(enum.Enum):
+    """JOINING: waits for a first keyframe. LIVE: gets everything. LAGGING: its transport is full, it is sent nothing.
+    SKIPPING: it waits for a keyframe. PAUSED: at its own wish. LEFT: gone."""
+
+    JOINING = "joining"
+    LIVE = "live"
+    LAGGING = "lagging"
+    SKIPPING = "skipping"
+    PAUSED = "paused"
+    LEFT = "left"
+
+
+class FanoutPlayer:
+    """Writes to one transport, and knows when that is full.
+
+    ``pause_writing`` and ``resume_writing`` are to be called by the protocol that owns the transport, and whatever else
+    that protocol writes goes through ``say``. ``on_end`` is called once when the stream ends under the player.
+    """
+
+    __slots__ = (
+        "_before", "_direct", "_fd", "_is_closing", "_queued", "_since", "accounted", "burst_at", "full", "full_since", "group",
+        "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, transport: asyncio.Transport, session: Session, on_end: Callable[[], None]) -> None:
+        self.transport = transport
+        self.session = session
+        self.on_end = on_end
+        self.on_full: Callable[[FanoutPlayer], None] | None = None
+        self.state = PlayerState.JOINING
+        self.group: FanoutGroup | None = None
+        # Whether the transport holds more than it should; true to the transport whatever the player waits for.
+        self.full = False
+        self.full_since = 0.0
+        self.burst_at = -1.0
+        self.missing_from = 0
+        self.accounted = 0
+        # Why the fan-out itself ended it, if it did.
+        self.verdict = ""
+        self._since = time.time()
+        self._before = session.bytes_out
+        # A plain TCP socket with nothing queued is written to at once, without the transport's detour. Whether anything
+        # may be queued is remembered here: to ask hundreds of transports costs more than to write to them.
+        self._direct = transport.get_extra_info("ssl_object") is None
+        self._queued = True
+        self._fd: int = transport.get_extra_info("socket").fileno()
+        self._is_closing = transport.is_closing
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def send(self, data: bytes) -> None:
+        """Write ``data``; what the socket does not take at once waits in the transport, by reference."""
+        if self._is_closing():
+            # Not for politeness: the descriptor may be another connection's already.
+            return
+        if self._queued:
+            self._queued = not self._direct or self.transport.get_write_buffer_size() > 0
+            if self._queued:
+                self.transport.write(data)
+                return
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # Gone: the transport learns it from its own read or write and tells the protocol.
+            self.transport.abort()
+            return
+        if sent != len(data):
+            self._queued = True
+            self.transport.write(memoryview(data)[sent:] if sent else data)
+
+    def send_start(self, pieces: Sequence[bytes]) -> None:
+        """Write what a player begins with: far more than usual, and meant to be waiting for a while."""
+        if pieces and not self._is_closing():
+            size = sum(map(len, pieces))
+            self.session.bytes_out += size
+            self.burst_at = monotonic()
+            self._queued = True
+            self.transport.set_write_buffer_limits(high=HIGH_WATER + size)
+            self.transport.writelines(pieces)
+
+    def say(self, data: bytes) -> None:
+        """Write what is not media, in its order."""
+        self._queued = True
+        self.session.bytes_out += len(data)
+        self.transport.write(data)
+
+    def cut_off(self, verdict: str) -> None:
+        """End the connection now: its peer takes nothing."""
+        self.verdict = verdict
+        self.transport.abort()
+
+    def started(self) -> PlayStarted:
+        """The event of its beginning."""
+        session = self.session
+        return PlayStarted(name=session.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
+
+    def ended(self, reason: str) -> PlayEnded:
+        """The event of its end, once the fan-out has let go of it."""
+        now, session = time.time(), self.session
+        return PlayEnded(
+            name=session.name,
+            session_id=session.id,
+            at=now,
+            reason=self.verdict or reason,
+            bytes_out=session.bytes_out - self._before,
+            seconds=now - self._since,
+        )
+
+    def account(self, total: int) -> None:
+        """The group has sent ``total`` bytes to each live player: this one was sent all since the last account."""
+        self.session.bytes_out += total - self.accounted
+        self.accounted = total
+
+    def pause_writing(self) -> None:
+        """The transport holds more than it should."""
+        if not self.full:
+            self.full = True
+            self.full_since = monotonic()
+        if self.on_full is not None:
+            self.on_full(self)
+
+    def resume_writing(self) -> None:
+        """The transport is empty enough: who was set aside for that comes back at the next keyframe."""
+        self.full = False
+        if self.state is PlayerState.LAGGING:
+            self.state = PlayerState.SKIPPING
