@@ -110,13 +110,14 @@ def render(response: Response, date: str, *, keep_alive: bool, chunked: bool = F
 
 
 def _ready(request: MediaRequest, answer: Ready, cors: Cors) -> Response:
-    gzip = request.gzip and bool(answer.gzipped)
+    # Not compressed before somebody asks for it so.
+    gzip = request.gzip and answer.compressible
     seconds = int(answer.max_age)
     cache = (
         f"public, max-age={seconds}, immutable" if answer.immutable else f"public, max-age={seconds}" if seconds else "no-cache"
     )
     headers: Headers = (("Content-Type", answer.content_type), ("Cache-Control", cache))
-    headers += cors.vary(gzip=bool(answer.gzipped)) + cors.headers(request.origin)
+    headers += cors.vary(gzip=answer.compressible) + cors.headers(request.origin)
     if gzip:
         headers += (("Content-Encoding", "gzip"),)
     body = answer.gzipped if gzip else answer.body

@@ -18,16 +18,22 @@ class Ready:
     immutable: bool = False
     gzipped: bytes = b""
 
+    @property
+    def compressible(self) -> bool:
+        """Whether ``gzipped`` is worth asking for."""
+        return bool(self.gzipped)
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Not yet, but it is promised (blocking reload, a preload-hinted part): ask again when ``signal`` fires.
 
-    The asker gives up after ``timeout`` seconds.
+    After ``timeout`` seconds the asker is answered with what ``late`` says then; None: there is nothing to say.
     """
 
     signal: "Signal"
     timeout: float
+    late: "Callable[[], Answer] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.segment import Segment
-from mediaserver.packaging.window import Window
+from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from protocols import hls
 from protocols.codec import AudioParameters, VideoParameters
 from protocols.media import MediaKind
@@ -16,10 +16,6 @@ HOLD_BACK = 3.0
 
 #: A delta update leaves out what is older than this many target durations (4.4.3.8 asks for six).
 SKIP_UNTIL = 6
-
-#: The least number of whole segments in a live playlist. A stream that has fewer yet is preceded by gaps (EXT-X-GAP), because
-#: players refuse a playlist of parts alone, and a player that has to wait for whole segments is seconds late.
-LEAST_SEGMENTS = 3
 
 #: A stream is peaky: what its busiest segment so far had, and a tenth.
 HEADROOM = 1.1

@@ -10,7 +10,8 @@ from mediaserver.packaging.epochs import Epochs
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment, media_answer
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, FrameClock, Segmenter, part_limit
-from mediaserver.packaging.window import Window
+from mediaserver.packaging.standin import SILENCE, keep_up, returns
+from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from protocols.codec import AudioParameters, VideoParameters, complete, packet_duration, parameters, sample_data
 from protocols.errors import ProtocolError
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
@@ -26,9 +27,6 @@ LONGEST_SEGMENT = 10.0
 #: Codecs whose packets complete the track (picture size, frame header), and those where a keyframe may change it again.
 _COMPLETED_BY_PACKET = frozenset({Codec.AV1, Codec.VP9, Codec.MP3, Codec.AC3, Codec.EAC3})
 _CHANGED_BY_KEYFRAME = frozenset({Codec.AV1, Codec.VP9})
-
-#: A track that is silent for so long (ms) leaves the other to itself.
-SILENCE = 3_000
 
 #: So much (ms) of a stream that began with audio alone is awaited before it is called audio only.
 VIDEO_MAY_COME = 600
@@ -79,6 +77,9 @@ class Packager:
         self._clock = FrameClock(90)
         self._part_limit = settings.part_duration
         self._inits = 0
+        # Where a rendition that was given up goes on if it comes back, and what was said about tracks in the log.
+        self._unused: dict[MediaKind, int] = {}
+        self._warned: set[Codec] = set()
         self._maximum = max(LONGEST_SEGMENT, 2 * settings.segment_duration)
 
     # -- the Subscriber's port ------------------------------------------------------------------------------------------
@@ -101,8 +102,7 @@ class Packager:
             if track.codec in _COMPLETED_BY_PACKET and not completed:
                 self._incomplete[kind] = track
             else:
-                facts = {"name": self.name, "kind": kind.value, "codec": track.codec.value, "reason": str(error)}
-                log.warning("track_not_packaged", extra={"facts": facts})
+                self._warn(track, error)
             self._drop(kind)
             return
         self._inits += 1
@@ -111,9 +111,16 @@ class Packager:
             self._list_windows()
         else:
             self._discontinue()
-            present.init = init
+            present.init, present.spare, present.stood_in = init, None, False
             present.segmenter = self._segmenter(init)
         self._regrid()
+
+    def _warn(self, track: Track, error: ProtocolError) -> None:
+        """Say once that ``track`` is left out: a broken encoder repeats its header for ever."""
+        if track.codec not in self._warned:
+            self._warned.add(track.codec)
+            facts = {"name": self.name, "kind": track.kind.value, "codec": track.codec.value, "reason": str(error)}
+            log.warning("track_not_packaged", extra={"facts": facts})
 
     def on_metadata(self, metadata: Metadata) -> None:
         """Nothing in it that the tracks do not say themselves."""
@@ -176,7 +183,19 @@ class Packager:
             if not packet.keyframe:
                 return
             epoch = self.epochs.at(packet.dts)
+        shown = time + packet.cts * 90
+        if rendition.stood_in:
+            if not returns(rendition, epoch, time, keyframe=packet.keyframe):
+                return
+            rendition.shown_from = shown
+        if shown < rendition.shown_from:
+            return
+        if packet.keyframe:
+            rendition.spare = data, packet.cts * 90
         duration = rendition.push(epoch, time, data, packet.cts * 90, keyframe=packet.keyframe)
+        audio = self.renditions.get(MediaKind.AUDIO)
+        if audio is not None:
+            keep_up(audio, epoch, packet.dts + self.epochs.offset)
         if duration and rendition.window.growing is None and (frame := self._clock.learn(duration)) is not None:
             self._set_frame(frame)
 
@@ -192,8 +211,13 @@ class Packager:
         if video is not None:
             rendition.segmenter.follow = not video.fresh and video.last >= (media_time - SILENCE) * 90
         data = packet.body[packet.offset :]
+        if rendition.stood_in and not returns(rendition, epoch, stamp, keyframe=True):
+            return
         time = max(self._grid.place(stamp, self._audio_frame or _audio_duration(rendition, data)), rendition.last + 1)
+        rendition.spare = data, 0
         rendition.push(epoch, time, data, 0, keyframe=True)
+        if video is not None:
+            keep_up(video, epoch, media_time)
 
     def _is_break(self, time: int, rendition: Rendition) -> bool:
         """Whether the track was silent for so long that its last sample cannot be stretched until ``time``."""
@@ -249,6 +273,7 @@ class Packager:
         settings = self.settings
         other = next(iter(self.renditions.values()), None)
         first = self.first.sequence if other is None else other.window.position()[0]
+        first = max(first, self._unused.get(kind, 0))
         return Window(kind.value, first, settings.window, settings.dvr, settings.segment_duration)
 
     def _segmenter(self, init: InitSegment) -> Segmenter:
@@ -279,6 +304,8 @@ class Packager:
         dropped = self.renditions.pop(kind, None)
         if dropped is not None:
             dropped.finish()
+            # Room for the gaps before a young playlist: what was a segment once is never called a gap.
+            self._unused[kind] = dropped.window.next_sequence + LEAST_SEGMENTS
             self._list_windows()
             self._discontinue()
             self._regrid()
@@ -296,9 +323,9 @@ class Packager:
 
     @property
     def next(self) -> Numbers:
-        """Numbers that were not used yet."""
-        sequence = max((window.next_sequence for window in self.windows), default=self.first.sequence)
-        return Numbers(sequence, self.first.discontinuity + self.epochs.discontinuities)
+        """Numbers that were not used yet, with room for the gaps before a young playlist."""
+        used = [self.first.sequence, *self._unused.values(), *(window.next_sequence + LEAST_SEGMENTS for window in self.windows)]
+        return Numbers(max(used), self.first.discontinuity + self.epochs.discontinuities)
 
     @property
     def ready(self) -> bool:

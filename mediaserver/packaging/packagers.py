@@ -1,5 +1,6 @@
 """The packaging house's door: a player's question in, an Answer out. Packaging begins with the first question."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -10,22 +11,29 @@ from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar,
 from mediaserver.packaging.packager import Numbers, Packager, Settings
 from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.text import Text
-from mediaserver.packaging.window import Position, Window
+from mediaserver.packaging.window import LEAST_SEGMENTS, Position, Window
 from protocols import dash as dash_format
 from protocols import hls as hls_format
 from protocols.errors import RemoteProtocolError
 from protocols.media import MediaKind
 
-#: Numbers start from the time since the year 2026 when packaging starts: so they never go back, not over a restart
-#: either, and need no state on disk. Media sequence numbers count tenths of seconds: no segment is that short.
+#: Numbers start from the time since the year 2026 when packaging starts, and need no state on disk. Media sequence numbers
+#: count tenths of seconds: no segment is that short, so they never go back, not over a restart of the server either.
 #: Discontinuity sequence numbers count ten minutes: not finer, because hls.js walks an array of that length several times a
-#: second; a stream with more discontinuities than that may repeat some after a restart of the server.
+#: second. Within a process they never go back: a name whose stream had more than that is remembered until the clock has
+#: passed it. Over a restart they go back by as many; players meet a new MEDIA-SEQUENCE there, behind a pause, and begin anew.
 NUMBERS_SINCE = 1_767_225_600
 SEQUENCE_UNIT = 0.1
 DISCONTINUITY_UNIT = 600.0
 
+#: Names that are remembered so. Beyond that all new streams begin where the least of them was.
+MAX_AHEAD = 1000
+
 #: How long (seconds) the playlists of a stream that is over can still be fetched, with their EXT-X-ENDLIST.
 LINGER = 60.0
+
+#: No request is held for longer (seconds): hls.js gives up after ten, and takes that for a fault of the server.
+MAX_PATIENCE = 6.0
 
 #: A blocked playlist may be cached for this many target durations (RFC 8216bis, appendix B.1).
 BLOCKED_AGE = 6.0
@@ -60,6 +68,9 @@ class Packagers:
         self._streams = streams
         self._wall = wall
         self._entries: dict[str, _Entry] = {}
+        # What no stream begins below, and the names that are ahead of it.
+        self._least = first_numbers(wall())
+        self._ahead: dict[str, Numbers] = {}
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
@@ -72,9 +83,11 @@ class Packagers:
         entry = self._entries.pop(name, None)
         if entry is not None:
             entry.stream.unsubscribe(entry.packager)
+            self._remember(name, entry.packager.next)
 
     def sweep(self, now: float) -> None:
         """Stop what nobody asks for, and forget what has been over for a while. To be called every second or so."""
+        self._follow_clock()
         for name, entry in list(self._entries.items()):
             if entry.packager.ended:
                 if entry.ended_at is None:
@@ -98,14 +111,31 @@ class Packagers:
         entry = self._entries.get(name)
         if stream is None or (entry is not None and entry.stream is stream):
             return entry
-        first = first_numbers(self._wall())
-        if entry is not None:
-            first = Numbers(*map(max, first, entry.packager.next))
-            self.stop(name)
-        packager = Packager(name, self.settings, self._wall, first)
+        self.stop(name)
+        packager = Packager(name, self.settings, self._wall, self._first(name))
         entry = self._entries[name] = _Entry(stream, packager, now)
         stream.subscribe(packager)
         return entry
+
+    # -- numbers ----------------------------------------------------------------------------------------------------------
+
+    def _first(self, name: str) -> Numbers:
+        """Where ``name`` may begin now."""
+        self._follow_clock()
+        return _larger(self._least, self._ahead.get(name, self._least))
+
+    def _follow_clock(self) -> None:
+        """What the clock has passed need not be remembered; a clock that was set back does not count."""
+        self._least = _larger(self._least, first_numbers(self._wall()))
+        for name in [name for name, unused in self._ahead.items() if _larger(self._least, unused) == self._least]:
+            del self._ahead[name]
+
+    def _remember(self, name: str, unused: Numbers) -> None:
+        self._ahead[name] = _larger(unused, self._ahead.get(name, unused))
+        self._follow_clock()
+        if len(self._ahead) > MAX_AHEAD:
+            nearest = min(self._ahead, key=lambda known: self._ahead[known].discontinuity)
+            self._least = _larger(self._least, self._ahead.pop(nearest))
 
     # -- questions ------------------------------------------------------------------------------------------------------
 
@@ -139,8 +169,8 @@ class Packagers:
 
     @staticmethod
     def _patience(window: Window) -> float:
-        """For how long a request may be held (RFC 8216bis, 6.2.5.2: three target durations)."""
-        return 3.0 * window.target_duration
+        """For how long a request may be held: three target durations (RFC 8216bis, 6.2.5.2), and below players' own patience."""
+        return min(3.0 * window.target_duration, MAX_PATIENCE)
 
     def _multivariant(self, entry: _Entry) -> Answer:
         packager = entry.packager
@@ -159,23 +189,26 @@ class Packagers:
         except RemoteProtocolError as error:
             return TooFar(str(error))
         if not window.started:
-            return (
-                self._not_yet(entry)
-                if reload.msn is None
-                else Missing()
-                if packager.ended
-                else Wait(window.signal, self._patience(window))
-            )
-        if reload.msn is not None:
-            position = window.poll(reload.msn, reload.part, part_advance(packager.part_target))
-            if position is Position.TOO_FAR:
+            return self._not_yet(entry)
+        skip = reload.skip is not hls_format.Skip.NO
+        if reload.msn is None:
+            return self._listing(entry, window, delta=skip)
+        match window.poll(reload.msn, reload.part, part_advance(packager.part_target)):
+            case Position.TOO_FAR:
                 return TooFar("the playlist is not so far yet")
-            if position is Position.WAIT:
-                return Wait(window.signal, self._patience(window))
-        delta = reload.skip is not hls_format.Skip.NO and hls.can_skip_until(packager, window) > 0
-        # A blocked request names a position, so its answer may be kept; a plain one is old with the next part.
-        max_age = BLOCKED_AGE * window.target_duration if reload.msn is not None else 0.0
-        name = (kind, delta, max_age > 0)
+            case Position.WAIT:
+                late = functools.partial(self._listing, entry, window, delta=skip)
+                return Wait(window.signal, self._patience(window), late)
+            case _:
+                return self._listing(entry, window, delta=skip, blocked=True)
+
+    def _listing(self, entry: _Entry, window: Window, *, delta: bool, blocked: bool = False) -> Text:
+        """The playlist as it is now. ``blocked``: it was asked for by a position that it holds."""
+        packager = entry.packager
+        delta = delta and hls.can_skip_until(packager, window) > 0
+        # A position's playlist may be kept; a plain one is old with the next part.
+        max_age = BLOCKED_AGE * window.target_duration if blocked else 0.0
+        name = (window.kind, delta, blocked)
         return self._text(entry, name, window.version, max_age, lambda: hls.media_playlist(packager, window, delta=delta))
 
     @staticmethod
@@ -222,7 +255,11 @@ class Packagers:
 def first_numbers(unix_time: float) -> Numbers:
     """Where a stream's numbers start that is packaged from now on."""
     elapsed = max(0.0, unix_time - NUMBERS_SINCE)
-    return Numbers(int(elapsed / SEQUENCE_UNIT) + hls.LEAST_SEGMENTS, int(elapsed / DISCONTINUITY_UNIT))
+    return Numbers(int(elapsed / SEQUENCE_UNIT) + LEAST_SEGMENTS, int(elapsed / DISCONTINUITY_UNIT))
+
+
+def _larger(one: Numbers, other: Numbers) -> Numbers:
+    return Numbers(max(one.sequence, other.sequence), max(one.discontinuity, other.discontinuity))
 
 
 def part_advance(part_target: float) -> int:

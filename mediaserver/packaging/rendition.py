@@ -23,6 +23,11 @@ class Rendition:
         self.boundaries: deque[int] = deque(maxlen=16)
         self.last = -1
         self.fresh = True
+        #: Whether somebody else speaks for the track since it has fallen silent, and what with (see ``standin``).
+        self.stood_in = False
+        self.spare: tuple[bytes, int] | None = None
+        #: Pictures that belong before this time refer to what was lost while it was silent.
+        self.shown_from = 0
         self.parts = 0
         self._on_segment = on_segment
         self._samples: list[Sample] = []

@@ -26,9 +26,13 @@ class Text(Ready):
         set_field(self, "_gzipped", None)
 
     @property
+    def compressible(self) -> bool:
+        return len(self.body) >= _MINIMUM
+
+    @property
     def gzipped(self) -> bytes:
         made = self._gzipped
         if made is None:
-            made = gzip.compress(self.body, _LEVEL, mtime=0) if len(self.body) >= _MINIMUM else b""
+            made = gzip.compress(self.body, _LEVEL, mtime=0) if self.compressible else b""
             object.__setattr__(self, "_gzipped", made)
         return made

@@ -7,6 +7,10 @@ from collections.abc import Callable
 
 from mediaserver.packaging.segment import InitSegment, Segment
 
+#: The least number of whole segments in a live playlist. A stream that has fewer yet is preceded by gaps (EXT-X-GAP), because
+#: players refuse a playlist of parts alone, and a player that has to wait for whole segments is seconds late.
+LEAST_SEGMENTS = 3
+
 #: Parts stay listed this many target durations from the end (RFC 8216bis, 6.2.2 asks for three).
 PART_AGE = 3
 

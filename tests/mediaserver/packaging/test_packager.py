@@ -1,9 +1,11 @@
 """Real packets in, segments out: what a real decoder and what players make of them."""
 
+import io
 import itertools
 import logging
 from dataclasses import replace
 
+import av
 import hypothesis
 import pytest
 from hypothesis import given
@@ -435,3 +437,127 @@ def test_a_stream_of_slides_raises_the_part_target(clip: list[Track | Packet]) -
     feed(subject, slides + [item for turn in (4, 8) for item in shifted(slides, 1000 * turn)])
     assert subject.part_target == pytest.approx(1.0, abs=0.01)
     assert all(len(segment.parts) == 1 for segment in window(subject, VIDEO).segments)
+
+
+# -- one track falls silent ---------------------------------------------------------------------------------------------------
+
+
+def end_of(found: Window) -> float:
+    segment = found.segments[-1]
+    return (segment.time + segment.duration) / segment.init.timescale
+
+
+@pytest.mark.parametrize("codec", ["aac", "opus", "mp3"])
+def test_sound_that_stops_becomes_silence_so_that_the_picture_goes_on(clips: Clips, codec: str) -> None:
+    items = read_flv(clips.get(audio=codec))
+    subject = packager(Settings(dvr=60))
+    feed(subject, items)
+    for turn in (1, 2, 3):
+        feed(subject, only(shifted(items, 4000 * turn), VIDEO))
+    audio = window(subject, AUDIO)
+    assert end_of(audio) == pytest.approx(end_of(window(subject, VIDEO)), abs=0.3)
+    assert [segment.sequence for segment in audio.segments] == [segment.sequence for segment in window(subject, VIDEO).segments]
+    feed(subject, [item for item in shifted(items, 16_000) if isinstance(item, Packet)])
+    subject.on_end()
+    assert_seamless(audio)
+    assert subject.epochs.discontinuities == 1
+    assert subject.part_target < 0.25
+    levels = loudness(media_bytes(subject, AUDIO))
+    assert max(levels[1:3]) > 500
+    assert max(levels[5:15]) < 20
+    assert max(levels[17:19]) > 500
+
+
+def loudness(data: bytes) -> list[int]:
+    """The largest sample (of 32768) of each second."""
+    found: dict[int, int] = {}
+    resampler = av.AudioResampler("s16", "mono", 48_000)
+    with av.open(io.BytesIO(data), "r") as container:
+        begin = None
+        for frame in container.decode(container.streams.audio[0]):
+            assert frame.time is not None
+            begin = frame.time if begin is None else begin
+            second = int(frame.time - begin)
+            for part in resampler.resample(frame):
+                found[second] = max(found.get(second, 0), int(abs(part.to_ndarray().astype(int)).max()))
+    return [found.get(second, 0) for second in range(max(found) + 1)]
+
+
+@pytest.mark.parametrize("codec", ["h264", "av1", "vp9"])
+def test_a_picture_that_stops_stands_still_so_that_the_sound_goes_on(clips: Clips, codec: str) -> None:
+    items = read_flv(clips.get(video=codec))
+    subject = packager(Settings(dvr=60))
+    feed(subject, items)
+    for turn in (1, 2, 3):
+        feed(subject, only(shifted(items, 4000 * turn), AUDIO))
+    video = window(subject, VIDEO)
+    assert end_of(video) == pytest.approx(end_of(window(subject, AUDIO)), abs=0.5)
+    packets = [item for item in shifted(items, 16_000) if isinstance(item, Packet)]
+    # It comes back in the middle of a GOP: what has lost its keyframe is left out.
+    feed(subject, [packet for packet in packets if packet.kind is AUDIO or packet.dts > 16_500])
+    subject.on_end()
+    assert_seamless(video)
+    assert subject.epochs.discontinuities == 1
+    assert all(segment.independent and segment.seconds < 2 for segment in video.segments)
+    assert subject.part_target < 0.25
+    assert decode(media_bytes(subject, VIDEO)).frames > 150
+
+
+def test_a_track_stays_silent_over_a_discontinuity(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    feed(subject, clip)
+    feed(subject, only(shifted(clip, 4000), VIDEO))
+    feed(subject, only(shifted(clip, 8000, discontinuity=True), VIDEO))
+    assert end_of(window(subject, AUDIO)) == pytest.approx(end_of(window(subject, VIDEO)), abs=0.3)
+    assert_seamless(window(subject, AUDIO))
+
+
+def test_sound_without_a_known_silence_is_left_as_it_is(clips: Clips) -> None:
+    items = read_flv(clips.get(audio="flac"))
+    subject = packager()
+    feed(subject, items)
+    feed(subject, only(shifted(items, 4000), VIDEO))
+    assert end_of(window(subject, AUDIO)) == pytest.approx(14, abs=0.3)
+    assert end_of(window(subject, VIDEO)) == pytest.approx(18, abs=0.3)
+
+
+def test_a_keyframe_of_an_open_gop_is_not_repeated(clips: Clips) -> None:
+    items = read_flv(clips.get(video="hevc"))
+    subject = packager()
+    feed(subject, items)
+    feed(subject, only(shifted(items, 4000), AUDIO))
+    assert end_of(window(subject, VIDEO)) == pytest.approx(14, abs=0.3)
+    assert end_of(window(subject, AUDIO)) == pytest.approx(18, abs=0.3)
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rendition_that_was_dropped_and_comes_back_uses_no_number_twice(clip: list[Track | Packet]) -> None:
+    subject = packager()
+    video = only(clip, VIDEO)
+    feed(subject, video)
+    bogus = Track(Codec.H264, b"\x00bogus")
+    listed = [segment.sequence for segment in window(subject, VIDEO).segments]
+    for turn in (1, 2):
+        subject.on_track(bogus)
+        assert VIDEO not in subject.renditions
+        feed(subject, shifted(video, 4000 * turn))
+        now = [segment.sequence for segment in window(subject, VIDEO).segments]
+        playlist = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+        first = int(playlist.partition("MEDIA-SEQUENCE:")[2].split()[0])
+        assert first > max(listed)
+        listed = now
+    subject.on_track(bogus)
+    assert subject.next.sequence > max(listed) + 1
+
+
+def test_a_header_that_is_bogus_again_and_again_is_one_line_in_the_log(
+    clip: list[Track | Packet], caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = packager()
+    good = [item for item in clip if isinstance(item, Track)]
+    for turn in range(2000):
+        subject.on_track(Track(Codec.H264, b"\x00bogus%d" % turn))
+        feed(subject, [*good])
+    assert caplog.text.count("track_not_packaged") == 1

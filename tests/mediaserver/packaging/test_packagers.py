@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
+from dataclasses import replace
 
 import m3u8  # type: ignore[import-untyped]
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
+from mediaserver.delivery.request import MediaRequest, Method
+from mediaserver.delivery.response import Cors, respond
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, TooFar, Wait
-from mediaserver.packaging.packagers import LINGER, Packagers, first_numbers
+from mediaserver.packaging.packager import Numbers
+from mediaserver.packaging.packagers import LINGER, MAX_AHEAD, Packagers, first_numbers
 from protocols.media import MediaKind, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.packaging.material import (
@@ -342,7 +346,8 @@ def test_numbers_never_go_back_over_a_restart_of_packaging_or_of_the_server(clip
     site.subject.sweep(site.wall.at + 31)
     site.wall.at += 31
     between = m3u8.loads(site.text("video.m3u8"))
-    site.wall.at += 5
+    # Each start of packaging is worth one discontinuity number, and ten minutes are.
+    site.wall.at += 600
     restarted = Packagers(site.hub, Settings(), site.wall)
     answer = restarted.answer("test", "video.m3u8", {}, 0.0)
     assert isinstance(answer, Ready)
@@ -350,7 +355,7 @@ def test_numbers_never_go_back_over_a_restart_of_packaging_or_of_the_server(clip
     last = [p.media_sequence + len(p.segments) for p in (before, between)]
     assert last[0] <= between.media_sequence
     assert last[1] <= after.media_sequence
-    assert before.discontinuity_sequence <= between.discontinuity_sequence <= after.discontinuity_sequence
+    assert before.discontinuity_sequence < between.discontinuity_sequence <= after.discontinuity_sequence
 
 
 def test_a_clock_before_the_year_2026_still_gives_numbers() -> None:
@@ -415,3 +420,102 @@ def test_a_track_that_has_nothing_yet_is_awaited(clip: list[Track | Packet]) -> 
     assert isinstance(site.ask("video.m3u8", {"_HLS_msn": "1"}), Wait)
     site.write([item for item in only(clip, MediaKind.VIDEO) if isinstance(item, Packet) and item.dts < 1000])
     assert isinstance(site.ask("index.m3u8"), Wait)
+
+
+# -- numbers over the life of the process -----------------------------------------------------------------------------------
+
+
+def discontinue(site: Site, clip: list[Track | Packet], times: int) -> None:
+    packets = [item for item in only(clip, MediaKind.VIDEO) if isinstance(item, Packet)][:30]
+    packager = site.subject.find("test")
+    assert packager is not None
+    for turn in range(times):
+        for item in shifted(list(packets), 100_000 + 2000 * turn, discontinuity=True):
+            assert isinstance(item, Packet)
+            packager.on_packet(item)
+
+
+def numbers(site: Site) -> tuple[int, int]:
+    playlist = m3u8.loads(site.text("video.m3u8"))
+    return playlist.media_sequence, playlist.discontinuity_sequence
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_numbers_never_go_back_though_packaging_stopped_in_between(clip: list[Track | Packet], over: bool) -> None:
+    site = Site()
+    site.subject.start("test", 0)
+    site.write(clip)
+    discontinue(site, clip, 20)
+    before = numbers(site)
+    assert site.hub.stream is not None
+    if over:
+        site.hub.stream.move_to(StreamState.ENDED)
+        site.hub.stream = None
+        site.subject.sweep(site.wall.at)
+    site.wall.at += 100
+    site.subject.sweep(site.wall.at)
+    assert len(site.subject) == 0
+    site.hub.stream = site.hub.stream or LiveStream("test", GopCache(8 << 20, 10_000), 0.0)
+    site.write(clip)
+    after = numbers(site)
+    assert after[0] > before[0]
+    assert after[1] > before[1]
+
+
+def test_numbers_never_go_back_with_the_clock(site: Site, clip: list[Track | Packet]) -> None:
+    before = numbers(site)
+    site.subject.stop("test")
+    site.wall.at -= 86_400
+    site.write(clip)
+    after = numbers(site)
+    assert after[0] > before[0]
+    assert after[1] > before[1]
+
+
+def test_a_name_is_forgotten_when_the_clock_has_passed_its_numbers(site: Site, clip: list[Track | Packet]) -> None:
+    discontinue(site, clip, 20)
+    site.subject.stop("test")
+    assert len(site.subject._ahead) == 1
+    site.wall.at += 30 * 600
+    site.subject.sweep(0)
+    assert not site.subject._ahead
+
+
+def test_names_that_are_remembered_are_bounded_and_the_bound_costs_no_order(clip: list[Track | Packet]) -> None:
+    site = Site()
+    for number in range(3 * MAX_AHEAD):
+        site.subject._remember(f"name{number}", Numbers(0, 10**6 + number))
+    assert len(site.subject._ahead) == MAX_AHEAD
+    assert site.subject._first("name0").discontinuity >= 10**6
+    assert site.subject._first(f"name{3 * MAX_AHEAD - 1}").discontinuity == 10**6 + 3 * MAX_AHEAD - 1
+
+
+# -- what did not come in time -----------------------------------------------------------------------------------------------
+
+
+def test_a_blocked_playlist_that_comes_too_late_is_the_plain_one(site: Site) -> None:
+    msn = site.subject.find("test").renditions[MediaKind.VIDEO].window.position()[0]  # type: ignore[union-attr]
+    answer = site.ask("video.m3u8", {"_HLS_msn": str(msn + 1)})
+    assert isinstance(answer, Wait)
+    assert answer.timeout < 10
+    assert answer.late is not None
+    assert answer.late() is site.get("video.m3u8")
+    assert site.get("video.m3u8").max_age == 0
+
+
+def test_a_long_segment_makes_nobody_wait_beyond_a_player_s_patience(clip: list[Track | Packet]) -> None:
+    site = Site(Settings(segment_duration=10.0))
+    site.subject.start("test", 0)
+    site.write(clip)
+    msn = site.subject.find("test").renditions[MediaKind.VIDEO].window.position()[0]  # type: ignore[union-attr]
+    answer = site.ask("video.m3u8", {"_HLS_msn": str(msn + 1)})
+    assert isinstance(answer, Wait)
+    assert answer.timeout == 6.0
+
+
+def test_nothing_is_compressed_for_those_who_did_not_ask_for_it(site: Site) -> None:
+    text = site.get("video.m3u8")
+    request = MediaRequest(Method.GET, None)
+    assert ("Vary", "Accept-Encoding") in respond(request, text, Cors(["*"])).headers
+    assert text._gzipped is None  # type: ignore[attr-defined]
+    assert ("Content-Encoding", "gzip") in respond(replace(request, gzip=True), text, Cors(["*"])).headers

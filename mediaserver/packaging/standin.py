@@ -1,0 +1,72 @@
+"""What players get of a track that has fallen silent while the other goes on: silence, or its last keyframe again.
+
+A playlist that stands still stops the whole player: MSE plays no further than every track reaches, and gaps (EXT-X-GAP)
+make hls.js wait as well. So the track goes on, without the publisher.
+"""
+
+from mediaserver.packaging.rendition import Rendition
+from mediaserver.packaging.segment import Epoch
+from mediaserver.packaging.silence import is_repeatable, silent_packet
+from protocols.codec import AudioParameters, packet_duration
+from protocols.errors import ProtocolError
+from protocols.media import MediaKind
+
+#: A track that is silent for so long (ms) leaves the other to itself.
+SILENCE = 3_000
+
+
+def keep_up(rendition: Rendition, epoch: Epoch, now: int) -> None:
+    """Put in what is missing of ``rendition``: the other track is in ``epoch``, at ``now`` (ms of media time)."""
+    scale = rendition.init.timescale
+    if rendition.last < 0 or epoch.begin is None:
+        return
+    if not rendition.stood_in and (
+        now - max(rendition.last * 1000 // scale, int(epoch.begin * 1000)) <= SILENCE or not _prepare(rendition)
+    ):
+        return
+    _stand_in(rendition, epoch, now * scale // 1000 - _step(rendition))
+
+
+def returns(rendition: Rendition, epoch: Epoch, time: int, *, keyframe: bool) -> bool:
+    """Whether the track's own packet at ``time`` takes over again: not in the past, and no picture without its keyframe."""
+    if time <= rendition.last or not keyframe:
+        return False
+    _stand_in(rendition, epoch, time - 1)
+    rendition.stood_in = False
+    return True
+
+
+def _stand_in(rendition: Rendition, epoch: Epoch, until: int) -> None:
+    """Go on with what is at hand, piece by piece; none begins later than ``until``."""
+    if rendition.spare is None or epoch.begin is None:
+        return
+    step = _step(rendition)
+    time = max(round(epoch.begin * rendition.init.timescale) if rendition.fresh else rendition.last + step, rendition.last + 1)
+    while time <= until:
+        rendition.push(epoch, time, *rendition.spare, keyframe=True)
+        time += step
+
+
+def _prepare(rendition: Rendition) -> bool:
+    """Have what is put in, made of the last packet (of sound) or of the last keyframe."""
+    track, spare = rendition.init.track, rendition.spare
+    if spare is not None and track.kind is MediaKind.AUDIO:
+        silent = silent_packet(track, spare[0])
+        rendition.spare = None if silent is None else (silent, 0)
+    elif spare is not None and not is_repeatable(track, spare[0]):
+        rendition.spare = None
+    rendition.stood_in = rendition.spare is not None
+    return rendition.stood_in
+
+
+def _step(rendition: Rendition) -> int:
+    """How long what is put in lasts, in the track's timescale: a packet of sound, a picture as long as a part."""
+    parameters = rendition.init.parameters
+    frame = max(rendition.segmenter.frame, 1)
+    if not isinstance(parameters, AudioParameters):
+        return max(rendition.segmenter.part_limit, frame)
+    data = b"" if rendition.spare is None else rendition.spare[0]
+    try:
+        return parameters.samples_per_packet or packet_duration(rendition.init.track, data) or frame
+    except ProtocolError:
+        return frame
