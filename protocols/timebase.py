@@ -4,6 +4,8 @@ from protocols.media import MediaKind
 
 #: A step forward of more than this, in ms, is a jump, unless the other kind of media confirms that so much time has gone by.
 FORWARD_LIMIT = 10_000
+#: But not one up to this, in ms, that comes right behind another of at least half its length: pictures so far apart.
+REGULAR_LIMIT = 120_000
 #: A step back of up to this, in ms, is held at the last timestamp; a longer one is a jump.
 BACKWARD_LIMIT = 1_000
 #: Packets at one timestamp before we believe that the clock stands still, and run on without it.
@@ -24,19 +26,15 @@ def rescale(value: int, from_scale: int, to_scale: int) -> int:
     return (doubled + from_scale) // (2 * from_scale) if value >= 0 else -((from_scale - doubled) // (2 * from_scale))
 
 
-def unwrap32(previous: int, value: int) -> int:
-    """The number nearest to ``previous`` whose low 32 bits are those of ``value``."""
-    return previous + _step(previous, value)
-
-
 def _step(previous: int, value: int) -> int:
+    """How far the low 32 bits of ``value`` lie from those of ``previous``, the shorter way round."""
     return ((value - previous + _HALF) & _MASK) - _HALF
 
 
 class _Clock:
     """The raw clock of one kind of media, and where it lies on the stream's."""
 
-    __slots__ = ("epoch", "held", "held_at", "offset", "out", "raw", "seen")
+    __slots__ = ("epoch", "held", "held_at", "offset", "out", "raw", "seen", "stride", "strode_to")
 
     def __init__(self) -> None:
         self.raw = _NOWHERE  # the last raw timestamp, or _NOWHERE when the next packet needs a closer look
@@ -46,6 +44,8 @@ class _Clock:
         self.epoch = -1
         self.held = 0
         self.held_at: int | None = None
+        self.stride = 0  # the last step beyond FORWARD_LIMIT, and where it led
+        self.strode_to: int | None = None
 
     def note(self) -> None:
         # The fast path keeps ``raw`` alone; the rest of the story is written down when somebody asks for it.
@@ -53,13 +53,21 @@ class _Clock:
             self.seen = self.raw
             self.out = self.raw + self.offset
 
+    def strides(self, step: int, timestamp: int) -> bool:
+        """Whether a step beyond FORWARD_LIMIT is what this kind does: the one before it was like it."""
+        regular = self.strode_to == self.seen and step <= min(2 * self.stride, REGULAR_LIMIT)
+        self.stride = step if step <= REGULAR_LIMIT else 0
+        self.strode_to = timestamp
+        return regular
+
 
 class Timeline:
     """A stream's clock, in ms: survives jumps of the publisher's clock, and the publisher's return.
 
     Within a kind the result never goes back. A wrap at 2**32 continues. A step back of up to BACKWARD_LIMIT is held at the last
     timestamp until the clock has caught up; after SAME_PACKETS at one timestamp a kind follows the other kind's clock, or runs
-    on by FRAME a packet. Anything beyond, or beyond FORWARD_LIMIT ahead, is a jump: the packet lands FRAME after the latest one
+    on by FRAME a packet. Anything beyond, or beyond FORWARD_LIMIT ahead (where steps up to REGULAR_LIMIT are not the rule: of
+    pictures 15 s apart only the first step is a jump), is a jump: the packet lands FRAME after the latest one
     and an *epoch* begins. The first packet of each kind in an epoch says ``discontinuity``, so that audio and video count the
     same number of them.
 
@@ -126,7 +134,8 @@ class Timeline:
         if step > 0:
             # Sound that was silent for a minute comes back a minute later: no jump if the pictures went on meanwhile.
             confirmed = other.epoch == self._epoch and abs(out - other.out) <= FORWARD_LIMIT
-            return out - timestamp if confirmed else None
+            regular = clock.strides(step, timestamp)
+            return out - timestamp if confirmed or regular else None
         return self._hold(clock, other, timestamp, step) if step >= -BACKWARD_LIMIT else None
 
     def _hold(self, clock: _Clock, other: _Clock, timestamp: int, step: int) -> int:

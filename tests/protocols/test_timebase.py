@@ -3,7 +3,16 @@ from fractions import Fraction
 import pytest
 
 from protocols.media import MediaKind
-from protocols.timebase import BACKWARD_LIMIT, BACKWARD_PACKETS, FORWARD_LIMIT, FRAME, SAME_PACKETS, Timeline, rescale, unwrap32
+from protocols.timebase import (
+    BACKWARD_LIMIT,
+    BACKWARD_PACKETS,
+    FORWARD_LIMIT,
+    FRAME,
+    REGULAR_LIMIT,
+    SAME_PACKETS,
+    Timeline,
+    rescale,
+)
 
 VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
 HOUR = 3_600_000
@@ -43,14 +52,6 @@ def test_rescale_is_exact_and_rounds_halves_away_from_zero(value, from_scale, to
         assert abs(result) > abs(exact)
 
 
-def test_unwrap32_takes_the_nearest_number_with_the_same_low_bits():
-    assert unwrap32(0, 5) == 5
-    assert unwrap32(WRAP - 5, 3) == WRAP + 3
-    assert unwrap32(WRAP + 3, WRAP - 5) == WRAP - 5
-    assert unwrap32(7 * WRAP, 1 << 31) == 7 * WRAP - (1 << 31)
-    assert unwrap32(7 * WRAP, (1 << 31) - 1) == 7 * WRAP + (1 << 31) - 1
-
-
 def test_a_sound_clock_passes_through_as_it_is():
     timeline = Timeline()
     video, audio, marked = interleave(timeline, range(40, 9_000, 33), range(23, 9_000, 23))
@@ -83,6 +84,28 @@ def test_a_step_back_across_the_wrap_is_held_too():
 
 def test_a_gap_up_to_the_limit_is_passed_on():
     assert feed(Timeline(), VIDEO, [0, FORWARD_LIMIT, 2 * FORWARD_LIMIT]) == [0, FORWARD_LIMIT, 2 * FORWARD_LIMIT]
+
+
+@pytest.mark.parametrize("start", [0, WRAP - 40_000])
+@pytest.mark.parametrize("apart", [FORWARD_LIMIT + 1, 15_000, REGULAR_LIMIT])
+def test_pictures_that_are_regularly_far_apart_jump_but_once(start, apart):
+    timeline = Timeline()
+    assert feed(timeline, VIDEO, [start]) == [start]
+    assert timeline.place(VIDEO, (start + apart) % WRAP) == start + FRAME
+    assert timeline.discontinuity
+    rest = [start + apart + number * apart for number in range(1, 19)]
+    assert feed(timeline, VIDEO, [timestamp % WRAP for timestamp in rest]) == [each - apart + FRAME for each in rest]
+
+
+@pytest.mark.parametrize("steps", [[15_000, 31_000], [REGULAR_LIMIT, REGULAR_LIMIT + 1], [HOUR, 15_000], [15_000, 33, 15_000]])
+def test_steps_that_are_not_regular_are_jumps(steps):
+    timeline = Timeline()
+    clock = 5
+    feed(timeline, VIDEO, [clock])
+    for step in steps:
+        clock += step
+        timeline.place(VIDEO, clock)
+        assert timeline.discontinuity == (step > FORWARD_LIMIT)
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, FORWARD_LIMIT + 500, -BACKWARD_LIMIT - 500])
