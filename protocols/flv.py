@@ -1,7 +1,5 @@
 """FLV (Video File Format Specification 10.1, Annex E): tag bodies to words and back, tags to bytes and back."""
 
-from collections.abc import Mapping
-
 from protocols.errors import RemoteProtocolError
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from protocols.rtmp import amf0, enhanced
@@ -74,17 +72,15 @@ class TagReader:
     A Track without body comes from a codec without sequence header (MP3, AC-3, Speex …): the tag that it was taken from is
     a Packet as well, which the same call again will give.
 
-    Of several tracks the one with id 0 is read; the parameters of others are kept in ``other_tracks``. A message that holds
-    several is cut down to its track 0, so that any player of FourCC bodies can follow. ``color_info`` is the last
-    ``colorInfo`` object (HDR metadata) that came, or None.
+    Of several tracks the one with id 0 is read; the parameters of others are kept in ``other_tracks``. A multitrack body, even
+    of one track, becomes a plain one of its track 0, so that any player of FourCC bodies can follow.
     """
 
-    __slots__ = ("_aac", "_audio", "_avc", "_plans", "_video", "color_info", "ignored", "other_tracks")
+    __slots__ = ("_aac", "_audio", "_avc", "_plans", "_video", "ignored", "other_tracks")
 
     def __init__(self) -> None:
         self.ignored = 0
         self.other_tracks: dict[tuple[MediaKind, int], Track] = {}
-        self.color_info: Mapping[str, object] | None = None
         self._video: Track | None = None
         self._audio: Track | None = None
         self._avc = False
@@ -164,9 +160,6 @@ class TagReader:
         if tag is None:
             self.ignored += 1
             return None
-        if tag.packet_type is PacketType.METADATA:
-            self._read_color(body[tag.tracks[0].start :] if tag.tracks else b"")
-            return None
         default = None
         for track in tag.tracks:
             if track.codec is None:
@@ -181,7 +174,7 @@ class TagReader:
 
     def _read_track(self, tag: ExTag, codec: Codec, track: TrackSlice, timestamp: int, body: bytes) -> Track | Packet | None:
         offset = track.start
-        if tag.shared:
+        if tag.multitrack:
             header = enhanced.header(tag.packet_type, codec, tag.frame_type)
             body, offset = header + body[offset : track.end], len(header)
         if tag.packet_type is PacketType.SEQUENCE_START:
@@ -195,16 +188,6 @@ class TagReader:
         keyframe = codec.kind is _AUDIO or _is_key(tag.frame_type)
         packet = Packet(codec.kind, timestamp, keyframe, body, offset, cts)
         return self._bare(codec, packet) if codec in _BARE_EX else self._coded(codec, packet)
-
-    def _read_color(self, data: bytes) -> None:
-        try:
-            values = amf0.decode_all(data)
-        except RemoteProtocolError:
-            self.ignored += 1
-            return
-        if len(values) >= 2 and values[0] == "colorInfo":
-            # An empty or undefined value resets the colours to those of the bitstream.
-            self.color_info = values[1] if isinstance(values[1], dict) and values[1] else None
 
     def _remember(self, codec: Codec, track: TrackSlice, body: bytes) -> None:
         key = codec.kind, track.track_id

@@ -60,8 +60,8 @@ _VIDEO_NUMBERS = {packet_type: number for number, packet_type in _VIDEO_TYPES.it
 _AUDIO_NUMBERS = {packet_type: number for number, packet_type in _AUDIO_TYPES.items()}
 KEY_FRAME, INTER_FRAME, DISPOSABLE_INTER_FRAME, GENERATED_KEY_FRAME, COMMAND_FRAME = 1, 2, 3, 4, 5
 _ONE_TRACK, _MANY_TRACKS, _MANY_TRACKS_MANY_CODECS = 0, 1, 2
-_TIMESTAMP_OFFSET_NANO = 0
 _EX_AUDIO = 9
+_CAN_FORWARD = 4  # of FourCcInfoMask
 
 
 class TrackSlice(NamedTuple):
@@ -74,19 +74,19 @@ class TrackSlice(NamedTuple):
 
 
 class ExTag(NamedTuple):
-    """An extended tag body, taken apart. ``nanoseconds`` is what ModEx adds to the message's timestamp (0 to 999 999)."""
+    """An extended tag body, taken apart. ``multitrack`` says that its tracks are numbered, even if there is but one."""
 
     packet_type: PacketType
     frame_type: int
-    nanoseconds: int
-    shared: bool
+    multitrack: bool
     tracks: tuple[TrackSlice, ...]
 
 
 def parse(kind: MediaKind, body: bytes) -> ExTag | None:
     """Take an ExVideoTagHeader or ExAudioTagHeader apart. None if it is cut short or says what no version defines.
 
-    ``shared`` is true for a message of several tracks. A command frame has no tracks.
+    Modifiers (ModEx) are passed over: the one that is defined moves the timestamp by a fraction of the millisecond that FLV
+    counts in. A command frame has no tracks.
     """
     try:
         return _parse(kind, body)
@@ -99,29 +99,25 @@ def _parse(kind: MediaKind, body: bytes) -> ExTag | None:
     types = _VIDEO_TYPES if video else _AUDIO_TYPES
     frame_type = body[0] >> 4 & 7 if video else 0
     packet_type = types[body[0] & 15]
-    offset, nanoseconds = 1, 0
+    offset = 1
     while packet_type is PacketType.MOD_EX:
         size = body[offset] + 1
         offset += 1
         if size == 256:
             size = (body[offset] << 8 | body[offset + 1]) + 1
             offset += 2
-        extension = body[offset : offset + size]
         offset += size + 1
-        what = body[offset - 1]
-        packet_type = types[what & 15]
-        if what >> 4 == _TIMESTAMP_OFFSET_NANO and size >= 3:
-            nanoseconds = min(int.from_bytes(extension[:3]), 999_999)
+        packet_type = types[body[offset - 1] & 15]
     if video and frame_type == COMMAND_FRAME and packet_type is not PacketType.METADATA:
-        return ExTag(packet_type, frame_type, nanoseconds, False, ())
+        return ExTag(packet_type, frame_type, False, ())
     fourccs = VIDEO_FOURCC if video else AUDIO_FOURCC
     if packet_type is not PacketType.MULTITRACK:
         tracks = (_slice(body, 0, _fourcc(body, offset, fourccs), offset + 4, len(body)),)
-        return ExTag(packet_type, frame_type, nanoseconds, False, tracks)
+        return ExTag(packet_type, frame_type, False, tracks)
     layout, packet_type = body[offset] >> 4, types[body[offset] & 15]
     if layout > _MANY_TRACKS_MANY_CODECS or packet_type in (PacketType.MULTITRACK, PacketType.MOD_EX):
         return None
-    return ExTag(packet_type, frame_type, nanoseconds, layout != _ONE_TRACK, _tracks(body, offset + 1, layout, fourccs))
+    return ExTag(packet_type, frame_type, True, _tracks(body, offset + 1, layout, fourccs))
 
 
 def _tracks(body: bytes, offset: int, layout: int, fourccs: dict[bytes, Codec]) -> tuple[TrackSlice, ...]:
@@ -166,27 +162,18 @@ def header(packet_type: PacketType, codec: Codec, frame_type: int = KEY_FRAME) -
     return bytes((0x80 | frame_type << 4 | number if video else _EX_AUDIO << 4 | number,)) + fourcc
 
 
-class FourCcCapability(enum.IntFlag):
-    """FourCcInfoMask: what an end can do with a codec."""
-
-    DECODE = 1
-    ENCODE = 2
-    FORWARD = 4
-
-
 class Capability(enum.IntFlag):
-    """CapsExMask: what an end understands beyond codecs."""
+    """CapsExMask: what an end understands beyond codecs. The fourth, nanoseconds in timestamps, we do not: see ``parse``."""
 
     RECONNECT = 1
     MULTITRACK = 2
     MOD_EX = 4
-    TIMESTAMP_NANO_OFFSET = 8
 
 
 def server_capabilities() -> dict[str, object]:
     """The properties to merge into the reply to ``connect``, as AMF values: we forward every codec in the tables above."""
-    forward = float(FourCcCapability.FORWARD)
-    caps = Capability.RECONNECT | Capability.MULTITRACK | Capability.MOD_EX | Capability.TIMESTAMP_NANO_OFFSET
+    forward = float(_CAN_FORWARD)
+    caps = Capability.RECONNECT | Capability.MULTITRACK | Capability.MOD_EX
     return {
         "fourCcList": [fourcc.decode() for fourcc in (*VIDEO_FOURCC, *AUDIO_FOURCC)],
         "videoFourCcInfoMap": {fourcc.decode(): forward for fourcc in VIDEO_FOURCC},

@@ -234,14 +234,16 @@ class TestEnhanced:
         body = b"\xa7\x02\x00\x00\x01\x01av01data"
         assert reader.read(VIDEO, 40, body) == video(body, keyframe=False, offset=10)
 
-    def test_one_track_keeps_its_body_and_others_are_remembered_but_not_passed_on(self):
+    def test_one_numbered_track_becomes_a_plain_one_and_others_are_remembered_but_not_passed_on(self):
         reader = TagReader()
-        header = b"\x96\x00avc1\x00avcC"
-        assert reader.read(VIDEO, 0, header) == Track(Codec.H264, b"avcC", header)
+        assert reader.read(VIDEO, 0, b"\x96\x00avc1\x00avcC") == Track(Codec.H264, b"avcC", b"\x90avc1avcC")
+        assert reader.read(VIDEO, 0, b"\x96\x00avc1\x00avcC") is None
         assert reader.read(VIDEO, 0, b"\x96\x00hvc1\x01hvcC") is None
         assert reader.read(AUDIO, 0, b"\x95\x00Opus\x01") is None
         body = b"\xa6\x01avc1\x00\x00\x00\x09nal"
-        assert reader.read(VIDEO, 40, body) == video(body, keyframe=False, offset=10, cts=9)
+        assert reader.read(VIDEO, 40, body) == video(b"\xa1avc1\x00\x00\x09nal", keyframe=False, offset=8, cts=9)
+        body = b"\xa7\x02\x00\x00\x01\x06\x03avc1\x00nal"
+        assert reader.read(VIDEO, 40, body) == video(b"\xa3avc1nal", keyframe=False, offset=5)
         assert reader.read(VIDEO, 40, b"\xa6\x01hvc1\x01\x00\x00\x00nal") is None
         assert reader.ignored == 0
         assert list(reader.other_tracks) == [(MediaKind.VIDEO, 1), (MediaKind.AUDIO, 1)]
@@ -274,9 +276,7 @@ class TestEnhanced:
         reader.read(VIDEO, 0, b"\x96\x00hvc1\x01" + b"c" * (flv.MAX_HEADER + 1))
         assert len(reader.other_tracks[MediaKind.VIDEO, 1].config) == flv.MAX_HEADER
 
-    @pytest.mark.parametrize(
-        "body", [b"\x80", b"\x9favc1", b"\x91vvc1data", b"\x94hvc1\x02"], ids=["cut short", "packet type 15", "codec", "metadata"]
-    )
+    @pytest.mark.parametrize("body", [b"\x80", b"\x9favc1", b"\x91vvc1data"], ids=["cut short", "packet type 15", "codec"])
     def test_what_is_malformed_or_unknown_is_counted(self, reader, body):
         assert reader.read(VIDEO, 40, body) is None
         assert reader.ignored == 1
@@ -285,16 +285,9 @@ class TestEnhanced:
         assert reader.read(VIDEO, 40, b"\xd1\x00") is None
         assert reader.ignored == 0
 
-    def test_colours_are_kept_until_they_are_reset(self):
-        reader = TagReader()
-        colors = {"colorConfig": {"bitDepth": 10.0, "colorPrimaries": 9.0}}
-        for reset in (amf0.UNDEFINED, {}):
-            assert reader.read(VIDEO, 0, b"\x94hvc1" + amf0.encode("colorInfo", colors)) is None
-            assert reader.color_info == colors
-            assert reader.read(VIDEO, 0, b"\x94hvc1" + amf0.encode("somethingElse", {})) is None
-            assert reader.color_info == colors
-            assert reader.read(VIDEO, 0, b"\x94hvc1" + amf0.encode("colorInfo", reset)) is None
-            assert reader.color_info is None
+    def test_colours_are_nothing_to_players_who_read_them_in_the_bitstream(self, reader):
+        assert reader.read(VIDEO, 0, b"\x94avc1" + amf0.encode("colorInfo", {"colorConfig": {"bitDepth": 10.0}})) is None
+        assert reader.read(VIDEO, 0, b"\xd4avc1") is None
         assert reader.ignored == 0
 
 
