@@ -1,24 +1,22 @@
 """AMF3 (Action Message Format, AMF 3, Adobe 2013): the values that AMF0 embeds behind its marker 0x11.
 
-Decodes every type but externalizable objects, whose form only their class knows. Encodes each value without references,
-which every reader must accept. Values are those of ``amf0``; an integer is an int, a byte array is bytes, a vector a list, and a
+Decodes every type but externalizable objects, whose form only their class knows; what we say ourselves needs no AMF3. Values
+are those of ``amf0``; an integer is an int, a byte array is bytes, a vector a list, and a
 dictionary a list of its pairs, since its keys may be objects.
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
-from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.errors import RemoteProtocolError
 from protocols.rtmp.amf_values import (
-    MAX_DEPTH,
     UNDEFINED,
     Budget,
     Date,
     EcmaArray,
     References,
     TypedObject,
-    Undefined,
     XmlDocument,
 )
 
@@ -38,17 +36,6 @@ class _Traits:
         self.class_name = class_name
         self.names = names
         self.dynamic = dynamic
-
-
-def decode_all(data: bytes) -> list[object]:
-    """Every value in ``data``. Raises RemoteProtocolError, LimitExceeded among them."""
-    values = []
-    budget = Budget()
-    offset = 0
-    while offset < len(data):
-        value, offset = decode_value(data, offset, 0, budget)
-        values.append(value)
-    return values
 
 
 def decode_value(data: bytes, offset: int, depth: int, budget: Budget) -> tuple[object, int]:
@@ -223,77 +210,3 @@ _COMPLEX: dict[int, Callable[[_Decoder, int, int], object]] = {
     _VECTOR_OBJECT: _Decoder._vector_object,
     _DICTIONARY: _Decoder._dictionary,
 }
-
-
-def encode(*values: object) -> bytes:
-    """The wire form of ``values``, one after the other. Raises LocalProtocolError for what AMF3 cannot say."""
-    out = bytearray()
-    for value in values:
-        _encode(out, value, 0)
-    return bytes(out)
-
-
-def _encode(out: bytearray, value: object, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise LocalProtocolError(f"AMF values nested more than {MAX_DEPTH} deep")
-    match value:
-        case None | bool():
-            out.append(_NULL if value is None else _TRUE if value else _FALSE)
-        case Undefined():
-            out.append(_UNDEFINED)
-        case int() if -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
-            out.append(_INTEGER)
-            out += _u29(value & 0x1FFFFFFF)
-        case int() | float():
-            out.append(_DOUBLE)
-            out += _FLOAT64.pack(value)
-        case XmlDocument():
-            out.append(_XML)
-            out += _text(value)
-        case str():
-            out.append(_STRING)
-            out += _text(value)
-        case bytes():
-            out.append(_BYTE_ARRAY)
-            out += _u29(len(value) << 1 | 1) + value
-        case Date():
-            out += bytes((_DATE, 1)) + _FLOAT64.pack(value.milliseconds)
-        case Mapping():
-            _encode_mapping(out, value, depth + 1)
-        case Sequence():
-            out.append(_ARRAY)
-            out += _u29(len(value) << 1 | 1) + b"\x01"
-            for item in value:
-                _encode(out, item, depth + 1)
-        case _:
-            raise LocalProtocolError(f"AMF3 has no form for a {type(value).__name__}")
-
-
-def _encode_mapping(out: bytearray, value: Mapping[str, object], depth: int) -> None:
-    if isinstance(value, EcmaArray):
-        out += bytes((_ARRAY, 1))
-    else:
-        out += bytes((_OBJECT, 0x0B))  # traits follow, no sealed members, dynamic
-        out += _text(value.class_name if isinstance(value, TypedObject) else "")
-    for name, item in value.items():
-        if name:  # an empty one would end the list
-            out += _text(name)
-            _encode(out, item, depth)
-    out.append(1)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode(errors="replace")
-    return _u29(len(data) << 1 | 1) + data
-
-
-def _u29(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    if number < 0x4000:
-        return bytes((number >> 7 | 0x80, number & 0x7F))
-    if number < 0x200000:
-        return bytes((number >> 14 | 0x80, number >> 7 & 0x7F | 0x80, number & 0x7F))
-    if number < 0x20000000:
-        return bytes((number >> 22 | 0x80, number >> 15 & 0x7F | 0x80, number >> 8 & 0x7F | 0x80, number & 0xFF))
-    raise LocalProtocolError(f"AMF3 has no length beyond 29 bits: {number}")

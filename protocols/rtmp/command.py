@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocols.errors import RemoteProtocolError
 from protocols.rtmp import amf0
@@ -15,18 +15,14 @@ _PREFIXES = ("flv:", "mp4:", "mp3:", "id3:")
 
 
 class StatusCode(enum.StrEnum):
-    """Codes in onStatus and ``_error``. ffmpeg shows any refusal's description; OBS stops at once for Rejected and Denied."""
+    """Codes in onStatus and ``_error``. ffmpeg shows any refusal's description; OBS stops at once for PUBLISH_REJECTED."""
 
     CONNECT_SUCCESS = "NetConnection.Connect.Success"
-    CONNECT_REJECTED = "NetConnection.Connect.Rejected"
     CONNECT_INVALID_APP = "NetConnection.Connect.InvalidApp"
     CALL_FAILED = "NetConnection.Call.Failed"
     RECONNECT_REQUEST = "NetConnection.Connect.ReconnectRequest"
     PUBLISH_START = "NetStream.Publish.Start"
-    PUBLISH_BAD_NAME = "NetStream.Publish.BadName"
-    PUBLISH_DENIED = "NetStream.Publish.Denied"
     PUBLISH_REJECTED = "NetStream.Publish.Rejected"
-    PUBLISH_FAILED = "NetStream.Publish.Failed"
     UNPUBLISH_SUCCESS = "NetStream.Unpublish.Success"
     PLAY_RESET = "NetStream.Play.Reset"
     PLAY_START = "NetStream.Play.Start"
@@ -45,7 +41,7 @@ class Command:
 
     name: str
     transaction: float
-    arguments: list[object]
+    arguments: list[object] = field(repr=False)  # a stream key, a token …
 
     def argument(self, index: int) -> object:
         return self.arguments[index] if index < len(self.arguments) else None

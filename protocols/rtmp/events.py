@@ -21,10 +21,6 @@ class Capabilities:
         """The peer understands NetConnection.Connect.ReconnectRequest."""
         return bool(self.extended & 0x01)
 
-    def decodes(self, fourcc: str) -> bool:
-        """The peer named this FourCC, or all of them."""
-        return fourcc in self.fourccs or "*" in self.fourccs
-
 
 class MediaReceived(NamedTuple):
     """An audio (8) or video (9) message: ``body`` is an FLV tag body. A tuple because thousands are made each second."""

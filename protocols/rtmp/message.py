@@ -38,9 +38,7 @@ class UserControl(enum.IntEnum):
 
     STREAM_BEGIN = 0
     STREAM_EOF = 1
-    STREAM_DRY = 2
     SET_BUFFER_LENGTH = 3
-    STREAM_IS_RECORDED = 4
     PING_REQUEST = 6
     PING_RESPONSE = 7
 

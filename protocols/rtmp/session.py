@@ -37,6 +37,12 @@ __all__ = ["ServerSession", "SessionLimits", "StatusCode"]
 
 _DEFAULT_LIMITS = SessionLimits()
 _PUBLISH = (StreamState.PUBLISH_REQUESTED, StreamState.PUBLISHING)
+_CLOSING = {
+    StreamState.PUBLISH_REQUESTED: StreamTrigger.REFUSE_PUBLISH,
+    StreamState.PUBLISHING: StreamTrigger.END_PUBLISH,
+    StreamState.PLAY_REQUESTED: StreamTrigger.REFUSE_PLAY,
+    StreamState.PLAYING: StreamTrigger.END_PLAY,
+}
 _DYNAMIC = b"\x02"  # the limit type of Set Peer Bandwidth
 _NO_COMMAND = Command("", 0.0, [])
 
@@ -81,8 +87,8 @@ class ServerSession(Endpoint):
             self._send(type_id, stream_id, 0, body)
         return True
 
-    def refuse_connect(self, description: str, code: str = StatusCode.CONNECT_REJECTED) -> bool:
-        """Send the client away; what it says from now on is dropped."""
+    def refuse_connect(self, description: str, code: str = StatusCode.CONNECT_INVALID_APP) -> bool:
+        """Send the client away, for want of such an app unless ``code`` says else. What it says from now on is dropped."""
         if self.state is not SessionState.CONNECT_REQUESTED:
             return self._gone("refuse_connect")
         self._move(SessionTrigger.REFUSE)
@@ -101,7 +107,7 @@ class ServerSession(Endpoint):
         return True
 
     def refuse_publish(self, request: PublishRequested, code: str, description: str) -> bool:
-        """Send the encoder away; ffmpeg shows ``description``, OBS stops for PUBLISH_REJECTED and PUBLISH_DENIED."""
+        """Send the encoder away; ffmpeg shows ``description``, OBS stops for PUBLISH_REJECTED."""
         if not self._answer(request, StreamTrigger.REFUSE_PUBLISH):
             return False
         self._status(request.stream_id, "error", code, description)
@@ -212,17 +218,12 @@ class ServerSession(Endpoint):
 
     def _close_stream(self, stream_id: int, events: list[Event]) -> None:
         """The peer ends what it does on a stream; the stream itself stays."""
-        state = self._streams.get(stream_id)
-        for trigger in (
-            StreamTrigger.REFUSE_PUBLISH,
-            StreamTrigger.REFUSE_PLAY,
-            StreamTrigger.END_PUBLISH,
-            StreamTrigger.END_PLAY,
-        ):
-            if self._move_stream(stream_id, trigger):
-                events.append(StreamClosed(stream_id))
-                if state in _PUBLISH:
-                    self._status(stream_id, "status", StatusCode.UNPUBLISH_SUCCESS, "Publishing stopped.")
+        state = self._streams.get(stream_id, StreamState.CREATED)
+        if state is not StreamState.CREATED:
+            self._move_stream(stream_id, _CLOSING[state])
+            events.append(StreamClosed(stream_id))
+            if state in _PUBLISH:
+                self._status(stream_id, "status", StatusCode.UNPUBLISH_SUCCESS, "Publishing stopped.")
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from protocols import flv
 from protocols.media import Codec, MediaKind
-from protocols.rtmp import amf0, amf3, enhanced
+from protocols.rtmp import amf0, enhanced
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.enhanced import PacketType
 from protocols.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
@@ -68,9 +68,12 @@ Tag = tuple[int, int, bytes]
 METADATA = amf0.encode(
     "@setDataFrame", "onMetaData", amf0.EcmaArray(width=1280, height=720, framerate=30.0, encoder="obs", stereo=True)
 )
-_AMF3_VALUE = {"a": [1, -1, 1.5, "text", None, True, b"bytes"], "b": {"c": amf0.Date(1e12)}, "d": amf0.EcmaArray(e="text")}
 AMF3 = [
-    amf3.encode(_AMF3_VALUE, "text"),
+    # {"a": [1, -1, 1.5, "text", null, true, bytes], "b": {"c": date}, "d": ECMA array}, "text"
+    bytes.fromhex(
+        "0a0b01 0361 090f01 0401 04ffffffff 053ff8000000000000 060974657874 01 03 0c0b6279746573"
+        "0362 0a0b01 0363 0801426d1a94a2000000 01 0364 0901 0365 060974657874 01 01 060974657874"
+    ),
     bytes.fromhex("09 07 01 06 03 61 06 01 06 00"),
     bytes.fromhex("09 05 01 0a 13 03 43 03 61 04 01 0a 01 04 02"),
     bytes.fromhex("0d 05 00 00000001 ffffffff 0f 03 00 3ff0000000000000 10 05 00 01 03 04 05 11 03 00 06 03 61 04 05"),

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from protocols.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
-from protocols.rtmp import amf0, amf3
+from protocols.rtmp import amf0
 from protocols.rtmp.amf_values import MAX_DEPTH, MAX_REPEATED, MAX_VALUES
 
 # Each value beside its bytes as the specification (AMF0, 2.2 to 2.18) lays them out.
@@ -173,10 +173,10 @@ def test_references_do_not_lead_deeper_than_the_bound():
 
 
 def test_amf3_stands_within_amf0_one_value_at_a_time():
-    data = b"\x11" + amf3.encode({"a": 1}) + amf0.encode("b") + b"\x0a\x00\x00\x00\x01\x11" + amf3.encode(b"c")
+    data = bytes.fromhex("11 0a0b01 0361 0401 01") + amf0.encode("b") + bytes.fromhex("0a 00000001 11 0c03 63")
     assert amf0.decode_all(data) == [{"a": 1}, "b", [b"c"]]
     with pytest.raises(LimitExceeded, match="deep"):
-        amf0.decode_all(b"\x0a\x00\x00\x00\x01" * MAX_DEPTH + b"\x11" + amf3.encode([None]))
+        amf0.decode_all(b"\x0a\x00\x00\x00\x01" * MAX_DEPTH + bytes.fromhex("11 090301 01"))
 
 
 def test_only_values_with_a_form_are_encoded():

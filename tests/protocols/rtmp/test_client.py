@@ -148,7 +148,7 @@ def test_server_sees_what_the_client_can_do():
 def test_refused_publish_and_a_kick():
     def refuse(server: ServerSession, event: Event) -> None:
         if isinstance(event, PublishRequested):
-            server.refuse_publish(event, StatusCode.PUBLISH_DENIED, "No.")
+            server.refuse_publish(event, StatusCode.PUBLISH_REJECTED, "No.")
         else:
             accept(server, event)
 
@@ -156,7 +156,7 @@ def test_refused_publish_and_a_kick():
     pair.client.start()
     pair.client.publish("key")
     pair.run()
-    assert pair.told[-1] == StatusReceived(1, "error", "NetStream.Publish.Denied", "No.")
+    assert pair.told[-1] == StatusReceived(1, "error", "NetStream.Publish.Rejected", "No.")
     assert pair.client.stream_state is StreamState.CREATED
     with pytest.raises(LocalProtocolError, match="media"):
         pair.client.send_media(9, 0, b"v")
@@ -175,7 +175,7 @@ def test_refused_connect():
     pair = Pair(lambda server, _: server.refuse_connect("No such app.") and None)
     pair.client.start()
     pair.run()
-    assert pair.told == [CommandFailed("connect", "NetConnection.Connect.Rejected", "No such app.")]
+    assert pair.told == [CommandFailed("connect", "NetConnection.Connect.InvalidApp", "No such app.")]
     assert pair.client.state is SessionState.CLOSED
     assert pair.client.receive_data(b"more") == []
 
