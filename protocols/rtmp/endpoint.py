@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from protocols.errors import LimitExceeded, RemoteProtocolError
-from protocols.rtmp.chunk import DEFAULT_CHUNK_SIZE, ChunkReader, split_message
+from protocols.rtmp.chunk import DEFAULT_CHUNK_SIZE, split_message
+from protocols.rtmp.chunk_reader import ChunkReader
 from protocols.rtmp.command import Command, read_command
 from protocols.rtmp.events import DataReceived, Event, MediaReceived, PongReceived
 from protocols.rtmp.handshake import Handshake

@@ -7,7 +7,7 @@ from bench.load.publish import CHUNK_SIZE, chunked, opening_messages, templates
 from protocols.codec import VideoParameters, parameters
 from protocols.flv import TagReader
 from protocols.media import Codec, Packet, Track
-from protocols.rtmp.chunk import ChunkReader
+from protocols.rtmp.chunk_reader import ChunkReader
 from protocols.rtmp.limits import SessionLimits
 
 

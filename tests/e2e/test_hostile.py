@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocols.rtmp.chunk import ChunkReader
+from protocols.rtmp.chunk_reader import ChunkReader
 from protocols.rtmp.limits import SessionLimits
 from protocols.rtmp.message import Control
 from tests.conftest import Serve

@@ -12,7 +12,8 @@ from protocols.media import Codec, MediaKind, Packet, Track
 from protocols.mp4.fragment import Sample, fragment, init_segment
 from protocols.rtmp import amf0, amf3
 from protocols.rtmp.amf_values import Budget
-from protocols.rtmp.chunk import ChunkReader, split_message
+from protocols.rtmp.chunk import split_message
+from protocols.rtmp.chunk_reader import ChunkReader
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import ConnectRequested, DataReceived, MediaReceived, PlayRequested, PublishRequested
 from protocols.rtmp.limits import SessionLimits

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import LimitExceeded, RemoteProtocolError
-from protocols.rtmp.chunk import ChunkReader, media_chunk_header, split_message
+from protocols.rtmp.chunk import media_chunk_header, split_message
+from protocols.rtmp.chunk_reader import ChunkReader
 from protocols.rtmp.events import MediaReceived
 from protocols.rtmp.limits import SessionLimits
 from protocols.rtmp.message import Message

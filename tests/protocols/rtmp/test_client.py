@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.rtmp import amf0
-from protocols.rtmp.chunk import ChunkReader, split_message
+from protocols.rtmp.chunk import split_message
+from protocols.rtmp.chunk_reader import ChunkReader
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.command import Command, read_command
 from protocols.rtmp.endpoint import CHUNK_SIZE
