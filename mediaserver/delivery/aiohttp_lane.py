@@ -11,7 +11,7 @@ from aiohttp import web
 from mediaserver.delivery.grants import RefusalError
 from mediaserver.delivery.prepared import kind_of
 from mediaserver.delivery.request import MediaRequest, Method, RequestError, media_request
-from mediaserver.delivery.response import SERVER, Response, preflight, refusal, respond
+from mediaserver.delivery.response import LATE, SERVER, Response, preflight, refusal, respond
 from mediaserver.delivery.web import Web
 from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
 
@@ -62,6 +62,7 @@ async def _answer(fast: Web, request: web.Request, asked: MediaRequest) -> web.S
         return await _play(fast, request, asked, peer)
     if fast.may_until(asked, peer) <= fast.now:
         await fast.ask(asked, peer)
+    fast.note_viewer(asked, peer, fast.now)
     deadline = 0.0
     while True:
         answer = fast.resolve(target.name, target.resource, target.query, fast.clock())
@@ -71,7 +72,9 @@ async def _answer(fast: Web, request: web.Request, asked: MediaRequest) -> web.S
             return _count(fast, asked, _plain(respond(asked, answer, fast.cors)))
         deadline = deadline or fast.clock() + answer.timeout
         if not await _fires(answer.signal, deadline - fast.clock()):
-            return _count(fast, asked, _plain(refusal(asked, 503, "it did not come in time", fast.cors)))
+            late = answer.late
+            said = refusal(asked, 503, LATE, fast.cors) if late is None else respond(asked, late(), fast.cors)
+            return _count(fast, asked, _plain(said))
 
 
 async def _play(fast: Web, request: web.Request, asked: MediaRequest, peer: str) -> web.StreamResponse:

@@ -3,12 +3,14 @@
 import asyncio
 import enum
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from mediaserver.delivery.grants import RefusalError
+from mediaserver.delivery.growth import Growth
 from mediaserver.delivery.prepared import Prepared
-from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head
-from mediaserver.delivery.response import Response, preflight, refusal, render, respond
+from mediaserver.delivery.request import MAX_HEAD, MediaRequest, Method, RequestError, looks_like_http, read_head
+from mediaserver.delivery.response import LATE, Response, preflight, refusal, render, respond
 from mediaserver.delivery.sendfile import LEAST
 from mediaserver.delivery.stall import Stall, untaken
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, Signal, TooFar, Wait
@@ -39,8 +41,8 @@ class Connection(asyncio.Protocol):
     """Reads heads, writes answers. All deadlines are applied by ``sweep``: no timer belongs to a connection."""
 
     __slots__ = (
-        "_asker", "_buffer", "_deadline", "_growing", "_head_due", "_held", "_may_until", "_paused", "_peer", "_phase",
-        "_prepared", "_sent", "_signal", "_since", "_stall", "_task", "_transport", "_web",
+        "_asker", "_buffer", "_deadline", "_growth", "_head_due", "_held", "_late", "_listed", "_listed_at", "_may_until",
+        "_paused", "_peer", "_phase", "_prepared", "_signal", "_since", "_stall", "_task", "_transport", "_web",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -62,8 +64,11 @@ class Connection(asyncio.Protocol):
         self._prepared: Prepared | None = None
         self._signal: Signal | None = None
         self._deadline = 0.0
-        self._growing: Growing | None = None
-        self._sent = 0
+        self._late: Callable[[], Ready] | None = None
+        self._growth: Growth | None = None
+        # The last playlist or manifest that was asked for, and when: who asks for such is a viewer.
+        self._listed: MediaRequest | None = None
+        self._listed_at = 0.0
         self._stall = Stall()
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
@@ -202,6 +207,8 @@ class Connection(asyncio.Protocol):
     def _may_play(self, prepared: Prepared) -> bool:
         web = self._web
         if self._asker != prepared.asker or web.now >= self._may_until:
+            # A proxy's connection serves many.
+            self._note_viewer()
             self._asker = prepared.asker
             self._may_until = web.may_until(prepared.request, self._address)
         return web.now < self._may_until
@@ -242,6 +249,8 @@ class Connection(asyncio.Protocol):
     def _serve(self, prepared: Prepared) -> None:
         """Answer a request that is allowed."""
         web = self._web
+        if prepared.wire is not None:
+            self._listed, self._listed_at = prepared.request, web.now
         answer = web.resolve(prepared.name, prepared.resource, prepared.query, web.clock())
         if answer is prepared.ready and prepared.date is web.date:
             self._write(prepared)
@@ -319,6 +328,7 @@ class Connection(asyncio.Protocol):
         if self._prepared is not prepared:
             self._prepared = prepared
             self._deadline = self._web.clock() + wait.timeout
+        self._late = wait.late
         self._signal = wait.signal
         wait.signal.add(self._on_signal)
 
@@ -341,27 +351,21 @@ class Connection(asyncio.Protocol):
             self._grown(prepared)
             return
         self._phase = Phase.GROWING
-        self._prepared, self._growing, self._sent = prepared, growing, 0
+        self._prepared, self._growth = prepared, Growth(growing, chunked=request.chunked)
         self._deadline = web.clock() + growing.timeout
         self._pump()
 
     def _pump(self) -> None:
         """Send what has grown since; then wait for more."""
-        prepared, growing = self._prepared, self._growing
+        prepared, growth = self._prepared, self._growth
         self._signal = None
-        if prepared is None or growing is None or self._paused:
+        if prepared is None or growth is None or self._paused:
             # A player that does not keep up is fed again when it has room.
             return
-        data, complete = growing.read(self._sent)
-        chunked = prepared.request.chunked
-        pieces: list[bytes] = []
-        if data:
-            self._sent += len(data)
-            self._deadline = self._web.clock() + growing.timeout
-            pieces = [b"%x\r\n" % len(data), data, b"\r\n"] if chunked else [data]
-        if complete and chunked:
-            pieces.append(b"0\r\n\r\n")
+        growing = growth.growing
+        pieces, complete = growth.read()
         if pieces:
+            self._deadline = self._web.clock() + growing.timeout
             self._web.counters.bytes_out += sum(map(len, pieces))
             self._transport.writelines(pieces)
         if complete:
@@ -371,7 +375,7 @@ class Connection(asyncio.Protocol):
             growing.signal.add(self._pump)
 
     def _grown(self, prepared: Prepared) -> None:
-        self._prepared = self._growing = None
+        self._prepared = self._growth = None
         self._phase = _READING
         self._head_due = False
         self._since = self._web.now
@@ -383,13 +387,14 @@ class Connection(asyncio.Protocol):
     def _unhook(self) -> None:
         signal, self._signal = self._signal, None
         if signal is not None:
-            signal.discard(self._pump if self._growing is not None else self._on_signal)
-        self._prepared = self._growing = None
+            signal.discard(self._pump if self._growth is not None else self._on_signal)
+        self._prepared = self._growth = None
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
-        """Apply the deadlines; called about once a second."""
+        """Apply the deadlines, and say who watches; called about once a second."""
+        self._note_viewer()
         waiting = untaken(self._transport)
         if self._stall.lasts(waiting, now, self._web.config.send_timeout):
             self._cut()
@@ -410,12 +415,23 @@ class Connection(asyncio.Protocol):
             prepared, waited = self._prepared, self._phase is Phase.WAITING
             self._unhook()
             if waited:
-                # RFC 8216bis, 6.2.5.2: what was promised did not come.
-                self._phase = _READING
-                self._finish(prepared, refusal(prepared.request, 503, "it did not come in time", self._web.cors))
-                self._go_on()
+                self._answer_late(prepared)
             else:
                 self._cut()
+
+    def _answer_late(self, prepared: Prepared) -> None:
+        """What was promised did not come: say what there is, or that it did not (RFC 8216bis, 6.2.5.2)."""
+        self._phase = _READING
+        if self._late is not None:
+            self._answer(prepared, self._late())
+        else:
+            self._finish(prepared, refusal(prepared.request, 503, LATE, self._web.cors))
+        self._go_on()
+
+    def _note_viewer(self) -> None:
+        listed, self._listed = self._listed, None
+        if listed is not None:
+            self._web.note_viewer(listed, self._address, self._listed_at)
 
     def _time_out(self) -> None:
         self._web.counters.timeouts += 1

@@ -5,6 +5,7 @@ from typing import Final
 from mediaserver.delivery.request import NOWHERE, MediaRequest, Method
 from mediaserver.delivery.response import Cors, render, respond
 from mediaserver.packaging.answer import Ready
+from mediaserver.ports import Wire
 
 #: A body up to this size is joined to its head, so that the answer is one piece of memory and one write.
 JOIN_LIMIT: Final = 16 * 1024
@@ -14,16 +15,19 @@ MAX_KEY: Final = 2 * 1024
 
 _KINDS: Final = {"m3u8": "playlist", "mpd": "manifest", "m4s": "segment", "mp4": "init"}
 
+_WIRES: Final = {"playlist": Wire.HLS, "manifest": Wire.DASH}
+
 
 class Prepared:
     """A parsed request and, once it was answered, its answer ready to be written.
 
     ``payload`` stays good while the packaging house answers with the very same ``ready`` and the Date is the same.
+    ``wire`` is whose playlist or manifest this is, None for everything else.
     ``asker`` is what of the request an Authorizer's answer depends on: name, credentials, X-Forwarded-For.
     """
 
     __slots__ = (
-        "asker", "body", "date", "head", "kind", "name", "payload", "query", "ready", "request", "resource", "size",
+        "asker", "body", "date", "head", "kind", "name", "payload", "query", "ready", "request", "resource", "size", "wire",
     )  # fmt: skip
 
     def __init__(self, request: MediaRequest, head: bytes) -> None:
@@ -32,6 +36,7 @@ class Prepared:
         self.name, self.resource, self.query = target.name, target.resource, target.query
         self.head = head
         self.kind = kind_of(request)
+        self.wire = wire_of(self.kind)
         self.asker = (target.name, target.credentials, request.forwarded)
         self.ready: Ready | None = None
         self.date = ""
@@ -91,3 +96,8 @@ def kind_of(request: MediaRequest) -> str:
     if request.target.is_flv:
         return "flv" if request.websocket is None else "ws-flv"
     return _KINDS.get(request.target.resource.rpartition(".")[2], "missing")
+
+
+def wire_of(kind: str) -> Wire | None:
+    """Whose list of segments a request of that kind asks for; None for everything else."""
+    return _WIRES.get(kind)

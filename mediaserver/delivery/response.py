@@ -18,6 +18,8 @@ PREFLIGHT_AGE: Final = 86400
 SERVER: Final = "mediaserver"
 #: Never kept by any cache: errors that are about this one request.
 NO_STORE: Final = ("Cache-Control", "no-store")
+#: The reason of a 503 for what was promised.
+LATE: Final = "it did not come in time"
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _TEXT: Final = "text/plain; charset=utf-8"

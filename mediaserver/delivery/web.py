@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_network
@@ -10,12 +10,13 @@ from time import monotonic
 from typing import Final, Protocol
 
 from mediaserver.config import HttpConfig
+from mediaserver.delivery.audience import Audience
 from mediaserver.delivery.connection import Connection
 from mediaserver.delivery.counters import Counters
 from mediaserver.delivery.grants import GrantKey, Grants, RefusalError
 from mediaserver.delivery.handed import HandedConnection
 from mediaserver.delivery.httpflv import FlvPlayers, OnLost
-from mediaserver.delivery.prepared import PreparedRequests
+from mediaserver.delivery.prepared import PreparedRequests, kind_of, wire_of
 from mediaserver.delivery.request import MediaRequest, client_address
 from mediaserver.delivery.response import Cors, Response, refusal
 from mediaserver.delivery.sendfile import HotBodies
@@ -35,6 +36,9 @@ class Resolver(Protocol):
     """The packaging house's side: what is behind an address now. A pure question; ``now`` is the clock of ``Web``."""
 
     def answer(self, name: str, resource: str, query: dict[str, str], now: float) -> Answer: ...
+
+    def target_duration(self, name: str) -> float:
+        """How often (seconds) players ask for a playlist of ``name`` at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Web:
         self.counters = Counters()
         self.hub = services.hub
         self.resolve = services.resolver.answer
+        self._target_duration = services.resolver.target_duration
+        self._audience = Audience(self._pace)
         self.spawn = services.spawn
         self.loop = asyncio.get_running_loop()
         self.stopping = False
@@ -148,6 +154,23 @@ class Web:
         for handed in tuple(self._handed.values()):
             handed.sweep(now)
         self.players.sweep(now)
+        self._audience.sweep(now)
+
+    # -- who watches ----------------------------------------------------------------------------------------------------
+
+    def viewers(self) -> Mapping[str, Mapping[Wire, int]]:
+        """Who watches by HLS and DASH, by name, as of the last sweep; FLV's players are sessions."""
+        return self._audience.counts
+
+    def note_viewer(self, request: MediaRequest, peer: str, at: float) -> None:
+        """``peer`` asked for this at ``at``: a viewer, if it was a playlist or a manifest."""
+        wire = wire_of(kind_of(request))
+        if wire is not None:
+            address = client_address(peer, request.forwarded, self._trusted)
+            self._audience.note(request.place.name, address, request.agent, wire, at)
+
+    def _pace(self, name: str) -> float:
+        return 0.0 if self.hub.find(name) is None else self._target_duration(name)
 
     # -- what may be answered, for both lanes ---------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class Wait:
 
     signal: "Signal"
     timeout: float
-    late: "Callable[[], Answer] | None" = None
+    late: "Callable[[], Ready] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

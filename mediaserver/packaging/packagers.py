@@ -103,6 +103,12 @@ class Packagers:
         entry = self._entries.get(name)
         return None if entry is None else entry.packager
 
+    def target_duration(self, name: str) -> float:
+        """EXT-X-TARGETDURATION of ``name`` as far as it is known, seconds."""
+        packager = self.find(name)
+        windows = [] if packager is None else packager.windows
+        return max([self.settings.segment_duration, *(window.target_duration for window in windows)])
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -62,6 +62,9 @@ class Resolver:
         self.asked.append((name, resource, query))
         return self.answers.get(resource, Missing()) if name in self.names else Missing()
 
+    def target_duration(self, name: str) -> float:
+        return 2.0
+
 
 class Doorkeeper:
     """An Authorizer that lets everybody play but those who ask for ``private``."""
@@ -213,7 +216,7 @@ async def open_port() -> AsyncIterator[Callable[..., object]]:
 
     async def start(max_connections: int = 1000, **config: object) -> Port:
         sink, resolver, doorkeeper, now = Sink(), Resolver(), Doorkeeper(), [1000.0]
-        hub = Hub(HubLimits(reconnect_grace=0, takeover=False, gop_max_bytes=1 << 20, gop_max_ms=10_000), sink)
+        hub = Hub(HubLimits(reconnect_grace=0, takeover=False, gop_max_bytes=1 << 20, gop_max_ms=10_000, max_streams=100), sink)
         beat = Beat(loop, 0.1)
         fanout = Fanout(beat, patience=10)
         app = aiohttp_web.Application()

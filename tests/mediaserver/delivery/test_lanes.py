@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mediaserver.packaging.answer import Gone, Growing, Ready, TooFar, Wait
+from mediaserver.ports import Wire
 from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Connect, Port, Signal
 
 
@@ -328,3 +329,58 @@ async def test_requests_are_counted_by_kind(port: Port, connect: Connect) -> Non
     requests = port.web.counters.requests
     assert (requests["playlist"], requests["segment"], requests["missing"]) == (1, 2, 1)
     assert port.web.counters.bytes_out >= 2 * len(SEGMENT.body)
+
+
+async def test_a_promise_that_is_late_is_answered_with_what_there_is(port: Port, connect: Connect) -> None:
+    signal = Signal()
+    port.resolver.answers["video.m3u8"] = Wait(signal, 0.0, lambda: PLAYLIST)
+    client = await connect(port)
+    await client.send("GET /live/show/video.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await port.until(lambda: bool(port.doorkeeper.asked))
+    port.pass_time(1)
+    await port.until(lambda: not signal.callbacks)
+    reply = await client.reply()
+    assert (reply.status, reply.body) == (200, PLAYLIST.body)
+    assert not signal.callbacks
+    assert (await client.get("/live/show/index.m3u8")).status == 200
+
+
+async def test_viewers_are_counted_by_name_address_agent_and_wire(port: Port, connect: Connect) -> None:
+    port.resolver.answers |= {"manifest.mpd": PLAYLIST, "audio.m3u8": PLAYLIST}
+    one, two, three, four = [await connect(port) for _ in range(4)]
+    for client, agent in ((one, "a"), (two, "a"), (three, "b")):
+        for target in ("index.m3u8", "audio.m3u8", "video/7.m4s"):
+            await client.get(f"/live/show/{target}", f"User-Agent: {agent}")
+    await four.get("/live/show/manifest.mpd", "User-Agent: c")
+    await three.get("/live/nobody/index.m3u8", "User-Agent: d")
+    port.pass_time(1)
+    assert port.web.viewers() == {"show": {Wire.HLS: 2, Wire.DASH: 1}}
+    for _ in range(3):
+        await one.get("/live/show/audio.m3u8", "User-Agent: a")
+        port.pass_time(4)
+    assert port.web.viewers() == {"show": {Wire.HLS: 1}}
+    port.pass_time(11)
+    assert port.web.viewers() == {}
+
+
+async def test_a_proxy_s_connection_has_as_many_viewers_as_it_forwards(
+    open_port: Callable[..., Awaitable[Port]], connect: Connect
+) -> None:
+    port = await open_port(trusted_proxies=("127.0.0.1",))
+    client = await connect(port)
+    for turn in (0, 1):
+        for number in range(5):
+            assert (await client.get("/live/show/index.m3u8", f"X-Forwarded-For: 10.0.0.{number}")).status == 200
+        if turn == 0:
+            port.pass_time(1)
+    assert port.web.viewers() == {"show": {Wire.HLS: 5}}
+
+
+async def test_nobody_watches_what_is_over(port: Port, connect: Connect) -> None:
+    await (await connect(port)).get("/live/show/index.m3u8")
+    port.pass_time(1)
+    assert port.web.viewers()
+    port.publisher.close("over")
+    port.pass_time(1)
+    assert not port.web.viewers()
+    assert len(port.web._audience) == 0

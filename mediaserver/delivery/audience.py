@@ -1,0 +1,54 @@
+"""Who watches by HLS and DASH: players that ask for playlist after playlist and hold no connection that would tell."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from mediaserver.ports import Wire
+
+#: Seconds without a playlist after which a viewer is gone, and the same in target durations where those are long.
+PATIENCE: Final = 10.0
+TARGET_DURATIONS: Final = 3
+#: Viewers that are told apart. Beyond that nobody new is counted.
+MAX_VIEWERS: Final = 100_000
+
+#: Playback name, address, User-Agent, protocol. Two players behind one address with one agent are one viewer.
+_Viewer = tuple[str, str, str, Wire]
+
+
+class Audience:
+    """Viewers by name. ``pace`` says how long a segment of a name may be (seconds), 0 for a name that is not live."""
+
+    def __init__(self, pace: Callable[[str], float]) -> None:
+        self._pace = pace
+        self._seen: dict[_Viewer, float] = {}
+        self._counts: dict[str, Counter[Wire]] = {}
+
+    def note(self, name: str, address: str, agent: str, wire: Wire, at: float) -> None:
+        """Somebody asked for a playlist of ``name`` at ``at``."""
+        viewer = name, address, agent, wire
+        if viewer in self._seen or len(self._seen) < MAX_VIEWERS:
+            self._seen[viewer] = at
+
+    def sweep(self, now: float) -> None:
+        """Forget who has left and what is over; count the others."""
+        counts: dict[str, Counter[Wire]] = {}
+        patience: dict[str, float] = {}
+        for viewer, at in list(self._seen.items()):
+            name, wire = viewer[0], viewer[3]
+            if name not in patience:
+                pace = self._pace(name)
+                patience[name] = max(PATIENCE, TARGET_DURATIONS * pace) if pace else 0.0
+            if now - at >= patience[name]:
+                del self._seen[viewer]
+            else:
+                counts.setdefault(name, Counter())[wire] += 1
+        self._counts = counts
+
+    @property
+    def counts(self) -> Mapping[str, Mapping[Wire, int]]:
+        """How many watch each name, by protocol, as of the last sweep."""
+        return self._counts
+
+    def __len__(self) -> int:
+        return len(self._seen)
