@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.log import server_logger
 
 from control import middleware
 from control.system import routes as system
@@ -17,6 +18,9 @@ from mediaserver.metrics import Metrics
 if TYPE_CHECKING:
     from mediaserver.config import Config
 
+#: What anybody may send to an address that takes a body, in bytes.
+MAX_BODY = 1 << 20
+
 
 def create_app(engine: Snapshots, config: "Config", *, media_requests: Mapping[str, int] | None = None) -> web.Application:
     """Pages, health and figures for ``engine``.
@@ -24,9 +28,12 @@ def create_app(engine: Snapshots, config: "Config", *, media_requests: Mapping[s
     ``media_requests`` is a live count of the players' HTTP requests by kind (playlist, segment …), which never pass
     through here; the metrics show it beside the application's own.
     """
-    app = web.Application(middlewares=[middleware.count, middleware.render_errors])
+    passed = [middleware.count, middleware.render_errors, middleware.read_body]
+    app = web.Application(middlewares=passed, client_max_size=MAX_BODY)
+    server_logger.addFilter(middleware.quiet)
     requests: Counter[str] = Counter()
     app[middleware.REQUESTS] = requests
+    app[middleware.BODY_TIMEOUT] = config.http.header_timeout
     app[middleware.CORS_ORIGINS] = config.http.cors_origins
     app.on_response_prepare.append(middleware.add_headers)
     assets = Assets()

@@ -9,6 +9,8 @@ class ErrorCode(enum.Enum):
     BAD_REQUEST = 400
     NOT_FOUND = 404
     METHOD_NOT_ALLOWED = 405
+    TIMEOUT = 408
+    TOO_LARGE = 413
     UNAVAILABLE = 503
 
 
@@ -26,3 +28,9 @@ class NotFoundError(ControlError):
     """There is no such thing."""
 
     code = ErrorCode.NOT_FOUND
+
+
+class SlowBodyError(ControlError):
+    """The body did not come in time."""
+
+    code = ErrorCode.TIMEOUT

@@ -1,17 +1,23 @@
 """What every answer of the control plane passes: errors become pages or JSON, and headers keep browsers careful."""
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from control.errors import ControlError, ErrorCode
+from control.errors import ControlError, ErrorCode, SlowBodyError
 from control.web.pages import error_page
 from mediaserver.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUESTS: web.AppKey[Counter[str]] = web.AppKey("requests", Counter)
+BODY_TIMEOUT: web.AppKey[float] = web.AppKey("body_timeout", float)
 CORS_ORIGINS: web.AppKey[tuple[str, ...]] = web.AppKey("cors_origins", tuple)
 
 _SOURCES = (
@@ -25,7 +31,11 @@ _CSP = _SOURCES + "'none'"
 #: What any page in the world may read, as far as the configuration lets it.
 _PUBLIC = ("/api/live", "/api/time")
 
-_MESSAGES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+_MESSAGES = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "What was sent is larger than anything that is taken here.",
+}
 _KINDS = {"": "page", "watch": "page", "static": "static", "api": "api"} | dict.fromkeys(
     ("metrics", "healthz", "readyz"), "system"
 )
@@ -44,7 +54,11 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except ControlError as error:
-        return _render(request, error.code, error.message)
+        response = _render(request, error.code, error.message)
+        if isinstance(error, SlowBodyError):
+            # Nobody knows where its next request would begin.
+            response.force_close()
+        return response
     except Unavailable:
         return _render(request, ErrorCode.UNAVAILABLE, "The server is starting or stopping. Try again in a moment.")
     except web.HTTPException as error:
@@ -54,6 +68,27 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
+
+
+@web.middleware
+async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A body is read before its handler runs, bounded in size (aiohttp's ``client_max_size``) and in time."""
+    if request.body_exists:
+        try:
+            async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+                await request.read()
+        except TimeoutError:
+            raise SlowBodyError("What was to be sent took too long.") from None
+    return await handler(request)
+
+
+def quiet(record: logging.LogRecord) -> bool:
+    """A filter for aiohttp's log: bytes of a peer that are no HTTP are not worth a traceback, and a line only for debugging."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.debug("malformed_request", extra={"facts": {"reason": error.message.partition("\n")[0]}})
+    return False
 
 
 def _render(request: web.Request, code: ErrorCode, message: str) -> web.Response:

@@ -33,7 +33,7 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None]
     engine = Engine(config, ConfigAuthorizer(config.auth), LoggingSink())
     app = create_app(engine, config, media_requests=engine.web.counters.requests)
     app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=config.http.keepalive_timeout)
     await runner.setup()
     try:
         await engine.start(cast(Callable[[], asyncio.Protocol], runner.server))
