@@ -1,7 +1,7 @@
 """What an RTMP server must survive, each case as the bytes that one connection sends.
 
-``REFUSED``: nothing sane can follow, the server closes at once. ``WAITED``: nothing is wrong but that nothing comes of it, a
-deadline closes. ``IGNORED``: the specification, or what real encoders do, says to go on.
+``REFUSED``: nothing sane can follow, the server closes at once. ``WAITED``: little is wrong but that nothing comes of it, a
+deadline closes at the latest. ``IGNORED``: the specification, or what real encoders do, says to go on.
 """
 
 import enum
@@ -9,10 +9,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from protocols.flv import AUDIO, DATA, VIDEO
 from protocols.rtmp import amf0
 from protocols.rtmp.chunk import split_message
-from protocols.rtmp.message import AGGREGATE, COMMAND, COMMAND_AMF3, Control
+from protocols.rtmp.message import AGGREGATE, AUDIO, COMMAND, COMMAND_AMF3, DATA, VIDEO, Control
 
 #: Stands wherever a secret could stand. No log line may show it.
 CANARY = "canary7f3a9"

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from protocols.flv import AUDIO, DATA, VIDEO, FlvReader
+from protocols.flv import FlvReader
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import Connected, Event, MediaReceived, StatusReceived
+from protocols.rtmp.message import DATA, VIDEO
 
 #: Type, timestamp in milliseconds, body.
 Tag = tuple[int, int, bytes]
@@ -173,6 +174,3 @@ def numbered(seconds: float, bitrate: int, *, frame_rate: int = 25, gop: int = 2
 def number_of(body: bytes) -> int:
     """The number in a frame made by ``numbered``."""
     return int.from_bytes(body[-4:], "big")
-
-
-__all__ = ["AUDIO", "DATA", "VIDEO", "RtmpClient", "Tag", "headers", "is_keyframe", "number_of", "numbered", "tags_of", "until"]

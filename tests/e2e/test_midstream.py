@@ -11,7 +11,7 @@ from itertools import pairwise, takewhile
 
 import pytest
 
-from protocols.flv import AUDIO, VIDEO
+from protocols.rtmp.message import AUDIO, VIDEO
 from tests.conftest import Serve
 from tests.e2e.players import LivePlayer, Seen, watch
 from tests.e2e.rtmp import RtmpClient, Tag, tags_of
