@@ -29,4 +29,4 @@ class SessionLimits:
     commands: int = 100
     metadata: int = 4
     units: int = 1024
-    unit: int = 32
+    unit: int = 16
