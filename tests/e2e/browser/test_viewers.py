@@ -1,0 +1,26 @@
+"""Who watches is counted, however they play, and gone when they are gone."""
+
+import pytest
+
+from tests.browser import OpenTab
+from tests.media import Clips
+from tests.peers import Peers, Server, wait_until
+
+
+@pytest.mark.parametrize(("player", "wire"), [("ll-hls", "hls"), ("hls", "hls"), ("dash", "dash")])
+def test_viewers_are_seen_and_leave(player: str, wire: str, server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    first, second = tab(), tab(user_agent="another browser")
+    for page in (first, second):
+        page.open(server.url(f"/watch/show?player={player}"))
+        page.wait_state("playing")
+    wait_until(lambda: server.live()["show"]["viewersByWire"] == {wire: 2}, "both viewers to be counted")
+    first.wait("document.querySelector('#viewers').textContent === '2 viewers'")
+    second.open(server.url("/healthz"))
+    wait_until(lambda: server.live()["show"]["viewers"] == 1, "one viewer to be gone", timeout=20)
+    first.wait("document.querySelector('#viewers').textContent === '1 viewer'")
+    push.stop()
+    wait_until(lambda: "show" not in server.live(), "the stream to be over", timeout=30)
+    first.wait_state("waiting", timeout=30)
+    first.wait("document.querySelector('#viewers').textContent === ''")
