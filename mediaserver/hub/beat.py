@@ -133,8 +133,10 @@ class Beat:
     @property
     def window(self) -> float:
         """Seconds for which output may gather. What the work itself takes beyond a tenth of the interval comes off it: the
-        last player of a large stream is written to at the work's end, and the ceiling is a promise to that one too."""
-        return self.interval - max(0.0, self._took - self.interval / 10)
+        last player of a large stream is written to at the work's end, and the ceiling is a promise to that one too. Not
+        more than a quarter, though: on a machine that is short of time, more writes would only take more of it."""
+        tenth = self.interval / 10
+        return self.interval - min(max(0.0, self._took - tenth), 2.5 * tenth)
 
     def mark(self, writer: BeatWriter, grace: float = 0.0) -> None:
         """``writer`` has something to flush, and gathers more until its time has come. Call once per flush, not per packet.

@@ -218,15 +218,18 @@ class FanoutGroup:
     # -- the beat's side (BeatWriter) -------------------------------------------------------------------------------
 
     def flush(self) -> Iterator[None]:
-        """Join what is pending once and write it to everybody.
+        """Join what is pending now and write it to everybody. What comes while this rests waits for the next flush.
 
-        A flush may rest between two steps; whoever flushes next first finishes what is unfinished, so that no player
-        gets newer bytes before older ones.
+        Whoever flushes next first finishes what is unfinished, so that no player gets newer bytes before older ones.
         """
-        while self._sending is not None or self._pending:
-            if self._sending is None:
-                players = tuple(self.live)
-                self._sending = self._gathered(), players, 0
+        yield from self._send()
+        if self._pending:
+            players = tuple(self.live)
+            self._sending = self._gathered(), players, 0
+            yield from self._send()
+
+    def _send(self) -> Iterator[None]:
+        while self._sending is not None:
             data, players, at = self._sending
             upto = at + PLAYERS_PER_STEP
             self._sending = (data, players, upto) if upto < len(players) else None
