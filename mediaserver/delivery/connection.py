@@ -102,6 +102,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it went is nobody's business here
         self._phase = Phase.CLOSED
         self._buffer = b""
+        self._note_viewer()
         self._unhook()
         if self._task is not None:
             self._task.cancel()
@@ -191,6 +192,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, data: bytes) -> None:
         """Give the connection to aiohttp for good, with everything of it that was not answered."""
         self._phase = Phase.CLOSED
+        self._note_viewer()
         self._web.forget(self)
         self._web.hand_over(self._transport, data)
 

@@ -363,6 +363,16 @@ async def test_viewers_are_counted_by_name_address_agent_and_wire(port: Port, co
     assert port.web.viewers() == {}
 
 
+async def test_a_viewer_with_a_connection_for_each_request_counts_once(port: Port, connect: Connect) -> None:
+    for _ in range(3):
+        client = await connect(port)
+        await client.get("/live/show/index.m3u8", "Connection: close")
+        assert await client.closed() == b""
+    await port.until(lambda: not port.web._connections)
+    port.pass_time(1)
+    assert port.web.viewers() == {"show": {Wire.HLS: 1}}
+
+
 async def test_a_proxy_s_connection_has_as_many_viewers_as_it_forwards(
     open_port: Callable[..., Awaitable[Port]], connect: Connect
 ) -> None:
