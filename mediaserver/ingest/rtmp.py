@@ -100,7 +100,8 @@ class RtmpEndpoint:
             if type(event) is not MediaReceived:
                 self._drain(deque(events[index:]))
                 return
-            item = read(event.type_id, event.timestamp, event.body)
+            type_id, _, timestamp, body = event
+            item = read(type_id, timestamp, body)
             if isinstance(item, Packet):
                 write(item)
             elif item is not None:
@@ -252,8 +253,10 @@ class RtmpEndpoint:
             self._publisher = publisher
             self._stream_id = event.stream_id
             self._reader = TagReader()
-            connection.protocol.accept_publish(event)
-            connection.become(Role.PUBLISHER)
+            if connection.protocol.accept_publish(event):
+                connection.become(Role.PUBLISHER)
+            else:
+                self._unpublish("the encoder changed its mind")
 
     def _refuse_publish(self, event: PublishRequested, reason: str) -> None:
         session = self._connection.session

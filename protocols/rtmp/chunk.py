@@ -14,16 +14,18 @@ EXTENDED = 0xFFFFFF
 #: The chunk streams on which each kind of message leaves.
 CSIDS = {AUDIO: 4, DATA: 5, VIDEO: 6}
 
+# Looked up for every packet that is sent: the first word of a header by its message type, and the usual message stream.
+_STARTS = [CSIDS.get(type_id, COMMAND_CSID if type_id > 6 else CONTROL_CSID) << 24 for type_id in range(256)]
+_FIRST_STREAM = (1).to_bytes(4, "little")
 _pack_header = struct.Struct(">II4s").pack
 
 
 def media_chunk_header(type_id: int, timestamp: int, length: int, stream_id: int = 1) -> bytes:
     """The chunk header (type 0, absolute) in front of a message: 12 bytes, or 16 with an extended timestamp."""
-    csid = CSIDS.get(type_id, COMMAND_CSID if type_id > 6 else CONTROL_CSID)
-    mark = stream_id.to_bytes(4, "little")
+    mark = _FIRST_STREAM if stream_id == 1 else stream_id.to_bytes(4, "little")
     if timestamp < EXTENDED:
-        return _pack_header(csid << 24 | timestamp, length << 8 | type_id, mark)
-    return _pack_header(csid << 24 | EXTENDED, length << 8 | type_id, mark) + timestamp.to_bytes(4, "big")
+        return _pack_header(_STARTS[type_id] | timestamp, length << 8 | type_id, mark)
+    return _pack_header(_STARTS[type_id] | EXTENDED, length << 8 | type_id, mark) + timestamp.to_bytes(4, "big")
 
 
 def split_message(type_id: int, timestamp: int, body: bytes, chunk_size: int, stream_id: int = 1) -> list[bytes]:
