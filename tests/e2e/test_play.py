@@ -29,12 +29,12 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]) -> Iterator[Town]:
+def town(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[str, str]) -> Iterator[Town]:
     tls_port = free_port()
     tables: dict[str, dict[str, object]] = {
         # Segments of a second: a player of HLS need not wait long.
         "hls": {"segment_duration": 1.0, "always": True},
-        "rtmp": {"tls_port": tls_port, "tls_cert": str(certificate[0]), "tls_key": str(certificate[1])},
+        "rtmp": {"tls_port": tls_port, "tls_cert": certificate[0], "tls_key": certificate[1]},
     }
     with running_server(tmp_path_factory.mktemp("town"), tables) as server:
         yield Town(server, tls_port)

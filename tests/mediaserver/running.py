@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -14,11 +16,28 @@ from mediaserver.events import Event as EngineEvent
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import Connected, Event, MediaReceived, StatusReceived
+from protocols.rtmp.message import VIDEO
 from tests.e2e.rtmp import Tag
-from tests.peers import free_port
+from tests.peers import free_port, program
 
 #: Seconds to wait for what is sure to come.
 PATIENCE = 10.0
+
+#: The sequence header of a real 320x192 picture.
+HEADER: Tag = (
+    VIDEO,
+    0,
+    bytes.fromhex("1700000000014d400dffe10017674d400deca0a0cd080000030008000003019078a14cb001000468ce3c80"),
+)
+
+
+def picture(number: int, *, keyframe: bool = False, size: int = 5) -> Tag:
+    """Frame ``number`` at 25 frames a second, which nobody can decode."""
+    nal = (b"\x65" if keyframe else b"\x41") + number.to_bytes(4, "big") + bytes(size - 5)
+    return VIDEO, number * 40, (b"\x17" if keyframe else b"\x27") + b"\x01\0\0\0" + len(nal).to_bytes(4, "big") + nal
+
+
+GOP = [HEADER, picture(0, keyframe=True), picture(1), picture(2)]
 
 
 class Doorkeeper:
@@ -126,9 +145,10 @@ class Client:
         await self.flush()
 
     async def flush(self) -> None:
-        self.writer.write(self.session.data_to_send())
-        with contextlib.suppress(ConnectionError):
-            await self.writer.drain()
+        if (data := self.session.data_to_send()) and not self.writer.is_closing():
+            self.writer.write(data)
+            with contextlib.suppress(ConnectionError):
+                await self.writer.drain()
 
     async def read(self) -> None:
         try:
@@ -165,6 +185,10 @@ class Client:
     @property
     def media(self) -> list[MediaReceived]:
         return [event for event in self.events if isinstance(event, MediaReceived)]
+
+    async def receive_until(self, body: bytes) -> None:
+        """Wait for the media message with that body."""
+        await self.wait_for(lambda: bool(self.media) and self.media[-1].body == body)
 
     async def receive(self, count: int) -> list[bytes]:
         """The bodies of the first ``count`` media messages."""
@@ -224,3 +248,18 @@ async def running(config: Config | None = None) -> AsyncIterator[Running]:
 
 async def nothing(_: web.BaseRequest) -> web.StreamResponse:
     return web.Response(status=404)
+
+
+def self_signed(folder: Path) -> tuple[str, str]:
+    """A certificate for this machine that it signed itself, and its key, made in ``folder``."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", str(key), "-out", str(certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return str(certificate), str(key)

@@ -11,22 +11,10 @@ from mediaserver.errors import Refused
 from mediaserver.events import PlayEnded, PlayStarted, PublishEnded, PublishRefused, PublishStarted
 from mediaserver.ports import Wire
 from protocols.rtmp.events import CommandFailed
-from protocols.rtmp.message import AUDIO, VIDEO
-from tests.e2e.rtmp import Tag
-from tests.mediaserver.running import Client, Running, running
+from protocols.rtmp.message import AUDIO
+from tests.mediaserver.running import GOP, Client, Running, picture, running
 
-#: The sequence header of a real 320x192 picture.
-AVC = bytes.fromhex("1700000000014d400dffe10017674d400deca0a0cd080000030008000003019078a14cb001000468ce3c80")
-HEADER: Tag = (VIDEO, 0, AVC)
 AT_ONCE = Config(rtmp=RtmpConfig(reconnect_grace=0))
-
-
-def picture(number: int, *, keyframe: bool = False) -> Tag:
-    nal = (b"\x65" if keyframe else b"\x41") + number.to_bytes(4, "big")
-    return VIDEO, number * 40, (b"\x17" if keyframe else b"\x27") + b"\x01\0\0\0" + len(nal).to_bytes(4, "big") + nal
-
-
-GOP = [HEADER, picture(0, keyframe=True), picture(1), picture(2)]
 
 
 async def asked(town: Running, client: Client) -> None:

@@ -1,0 +1,148 @@
+"""The engine's door: starting, stopping, looking in."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientSession, web
+
+from mediaserver.config import Config, HlsConfig, HttpConfig, RtmpConfig
+from mediaserver.engine import Engine, EngineState
+from mediaserver.errors import Unavailable
+from mediaserver.events import PlayEnded, PlayStarted, PublishEnded
+from mediaserver.ports import Wire
+from protocols.media import Codec
+from tests.mediaserver.running import GOP, Doorkeeper, Notes, Running, local, nothing, running, self_signed
+from tests.peers import answers, free_port
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return self_signed(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+async def town() -> AsyncIterator[Running]:
+    async with running() as town:
+        yield town
+
+
+async def test_before_its_start_and_after_its_end_there_is_nothing_to_see() -> None:
+    engine = Engine(local(Config()), Doorkeeper(), Notes())
+    with pytest.raises(Unavailable):
+        engine.snapshot()
+    await engine.start(web.Server(nothing))
+    assert engine.snapshot().streams == ()
+    await engine.stop(1)
+    assert engine.state is EngineState.STOPPED
+    with pytest.raises(Unavailable):
+        engine.snapshot()
+
+
+@pytest.mark.parametrize("taken", ["rtmp", "http"])
+async def test_a_port_that_is_taken_stops_the_start_and_leaves_none_open(taken: str, town: Running) -> None:
+    config = local(Config())
+    theirs, ours = getattr(town.engine.config, taken), getattr(config, taken)
+    engine = Engine(config.model_copy(update={taken: ours.model_copy(update={"port": theirs.port})}), Doorkeeper(), Notes())
+    with pytest.raises(OSError, match="in use"):
+        await engine.start(web.Server(nothing))
+    assert not answers(config.rtmp.port if taken == "http" else config.http.port)
+
+
+async def test_a_snapshot_tells_who_publishes_and_plays_what(town: Running) -> None:
+    async with town.client("show") as publisher, town.client("show") as player:
+        await publisher.publish()
+        await publisher.send(*GOP)
+        await player.play()
+        await player.receive(4)
+        snapshot = town.engine.snapshot()
+        (stream,) = snapshot.streams
+        assert (stream.name, stream.publishing, stream.players[Wire.RTMP]) == ("show", True, 1)
+        assert (stream.tracks[0].codec, stream.tracks[0].width, stream.tracks[0].height) == (Codec.H264, 320, 192)
+        roles = {session.publishing: session for session in snapshot.sessions}
+        assert roles[True].bytes_in > sum(len(body) for _, _, body in GOP)
+        assert roles[False].bytes_out > sum(len(body) for _, _, body in GOP)
+        assert snapshot.bytes_in >= roles[True].bytes_in
+        assert snapshot.bytes_out >= roles[False].bytes_out
+    await town.notes.wait_for(PlayEnded)
+    # What is gone still counts.
+    assert town.engine.snapshot().bytes_in >= snapshot.bytes_in
+    assert town.engine.snapshot().bytes_out >= snapshot.bytes_out
+
+
+async def test_stop_tells_players_and_publishers_and_takes_nobody_new() -> None:
+    async with running() as town:
+        async with town.client("show") as publisher, town.client("show") as player:
+            await publisher.publish()
+            await publisher.send(*GOP)
+            await player.play()
+            stopping = asyncio.get_running_loop().create_task(town.engine.stop(5))
+            await player.status("NetStream.Play.UnpublishNotify")
+            await publisher.status("NetStream.Publish.Rejected")
+            await player.closed()
+            await publisher.closed()
+            await stopping
+        assert not answers(town.engine.config.rtmp.port)
+        assert not answers(town.engine.config.http.port)
+        assert getattr(await town.notes.wait_for(PublishEnded), "reason", "") == "the server is stopping"
+        assert len(town.notes.of(PlayEnded)) == len(town.notes.of(PlayStarted)) == 1
+
+
+async def test_a_player_of_flv_is_seen_and_can_be_sent_away(town: Running) -> None:
+    async with town.client("show") as publisher, ClientSession() as session:
+        await publisher.publish()
+        await publisher.send(*GOP)
+        async with session.get(f"http://127.0.0.1:{town.engine.config.http.port}/live/show.flv") as response:
+            assert (await response.content.readexactly(3)) == b"FLV"
+            (seen,) = (each for each in town.engine.snapshot().sessions if not each.publishing)
+            assert seen.wire is Wire.HTTP_FLV
+            assert town.engine.kick(seen.session_id, "time is up")
+            async with asyncio.timeout(5):
+                await response.content.read()
+        assert getattr(await town.notes.wait_for(PlayEnded), "reason", "") == "time is up"
+
+
+async def test_a_task_that_fails_is_reported() -> None:
+    async def work() -> None:
+        raise ValueError("a bug")
+
+    async def failing() -> None:
+        async with running() as town:
+            task = town.engine.spawn(work())
+            await asyncio.wait((task,))
+            await asyncio.sleep(0)
+            (failure,) = town.failures
+            assert isinstance(failure["exception"], ValueError)
+            town.failures.clear()
+
+    await failing()
+
+
+async def test_hls_always_packages_from_the_first_packet_on() -> None:
+    async with running(Config(hls=HlsConfig(always=True))) as town, town.client("show") as publisher:
+        await publisher.publish()
+        assert town.engine._packagers.find("show") is not None
+    async with running() as town, town.client("show") as publisher:
+        await publisher.publish()
+        assert town.engine._packagers.find("show") is None
+
+
+async def test_what_is_no_media_is_handed_to_the_pages(town: Running) -> None:
+    async with ClientSession() as session, session.get(f"http://127.0.0.1:{town.engine.config.http.port}/anything") as response:
+        assert response.status == 404
+
+
+async def test_tls_is_at_least_1_2(certificate: tuple[str, str]) -> None:
+    rtmp = RtmpConfig(tls_port=free_port(), tls_cert=certificate[0], tls_key=certificate[1])
+    http = HttpConfig(tls_cert=certificate[0], tls_key=certificate[1])
+    async with running(Config(rtmp=rtmp, http=http)) as town:
+        old = ssl.create_default_context(cafile=certificate[0])
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_2
+        async with ClientSession() as session:
+            url = f"https://127.0.0.1:{town.engine.config.http.port}/anything"
+            async with session.get(url, ssl=old) as response:
+                assert response.status == 404
+        async with town.tls_client("show") as publisher:
+            await publisher.publish()
+            assert town.engine.snapshot().sessions[0].wire is Wire.RTMPS
