@@ -7,7 +7,8 @@ import logging
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from time import monotonic
 
 from mediaserver.config import Config, RtmpConfig
@@ -19,8 +20,8 @@ from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.ingest.rtmp import RtmpServices
 from mediaserver.packaging.packagers import Packagers
-from mediaserver.ports import Authorizer, EventSink
-from mediaserver.snapshot import EngineSnapshot
+from mediaserver.ports import Authorizer, EventSink, Wire
+from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.transport.rtmp import RtmpListener
 from protocols.rtmp.limits import SessionLimits
 
@@ -151,7 +152,10 @@ class Engine:
             + self.web.counters.bytes_out,
             players_cut_off=self._fanout.cut_off,
             streams=tuple(
-                stream.snapshot(publishers[name].session if name in publishers else None, players[name])
+                _with_viewers(
+                    stream.snapshot(publishers[name].session if name in publishers else None, players[name]),
+                    self.web.viewers().get(name, {}),
+                )
                 for name, stream in self._hub.streams.items()
             ),
             sessions=tuple(session.snapshot() for session in sessions if session.name),
@@ -204,6 +208,11 @@ def _hub_limits(rtmp: RtmpConfig, max_streams: int) -> HubLimits:
         gop_max_ms=round(rtmp.gop_max_seconds * 1000),
         max_streams=max_streams,
     )
+
+
+def _with_viewers(stream: StreamSnapshot, viewers: Mapping[Wire, int]) -> StreamSnapshot:
+    """``stream`` with those who watch by HLS and DASH among its players."""
+    return replace(stream, players={**stream.players, **viewers}) if viewers else stream
 
 
 def server_tls(certificate: str, key: str) -> ssl.SSLContext:
