@@ -44,6 +44,9 @@ async def test_into_the_beat_and_out_again_with_a_publisher_over_tls(certificate
             for number, tag in enumerate(sent):
                 for client in publishers:
                     await client.send(*([HEADER] if number == 0 else []), tag)
+                if number == 0:
+                    for player in players:
+                        await player.receive_until(tag[2])
                 if number == 25:
                     for client in publishers[3:]:
                         await client.__aexit__()
