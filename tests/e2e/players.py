@@ -1,7 +1,6 @@
 """Players that look at what they get: decoded frame numbers, times, sound."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -111,7 +110,6 @@ class LivePlayer:
 
     def __init__(self, source: str, options: Mapping[str, str] | None = None) -> None:
         self.seen = Seen()
-        self.arrivals: list[float] = []
         self.error: Exception | None = None
         self._source = source
         self._options = dict(options or {})
@@ -138,8 +136,6 @@ class LivePlayer:
 
     def _take(self, seen: Seen) -> bool:
         self.seen = seen
-        now = time.monotonic()
-        self.arrivals += [now] * (len(seen.numbers) - len(self.arrivals))
         return self._stopped.is_set()
 
     def wait_for(self, pictures: int, what: str = "pictures", timeout: float = PATIENCE) -> None:

@@ -106,7 +106,9 @@ def test_a_crowd_of_hostile_connections_costs_little_and_goes(
         wait_until(figures.as_before, "all to be gone", timeout=20)
         player.wait_for(5)
         assert not breaks(player.seen.numbers, 100)
-    tell(capsys, f"{HOSTILE} hostile connections: {each / 1024:.1f} kB each")
+    tell(
+        capsys, f"{HOSTILE} hostile connections: {each / 1024:.1f} kB each; a picture at the latest (p99) {before} → {during} ms"
+    )
     assert server.log().count("neither published nor played in time") == HOSTILE
     assert each <= 4096 + MB / HOSTILE
 
@@ -216,7 +218,10 @@ def test_players_that_vanish_without_a_word_are_noticed(serve: Serve, clips: Cli
         subprocess.run([ip, *words], check=True, capture_output=True)
 
     with contextlib.ExitStack() as stack:
-        run("netns", "add", name)
+        try:
+            run("netns", "add", name)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces are missing: {error.stderr.decode().strip()}")
         stack.callback(run, "netns", "del", name)
         run("link", "add", "mshost", "type", "veth", "peer", "name", "msguest", "netns", name)
         run("addr", "add", "198.18.77.1/30", "dev", "mshost")
