@@ -18,7 +18,7 @@ from tests.peers import missing
 )
 def test_our_players_get_everything(http: bool, drain: Drain) -> None:
     scene = Scene(("one", "two"), 1_000_000, ("one", "two", "one", "two"), http=http, sampled=2, drain=drain)
-    figures = run_scene("ours", scene, Settings(seconds=1.0))
+    figures = run_scene("ours", scene, Settings(seconds=4.0))
     assert (figures.lost, figures.faults) == (0, [])
     assert figures.frames > 100
     assert figures.p99 is not None

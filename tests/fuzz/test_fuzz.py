@@ -56,7 +56,7 @@ def test_an_input_that_is_slow_every_time_is_counted_and_shown():
 
 def test_what_is_left_behind_is_measured():
     kept: list[bytes] = []
-    outcome = examine(Target("leak", lambda rng: rng.randbytes(1 << 16), kept.append), 400, seconds=60)
+    outcome = examine(Target("leak", lambda rng: rng.randbytes(1 << 20), kept.append), 200, seconds=60)
     assert outcome.growth > 8 << 20
     assert not outcome.sound
 
