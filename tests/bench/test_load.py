@@ -30,6 +30,6 @@ def test_our_players_get_everything(http: bool, drain: Drain) -> None:
 def test_nginx_players_get_everything() -> None:
     if not (nginx_binary() and rtmp_module()):
         missing("nginx with its RTMP module")
-    figures = run_scene("nginx", Scene(("one",), 1_000_000, ("one",) * 4, sampled=2), Settings(seconds=1.0))
+    figures = run_scene("nginx", Scene(("one",), 1_000_000, ("one",) * 4, sampled=2), Settings(seconds=4.0))
     assert (figures.lost, figures.faults) == (0, [])
     assert figures.frames > 100
