@@ -106,9 +106,7 @@ def test_a_crowd_of_hostile_connections_costs_little_and_goes(
         wait_until(figures.as_before, "all to be gone", timeout=20)
         player.wait_for(5)
         assert not breaks(player.seen.numbers, 100)
-    tell(
-        capsys, f"{HOSTILE} hostile connections: {each / 1024:.1f} kB each; a picture at the latest (p99) {before} → {during} ms"
-    )
+    tell(capsys, f"{HOSTILE} hostile connections: {each / 1024:.1f} kB each")
     assert server.log().count("neither published nor played in time") == HOSTILE
     assert each <= 4096 + MB / HOSTILE
 
@@ -212,7 +210,7 @@ def test_players_that_vanish_without_a_word_are_noticed(serve: Serve, clips: Cli
         pytest.skip("root is missing (network namespaces)")
     ip = program("ip")
     server = serve(rtmp={"host": "0.0.0.0", "slow_timeout": 2.0})
-    name = f"mediaserver{os.getpid()}"
+    name, ours, theirs = f"mediaserver{os.getpid()}", f"msh{os.getpid()}", f"msg{os.getpid()}"
 
     def run(*words: str) -> None:
         subprocess.run([ip, *words], check=True, capture_output=True)
@@ -223,17 +221,19 @@ def test_players_that_vanish_without_a_word_are_noticed(serve: Serve, clips: Cli
         except subprocess.CalledProcessError as error:
             pytest.skip(f"network namespaces are missing: {error.stderr.decode().strip()}")
         stack.callback(run, "netns", "del", name)
-        run("link", "add", "mshost", "type", "veth", "peer", "name", "msguest", "netns", name)
-        run("addr", "add", "198.18.77.1/30", "dev", "mshost")
-        run("link", "set", "mshost", "up")
-        run("-n", name, "addr", "add", "198.18.77.2/30", "dev", "msguest")
-        run("-n", name, "link", "set", "msguest", "up")
+        run("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+        # A namespace takes its time to go, and its end of the cable with it.
+        stack.callback(run, "link", "del", ours)
+        run("addr", "add", "198.18.77.1/30", "dev", ours)
+        run("link", "set", ours, "up")
+        run("-n", name, "addr", "add", "198.18.77.2/30", "dev", theirs)
+        run("-n", name, "link", "set", theirs, "up")
         stack.enter_context(load(server, clips, bitrate=5_000_000))
         url = f"rtmp://198.18.77.1:{server.rtmp_port}/live/show"
         command = [ip, "netns", "exec", name, program("rtmpdump"), "--live", "-r", url, "-o", "/dev/null"]
         stack.enter_context(vanishing(command))
         wait_until(lambda: server.live()["show"]["viewers"] == 1, "the player to play")
-        run("-n", name, "link", "set", "msguest", "down")
+        run("-n", name, "link", "set", theirs, "down")
         wait_until(lambda: server.live()["show"]["viewers"] == 0, "the player to be missed", timeout=20)
     assert server.log().count("play_ended") == 1
 
