@@ -51,8 +51,9 @@ class FlvWire:
         type_id = flv.VIDEO if track.kind is MediaKind.VIDEO else flv.AUDIO
         return (flv.write_tag(type_id, timestamp & 0xFFFFFFFF, track.body),)
 
-    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
-        return (flv.write_tag(flv.DATA, timestamp & 0xFFFFFFFF, metadata.body),)
+    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:  # noqa: ARG002
+        # FFmpeg makes a subtitle stream of a description that does not stand at 0.
+        return (flv.write_tag(flv.DATA, 0, metadata.body),)
 
     def frame(self, length: int) -> tuple[bytes, bytes]:  # noqa: ARG002 - plain FLV needs none
         return b"", b""

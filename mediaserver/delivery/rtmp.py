@@ -40,8 +40,9 @@ class RtmpWire:
         type_id = VIDEO if track.kind is MediaKind.VIDEO else AUDIO
         return split_message(type_id, timestamp & 0xFFFFFFFF, track.body, CHUNK_SIZE)
 
-    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
-        return split_message(DATA, timestamp & 0xFFFFFFFF, metadata.body, CHUNK_SIZE)
+    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:  # noqa: ARG002
+        # FFmpeg makes a subtitle stream of a description that does not stand at 0.
+        return split_message(DATA, 0, metadata.body, CHUNK_SIZE)
 
     def frame(self, length: int) -> tuple[bytes, bytes]:  # noqa: ARG002 - a message needs nothing around it
         return b"", b""
