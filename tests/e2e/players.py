@@ -54,7 +54,7 @@ def complaints(
     seen: Seen, *, period: int = 0, gop: int = 25, frame_rate: int = 25, sound: bool = True, least: float = 1.0
 ) -> list[str]:
     """What is wrong with an unbroken stretch of a stream. ``period`` 0: a stream without pictures."""
-    wrong = []
+    wrong = [f"a stream of {codec}" for codec in seen.codecs if codec in ("text", "ass", "subrip")]
     if period:
         if len(seen.numbers) < least * frame_rate:
             wrong.append(f"only {len(seen.numbers)} pictures")
