@@ -109,7 +109,11 @@ def _is_key(values: Mapping[str, str]) -> bool:
 
 
 def _is_same_site(origin: str, values: Mapping[str, str]) -> bool:
-    return urlsplit(origin).netloc.lower() == values.get("host", "").lower()
+    try:
+        return urlsplit(origin).netloc.lower() == values.get("host", "").lower()
+    except ValueError:
+        # An address in brackets that do not close, or that hold none.
+        return False
 
 
 class FrameReader:
@@ -124,25 +128,28 @@ class FrameReader:
 
     def receive(self, data: bytes) -> list[tuple[Opcode, bytes]]:
         """The control frames that became complete. Raises WebSocketError."""
-        self._buffer += data
+        buffer = self._buffer = self._buffer + data
         found: list[tuple[Opcode, bytes]] = []
-        while len(self._buffer) >= 2:
-            opcode, final, size, at = self._head()
-            if at + 4 + size > len(self._buffer) or at > len(self._buffer):
+        start, length = 0, len(buffer)
+        while length - start >= 2:
+            opcode, final, size, at = self._head(start)
+            end = at + 4 + size
+            if end > length or at > length:
                 break
-            mask, payload = self._buffer[at : at + 4], self._buffer[at + 4 : at + 4 + size]
-            self._buffer = self._buffer[at + 4 + size :]
             if opcode >= Opcode.CLOSE:
-                found.append((opcode, _unmask(payload, mask)))
+                found.append((opcode, _unmask(buffer[at + 4 : end], buffer[at : at + 4])))
             else:
                 self._message = -1 if final else max(self._message, 0) + size
+            start = end
+        # Cut once, not once a frame: a read may hold tens of thousands of empty ones.
+        self._buffer = buffer[start:]
         return found
 
-    def _head(self) -> tuple[Opcode, bool, int, int]:
+    def _head(self, start: int) -> tuple[Opcode, bool, int, int]:
         """Opcode, whether the message ends, payload length, and where the mask stands (a frame yet to come: far off)."""
         buffer = self._buffer
-        first, second = buffer[0], buffer[1]
-        final, size, at = bool(first & 0x80), second & 0x7F, 2
+        first, second = buffer[start], buffer[start + 1]
+        final, size, at = bool(first & 0x80), second & 0x7F, start + 2
         try:
             opcode = Opcode(first & 0x0F)
         except ValueError:
@@ -157,7 +164,7 @@ class FrameReader:
             raise WebSocketError(CloseCode.PROTOCOL_ERROR, "fragments out of order")
         if size > _MAX_CONTROL:
             at += 2 if size == 126 else 8
-            size = int.from_bytes(buffer[2:at], "big") if len(buffer) >= at else 0
+            size = int.from_bytes(buffer[start + 2 : at], "big") if len(buffer) >= at else 0
             at = at if len(buffer) >= at else len(buffer) + 1
         if opcode < Opcode.CLOSE and max(self._message, 0) + size > MAX_MESSAGE:
             raise WebSocketError(CloseCode.TOO_BIG, "players have nothing to say")

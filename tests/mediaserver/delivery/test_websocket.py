@@ -129,6 +129,14 @@ async def test_only_listed_pages_and_our_own_may_open_one(open_port: Callable[..
         assert reply.status == status
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://[x]", "//]"])
+async def test_an_origin_that_is_none_is_not_our_own(
+    open_port: Callable[..., Awaitable[Port]], connect: Connect, origin: str
+) -> None:
+    port = await open_port(cors_origins=("https://a.example",))
+    assert (await (await connect(port)).get("/live/show.flv", *HANDSHAKE, f"Origin: {origin}")).status == 403
+
+
 async def test_what_is_not_live_is_a_404(port: Port, connect: Connect) -> None:
     assert (await (await connect(port)).get("/live/none.flv", *HANDSHAKE)).status == 404
 
