@@ -3,7 +3,7 @@
 import asyncio
 import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
 from mediaserver.delivery.grants import RefusalError
@@ -180,13 +180,11 @@ class Connection(asyncio.Protocol):
             # Before anybody is asked: a name that does not exist leaves no state.
             self._finish(prepared, respond(request, Missing(), web.cors))
         elif request.place.is_flv:
-            self._phase = Phase.WAITING
-            self._task = web.spawn(self._play(prepared))
+            self._inquire(self._play(prepared))
         elif self._may_play(prepared):
             self._serve(prepared)
         else:
-            self._phase = Phase.WAITING
-            self._task = web.spawn(self._ask(prepared))
+            self._inquire(self._ask(prepared))
         return True
 
     def _hand_over(self, data: bytes) -> None:
@@ -215,12 +213,20 @@ class Connection(asyncio.Protocol):
             self._may_until = web.may_until(prepared.request, self._address)
         return web.now < self._may_until
 
+    def _inquire(self, question: Coroutine[None, None, None]) -> None:
+        self._phase = Phase.WAITING
+        self._since = self._web.now
+        self._task = self._web.spawn(question)
+
     async def _ask(self, prepared: Prepared) -> None:
         refused: Response | None = None
         try:
             self._may_until = await self._web.ask(prepared.request, self._address)
         except RefusalError as no:
             refused = no.response
+        except Exception:  # noqa: BLE001 - it is logged
+            self._fail(prepared)
+            return
         self._answered(prepared, refused)
 
     async def _play(self, prepared: Prepared) -> None:
@@ -229,6 +235,9 @@ class Connection(asyncio.Protocol):
             refused = await self._web.play(prepared.request, self._transport, self._address)
         except RefusalError as no:
             refused = no.response
+        except Exception:  # noqa: BLE001 - it is logged
+            self._fail(prepared)
+            return
         if refused is not None:
             self._answered(prepared, refused)
         else:
@@ -239,12 +248,44 @@ class Connection(asyncio.Protocol):
     def _answered(self, prepared: Prepared, refused: Response | None) -> None:
         """The authorizer has spoken."""
         self._task = None
+        if self._phase is Phase.CLOSED:
+            return
         self._phase = _READING
         if refused is not None:
             self._finish(prepared, refused)
         else:
             self._serve(prepared)
         self._go_on()
+
+    def _fail(self, prepared: Prepared) -> None:
+        """Whoever was asked broke down: called while that exception is handled."""
+        log.exception("request_failed", extra={"facts": {"address": self._address, "name": prepared.name}})
+        if self._transport.get_protocol() is not self:
+            # Half a player: there is no answer left to give.
+            self._task = None
+            self._phase = Phase.CLOSED
+            self._web.forget(self)
+            self._transport.abort()
+        else:
+            self._break_off(prepared.request, 500, "the server could not decide whether this may be played")
+
+    def _give_up(self) -> None:
+        """Whoever was asked does not even say that it takes too long."""
+        if self._task is not None:
+            self._task.cancel()
+        self._web.counters.timeouts += 1
+        self._break_off(None, 503, "nobody could say in time whether this may be played")
+
+    def _break_off(self, request: MediaRequest | None, status: int, reason: str) -> None:
+        """Say why there is no answer, and close."""
+        web = self._web
+        self._task = None
+        if self._phase is Phase.CLOSED:
+            return
+        web.counters.requests["refused"] += 1
+        response = refusal(request, status, reason, web.cors)
+        self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
+        self._close()
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -413,6 +454,9 @@ class Connection(asyncio.Protocol):
         elif self._phase is _READING:
             if now - self._since >= (config.header_timeout if self._head_due else config.keepalive_timeout):
                 self._time_out()
+        elif self._task is not None:
+            if now - self._since >= config.header_timeout:
+                self._give_up()
         elif self._prepared is not None and now >= self._deadline:
             prepared, waited = self._prepared, self._phase is Phase.WAITING
             self._unhook()

@@ -26,6 +26,8 @@ OnLost = Callable[[Exception | None], None]
 
 #: What a player may send us while it plays, in bytes; it has nothing to say.
 MAX_CHATTER: Final = 64 * 1024
+#: The same for as many seconds behind a WebSocket, where pings and pongs are due as long as it plays.
+CHATTER_TIME: Final = 60.0
 
 
 class FlvWire:
@@ -34,7 +36,7 @@ class FlvWire:
     def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
         pieces: list[bytes] = []
         if metadata is not None:
-            pieces += self.metadata(metadata, timestamp)
+            pieces += self.metadata(metadata)
         for track in tracks:
             pieces += self.track(track, timestamp)
         return pieces
@@ -51,7 +53,7 @@ class FlvWire:
         type_id = flv.VIDEO if track.kind is MediaKind.VIDEO else flv.AUDIO
         return (flv.write_tag(type_id, timestamp & 0xFFFFFFFF, track.body),)
 
-    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:  # noqa: ARG002
+    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
         # FFmpeg makes a subtitle stream of a description that does not stand at 0.
         return (flv.write_tag(flv.DATA, 0, metadata.body),)
 
@@ -96,10 +98,7 @@ class FlvPlayer(asyncio.Protocol):
         self._reason = "closed by the player"
 
     def data_received(self, data: bytes) -> None:
-        self._heard += len(data)
-        if self._heard > MAX_CHATTER:
-            self._reason = "sends instead of listening"
-            self._transport.abort()
+        self._is_quiet(data)
 
     def pause_writing(self) -> None:
         self.player.pause_writing()
@@ -109,7 +108,7 @@ class FlvPlayer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            self._reason = str(exc) or type(exc).__name__
+            self._reason = "reset by the player" if isinstance(exc, ConnectionResetError) else str(exc) or type(exc).__name__
         self._players.leave(self, self._reason)
         if self._on_lost is not None:
             self._on_lost(exc)
@@ -137,6 +136,14 @@ class FlvPlayer(asyncio.Protocol):
         if self._closing_since is not None and now - self._closing_since >= patience:
             self._transport.abort()
 
+    def _is_quiet(self, data: bytes) -> bool:
+        """Count what the peer says. It is cut off, and the answer no, if that is too much."""
+        self._heard += len(data)
+        if self._heard > MAX_CHATTER:
+            self._reason = "sends instead of listening"
+            self._transport.abort()
+        return self._heard <= MAX_CHATTER
+
     def _end(self) -> None:
         self.close("the stream has ended")
 
@@ -155,16 +162,17 @@ class ChunkedFlvPlayer(FlvPlayer):
 class WsFlvPlayer(FlvPlayer):
     """The same behind a WebSocket: pings are answered, a goodbye is returned."""
 
-    __slots__ = ("_reader",)
+    __slots__ = ("_forgiven", "_reader")
 
     wire: WireFormat = WS_FLV_WIRE
 
     def __init__(self, players: "FlvPlayers", session: Session, transport: asyncio.Transport, on_lost: OnLost | None) -> None:
         super().__init__(players, session, transport, on_lost)
         self._reader = FrameReader()
+        self._forgiven = players.clock()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing_since is not None:
+        if not self._is_quiet(data) or self._closing_since is not None:
             return
         try:
             for opcode, payload in self._reader.receive(data):
@@ -179,6 +187,12 @@ class WsFlvPlayer(FlvPlayer):
 
     def farewell(self) -> None:
         self._transport.write(websocket.close_frame(CloseCode.NORMAL))
+
+    def sweep(self, now: float, patience: float) -> None:
+        super().sweep(now, patience)
+        if now - self._forgiven >= CHATTER_TIME:
+            self._forgiven = now
+            self._heard = 0
 
     def _leave(self, code: int, reason: str) -> None:
         self._reason = reason

@@ -1,6 +1,7 @@
 """The fast lane's own duties: what is no HTTP, limits, deadlines, pipelining, and handing connections over."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import ssl
@@ -14,6 +15,7 @@ import pytest
 from mediaserver.delivery.prepared import MAX_KEPT
 from mediaserver.delivery.response import Headers
 from mediaserver.packaging.answer import Growing, Ready, Wait
+from mediaserver.ports import PlayGrant, PlayRequest
 from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Port, Signal
 
 OpenPort = Callable[..., Awaitable[Port]]
@@ -167,6 +169,63 @@ async def test_a_player_that_leaves_while_the_authorizer_thinks_is_forgotten(por
     await port.until(lambda: len(port.doorkeeper.asked) == 1)
     await client.close()
     await port.until(lambda: not port.web._connections)
+
+
+@pytest.mark.parametrize("target", ["show/index.m3u8", "show.flv"])
+async def test_an_authorizer_that_breaks_down_is_a_500_and_leaves_nothing(
+    port: Port, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    async def break_down(request: PlayRequest) -> PlayGrant:
+        raise KeyError("no such table")
+
+    monkeypatch.setattr(port.doorkeeper, "may_play", break_down)
+    client = await port.connect()
+    await client.send(ASK.replace("show/index.m3u8", target) + ASK)
+    said = await client.closed()
+    assert said.startswith(b"HTTP/1.1 500 ")
+    assert said.count(b"HTTP/1.1") == 1
+    assert b"no such table" not in said
+    assert "no such table" in caplog.text
+    await port.until(lambda: not port.web._connections)
+
+
+async def test_a_player_that_cannot_join_leaves_nothing(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*arguments: object) -> None:
+        raise KeyError("no such stream")
+
+    monkeypatch.setattr(port.fanout, "join", break_down)
+    client = await port.connect()
+    await client.send(ASK.replace("show/index.m3u8", "show.flv"))
+    await client.closed()
+    await port.until(lambda: not port.web._connections and not len(port.web.players))
+
+
+@pytest.mark.parametrize("target", ["show/index.m3u8", "show.flv"])
+async def test_an_authorizer_that_hangs_does_not_keep_the_connection(
+    port: Port, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    asked, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hang(request: PlayRequest) -> PlayGrant:
+        asked.set()
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+        return PlayGrant(request.name)
+
+    monkeypatch.setattr(port.doorkeeper, "may_play", hang)
+    client = await port.connect()
+    port.pass_time(8)
+    await client.send(ASK.replace("show/index.m3u8", target))
+    await asked.wait()
+    port.pass_time(9)
+    assert len(port.web._connections) == 1
+    port.pass_time(2)
+    assert (await client.closed()).startswith(b"HTTP/1.1 503 ")
+    await port.until(lambda: not port.web._connections)
+    let_go.set()
+    await asyncio.sleep(0)
+    assert len(port.web.players) == 0
 
 
 async def test_names_that_do_not_exist_leave_nothing_behind(port: Port) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 
+from mediaserver.delivery.httpflv import MAX_CHATTER
 from mediaserver.delivery.websocket import MAX_MESSAGE, FrameReader, Opcode, WebSocketError, close_code, frame
 from mediaserver.ports import Wire
 from protocols.flv import FlvReader, TagReader
@@ -150,6 +151,23 @@ async def test_a_ping_is_answered_and_a_goodbye_returned(port: Port, connect: Co
     assert await read_frame(client) == (0x88, b"\x03\xe9")
     assert await client.closed() == b""
     await port.until(lambda: len(port.web.players) == 0)
+
+
+async def test_a_player_that_talks_too_much_is_cut_off(port: Port, connect: Connect) -> None:
+    client = await connect(port)
+    await join(client)
+    client.writer.write(masked(0x8A, b"") * (MAX_CHATTER // 6 + 1))
+    await port.until_event(lambda: len(port.web.players) == 0)
+
+
+async def test_a_player_may_say_a_little_for_as_long_as_it_plays(port: Port, connect: Connect) -> None:
+    client = await connect(port)
+    await join(client)
+    for _ in range(4):
+        await client.send(masked(0x8A, b"") * (MAX_CHATTER // 12) + masked(0x89, b"still there"))
+        assert await read_frame(client) == (0x8A, b"still there")
+        port.pass_time(60)
+    assert len(port.web.players) == 1
 
 
 async def test_an_unmasked_frame_ends_the_connection_with_1002(port: Port, connect: Connect) -> None:
