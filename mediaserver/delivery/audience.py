@@ -11,9 +11,11 @@ PATIENCE: Final = 10.0
 TARGET_DURATIONS: Final = 3
 #: Viewers that are told apart. Beyond that nobody new is counted.
 MAX_VIEWERS: Final = 100_000
+#: And of one address: whoever changes its User-Agent with each request is not a crowd.
+MAX_OF_ADDRESS: Final = 100
 
-#: Playback name, address, User-Agent, protocol. Two players behind one address with one agent are one viewer.
-_Viewer = tuple[str, str, str, Wire]
+#: Playback name, address, the User-Agent's hash, protocol. Two players behind one address with one agent are one viewer.
+_Viewer = tuple[str, str, int, Wire]
 
 
 class Audience:
@@ -22,13 +24,17 @@ class Audience:
     def __init__(self, pace: Callable[[str], float]) -> None:
         self._pace = pace
         self._seen: dict[_Viewer, float] = {}
+        self._of_address: Counter[str] = Counter()
         self._counts: dict[str, Counter[Wire]] = {}
 
     def note(self, name: str, address: str, agent: str, wire: Wire, at: float) -> None:
         """Somebody asked for a playlist of ``name`` at ``at``."""
-        viewer = name, address, agent, wire
-        if viewer in self._seen or len(self._seen) < MAX_VIEWERS:
-            self._seen[viewer] = at
+        viewer = name, address, hash(agent), wire
+        if viewer not in self._seen:
+            if len(self._seen) >= MAX_VIEWERS or self._of_address[address] >= MAX_OF_ADDRESS:
+                return
+            self._of_address[address] += 1
+        self._seen[viewer] = at
 
     def sweep(self, now: float) -> None:
         """Forget who has left and what is over; count the others."""
@@ -41,9 +47,15 @@ class Audience:
                 patience[name] = max(PATIENCE, TARGET_DURATIONS * pace) if pace else 0.0
             if now - at >= patience[name]:
                 del self._seen[viewer]
+                self._leave(viewer[1])
             else:
                 counts.setdefault(name, Counter())[wire] += 1
         self._counts = counts
+
+    def _leave(self, address: str) -> None:
+        self._of_address[address] -= 1
+        if not self._of_address[address]:
+            del self._of_address[address]
 
     @property
     def counts(self) -> Mapping[str, Mapping[Wire, int]]:
