@@ -4,7 +4,7 @@ CONFIG ?= config.toml
 ARGS ?=
 PYTHON := .venv/bin/python
 # The real programs that the tests play against, as Debian's packages.
-PEERS := ffmpeg rtmpdump nginx libnginx-mod-rtmp chromium openssl wrk
+PEERS := ffmpeg rtmpdump nginx libnginx-mod-rtmp chromium openssl wrk iproute2
 
 .PHONY: help run demo doctor test lint format bench fuzz lock environment environment-dev peers clean
 .DEFAULT_GOAL := help
