@@ -13,6 +13,10 @@ from protocols.media import MediaKind
 
 #: A track that is silent for so long (ms) leaves the other to itself.
 SILENCE = 3_000
+#: The largest keyframe and packet of sound (bytes) that come again. A part is about 0.2 s and each holds the keyframe anew, so
+#: this is the rate of a good 1080p stream; beyond, little sound would fill the memory with one picture.
+MAX_PICTURE = 256 * 1024
+MAX_SOUND = 4096
 
 
 def keep_up(rendition: Rendition, epoch: Epoch, now: int) -> None:
@@ -51,9 +55,9 @@ def _prepare(rendition: Rendition) -> bool:
     """Have what is put in, made of the last packet (of sound) or of the last keyframe."""
     track, spare = rendition.init.track, rendition.spare
     if spare is not None and track.kind is MediaKind.AUDIO:
-        silent = silent_packet(track, spare[0])
+        silent = silent_packet(track, spare[0]) if len(spare[0]) <= MAX_SOUND else None
         rendition.spare = None if silent is None else (silent, 0)
-    elif spare is not None and not is_repeatable(track, spare[0]):
+    elif spare is not None and (len(spare[0]) > MAX_PICTURE or not is_repeatable(track, spare[0])):
         rendition.spare = None
     rendition.stood_in = rendition.spare is not None
     return rendition.stood_in

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mediaserver.packaging import dash, hls
 from mediaserver.packaging.packager import Packager
+from mediaserver.packaging.standin import MAX_PICTURE
 from mediaserver.packaging.window import Window
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.media import Clips
@@ -519,6 +520,20 @@ def test_sound_without_a_known_silence_is_left_as_it_is(clips: Clips) -> None:
     feed(subject, only(shifted(items, 4000), VIDEO))
     assert end_of(window(subject, AUDIO)) == pytest.approx(14, abs=0.3)
     assert end_of(window(subject, VIDEO)) == pytest.approx(18, abs=0.3)
+
+
+@pytest.mark.parametrize(("size", "repeated"), [(100_000, True), (MAX_PICTURE, False)])
+def test_a_keyframe_is_repeated_only_while_that_costs_little(clips: Clips, size: int, repeated: bool) -> None:
+    filler = size.to_bytes(4, "big") + b"\x0c" + bytes(size - 1)
+    items = [
+        replace(item, body=item.body + filler) if isinstance(item, Packet) and item.kind is VIDEO and item.keyframe else item
+        for item in read_flv(clips.get())
+    ]
+    subject = packager()
+    feed(subject, items)
+    feed(subject, only(shifted(items, 4000), AUDIO))
+    assert end_of(window(subject, VIDEO)) == pytest.approx(18 if repeated else 14, abs=0.5)
+    assert end_of(window(subject, AUDIO)) == pytest.approx(18, abs=0.3)
 
 
 def test_a_keyframe_of_an_open_gop_is_not_repeated(clips: Clips) -> None:
