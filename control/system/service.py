@@ -29,6 +29,7 @@ class LiveService:
         self._ticks = ticks
         self._streams: dict[str, StreamView] = {}
         self._body = b""
+        self._draining = False
         self._looked = float("-inf")
 
     def everything(self) -> bytes:
@@ -42,10 +43,11 @@ class LiveService:
         return StreamAnswer(now=self._clock(), stream=self._streams.get(name))
 
     def health(self) -> HealthView:
-        """``ready`` only while the engine takes publishers and players."""
+        """``ready`` only while the engine takes publishers and players; as of the last look, for anybody may ask."""
         status: Literal["ready", "starting", "draining"]
         try:
-            status = "draining" if self._engine.snapshot().draining else "ready"
+            self._look()
+            status = "draining" if self._draining else "ready"
         except Unavailable:
             status = "starting"
         return HealthView(status=status)
@@ -59,6 +61,7 @@ class LiveService:
         answer = LiveView(now=at, since=snapshot.since, draining=snapshot.draining, streams=views)
         self._streams = {view.name: view for view in views}
         self._body = answer.model_dump_json(by_alias=True).encode()
+        self._draining = snapshot.draining
         self._looked = now
 
 

@@ -3,6 +3,9 @@
 import time
 from datetime import datetime
 
+import pytest
+
+from control.system import service
 from tests.control.conftest import Client
 from tests.control.engine import FakeEngine
 
@@ -13,7 +16,9 @@ async def test_alive_while_the_loop_turns_whatever_the_engine_does(engine: FakeE
     assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
 
-async def test_ready_only_between_start_and_drain(engine: FakeEngine, client: Client) -> None:
+async def test_ready_only_between_start_and_drain(engine: FakeEngine, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "FRESH", 0.0)
+
     async def ready() -> tuple[int, str]:
         answer = await client.get("/readyz")
         return answer.status, (await answer.json())["status"]
@@ -24,6 +29,17 @@ async def test_ready_only_between_start_and_drain(engine: FakeEngine, client: Cl
     assert await ready() == (200, "ready")
     engine.show(draining=True)
     assert await ready() == (503, "draining")
+
+
+def test_however_many_ask_the_engine_is_looked_at_once_a_moment(engine: FakeEngine) -> None:
+    ticks = 0.0
+    live = service.LiveService(engine, ticks=lambda: ticks)
+    assert [live.health().status for _ in range(3)] == ["ready"] * 3
+    assert engine.asked == 1
+    engine.show(draining=True)
+    ticks = service.FRESH
+    assert live.health().status == "draining"
+    assert engine.asked == 2
 
 
 async def test_health_is_never_cached(client: Client) -> None:
