@@ -131,7 +131,8 @@ def _within_descriptors(config: Config) -> Config:
 def _say_ready(config: Config, file: Path | None, *, demo: bool) -> None:
     from mediaserver.preflight import reachable  # noqa: PLC0415
 
-    rtmp, http, name = config.rtmp, config.http, DEMO_NAME if demo else "show"
+    rtmp, http = config.rtmp, config.http
+    name = DEMO_NAME if demo else next(iter(config.auth.stream_keys), "show")
     server = f"rtmp://{reachable(rtmp.host)}:{rtmp.port}/{rtmp.app}"
     pages = config.server.public_url or f"{'https' if http.tls_cert else 'http'}://{reachable(http.host)}:{http.port}"
     keys = config.auth.publish == "keys"
@@ -139,7 +140,7 @@ def _say_ready(config: Config, file: Path | None, *, demo: bool) -> None:
         f"mediaserver {_version()} is ready.",
         "",
         f"  Push    OBS: Settings > Stream > Service: Custom...   Server: {server}",
-        f"          Stream Key: {'one of auth.stream_keys' if keys else 'any name, such as show'}",
+        f"          Stream Key: {f'that of {name} in auth.stream_keys' if keys else 'any name, such as show'}",
         f"          ffmpeg -re -i FILE -c:v libx264 -bf 2 -g 60 -c:a aac -f flv {server}/{'KEY' if keys else 'show'}",
         f"  Watch   {pages}/watch/{name}   (everything that is live: {pages}/)",
         f"  Config  {file.resolve() if file else 'the defaults; begin your own: mediaserver config > my.toml'}",

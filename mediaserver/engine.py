@@ -117,16 +117,15 @@ class Engine:
         self.state = EngineState.DRAINING
         self._hub.end_all("the server is stopping")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain):
-                await self._close("the server is stopping")
+            async with asyncio.timeout(drain + 1.0):
+                await self._close("the server is stopping", drain)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.state = EngineState.STOPPED
 
-    async def _close(self, reason: str) -> None:
-        await self._rtmp.close(reason)
-        await self.web.close(reason)
+    async def _close(self, reason: str, drain: float = 0.0) -> None:
+        await asyncio.gather(self._rtmp.close(reason, drain), self.web.close(reason))
         self._beat.close()
 
     # -- looking and acting --------------------------------------------------------------------------------------------

@@ -26,6 +26,13 @@ class PublishStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PublisherLeft(Event):
+    """The publisher is gone, and the stream goes on without: for the grace period, or with the one that took it over."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PublishEnded(Event):
     """The stream is over: its last publisher left and none came in time. Once a stream; its figures are all publishers'."""
 

@@ -22,7 +22,7 @@ class RtmpWire:
     def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
         pieces: list[bytes] = []
         if metadata is not None:
-            pieces += self.metadata(metadata, timestamp)
+            pieces += self.metadata(metadata)
         for track in tracks:
             pieces += self.track(track, timestamp)
         return pieces
@@ -40,7 +40,7 @@ class RtmpWire:
         type_id = VIDEO if track.kind is MediaKind.VIDEO else AUDIO
         return split_message(type_id, timestamp & 0xFFFFFFFF, track.body, CHUNK_SIZE)
 
-    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:  # noqa: ARG002
+    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
         # FFmpeg makes a subtitle stream of a description that does not stand at 0.
         return split_message(DATA, 0, metadata.body, CHUNK_SIZE)
 
@@ -56,7 +56,7 @@ class RtmpPlayback:
 
     def __init__(self, connection: RtmpConnection, request: PlayRequested, fanout: Fanout, on_end: Callable[[], None]) -> None:
         self._request = request
-        self.player = FanoutPlayer(connection.transport, connection.session, self._end)
+        self.player = FanoutPlayer(connection.transport, connection.session, self._end, connection.full_since)
         self._connection = connection
         self._fanout = fanout
         self._on_end = on_end

@@ -22,6 +22,8 @@ SECONDS_PER_PUBLISHER = 0.0005
 SHORTEST = 0.005
 #: So many publishers are read by the beat; fewer than half of it return to the poller.
 MANY_PUBLISHERS = 16
+#: How often one publisher is read in one beat if it has more: who sends faster than that waits for the next one.
+TURNS = 16
 #: Work that has run this long lets other callbacks of the loop run before it goes on.
 SLICE = 0.004
 
@@ -197,12 +199,12 @@ class Beat:
             self._handle = self._loop.call_soon(self._run)
 
     def _one_beat(self) -> Iterator[None]:
-        readers = deque(self._readers)
+        readers = deque((reader, TURNS) for reader in self._readers)
         while readers:
-            reader = readers.popleft()
+            reader, turns = readers.popleft()
             try:
-                if reader in self._readers and reader.read():
-                    readers.append(reader)
+                if reader in self._readers and reader.read() and turns > 1:
+                    readers.append((reader, turns - 1))
             except Exception as error:  # noqa: BLE001 - one broken connection must not stop everybody's heart
                 self._report(error)
             if self._dirty:

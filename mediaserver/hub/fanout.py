@@ -37,8 +37,8 @@ class WireFormat(Protocol):
     def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
         """A sequence header in mid-stream."""
 
-    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
-        """A description in mid-stream."""
+    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
+        """A description, at the start or in mid-stream."""
 
     def frame(self, length: int) -> tuple[bytes, bytes]:
         """What stands before and behind ``length`` bytes that are written together (a WebSocket frame's header, say)."""
@@ -70,7 +70,7 @@ class FanoutGroup:
         self._sending: tuple[bytes, tuple[FanoutPlayer, ...], int] | None = None
         self._burst: list[bytes] | None = None
         self._dts = 0
-        self._video_dts = -NO_VIDEO
+        self._video_dts: int | None = None
         self._frame = 0
 
     # -- players -------------------------------------------------------------------------------------------------
@@ -103,9 +103,9 @@ class FanoutGroup:
         if paused and player.state is not PlayerState.LEFT:
             self._set_aside(player, PlayerState.PAUSED)
         elif not paused and player.state is PlayerState.PAUSED:
-            if player.full or monotonic() - player.burst_at < 1.0:
-                # Who cannot take what it has, or asks again and again, waits for a keyframe like everybody.
-                player.state = PlayerState.LAGGING if player.full else PlayerState.SKIPPING
+            if monotonic() - player.burst_at < 1.0 and not player.full:
+                # Who asks again and again waits for a keyframe like everybody.
+                player.state = PlayerState.SKIPPING
             else:
                 del self.aside[player]
                 self._admit(player)
@@ -136,6 +136,12 @@ class FanoutGroup:
 
     def _admit(self, player: FanoutPlayer) -> None:
         gop = self.stream.gop
+        if player.full or self._sending is not None:
+            # It cannot take more; or a flush rests, and brings what the GOP cache holds too.
+            self.aside[player] = None
+            player.missing_from = self._packets
+            player.state = PlayerState.LAGGING if player.full else PlayerState.SKIPPING
+            return
         if len(gop) > self._pending_packets:
             # The GOP cache but for what is pending, which the next flush brings to this player too.
             if self._burst is None:
@@ -169,20 +175,29 @@ class FanoutGroup:
         self._packets += 1
         self._pending_packets += 1
         if packet.kind is MediaKind.VIDEO:
-            self._frame, self._video_dts = dts - self._video_dts, dts
+            self._frame = 0 if self._video_dts is None else dts - self._video_dts
+            self._video_dts = dts
             if packet.keyframe:
                 self._sync, self._sync_dts, self._burst = len(pending), dts, None
             if self.beat.pace is Pace.WINDOWS:
                 self._close_window()
-        elif self._sync < 0 and dts - self._video_dts >= NO_VIDEO:
+        elif self._sync < 0 and self._no_video(dts):
             self._sync, self._sync_dts = len(pending), dts
         pending += self.wire.packet(packet)
+
+    def _no_video(self, dts: int) -> bool:
+        """Whether there are no pictures to begin with (any more)."""
+        if MediaKind.VIDEO not in self.stream.tracks:
+            return True
+        if self._video_dts is None:
+            self._video_dts = dts
+        return dts - self._video_dts >= NO_VIDEO
 
     def on_track(self, track: Track) -> None:
         self._gather(self.wire.track(track, self._dts))
 
     def on_metadata(self, metadata: Metadata) -> None:
-        self._gather(self.wire.metadata(metadata, self._dts))
+        self._gather(self.wire.metadata(metadata))
 
     def on_away(self) -> None:
         """Players keep their connection and wait: nothing to write."""

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mediaserver.errors import NameTaken, Refused
-from mediaserver.events import PublishEnded, PublishStarted
+from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.meter import Meter
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import EventSink
 from protocols.media import Metadata, Packet, Track
+
+TAKEN_OVER = "taken over by another publisher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Hub:
             if not self.limits.takeover:
                 raise NameTaken(f"{name} is being published already")
             # Players go on even where nobody would be waited for.
-            self._step_down(present)
+            self._step_down(present, TAKEN_OVER)
         stream = self.streams.get(name)
         if stream is None and len(self.streams) >= self.limits.max_streams:
             raise Refused("too many streams")
@@ -107,10 +109,20 @@ class Hub:
         session.name = name
         session.publishing = True
         if present is not None:
-            present.on_kick("taken over by another publisher")
+            present.on_kick(TAKEN_OVER)
+        try:
+            self._announce(stream, session, resumed=resumed)
+        except BaseException:
+            # Whoever was told fails: nobody holds the publisher then, and the name must not stay taken.
+            publisher.close("failed to begin")
+            raise
+        return publisher
+
+    def _announce(self, stream: LiveStream, session: Session, *, resumed: bool) -> None:
+        """Tell of a publisher that begins; of a stream that begins, those who wait for it too."""
         self._sink.emit(
             PublishStarted(
-                name=name,
+                name=stream.name,
                 session_id=session.id,
                 at=time.time(),
                 wire=session.wire,
@@ -122,17 +134,16 @@ class Hub:
         if not resumed:
             for callback in self._on_publish:
                 callback(stream)
-            for future in self._waiters.pop(name, set()):
+            for future in self._waiters.pop(stream.name, set()):
                 if not future.done():
                     future.set_result(stream)
-        return publisher
 
     def unpublish(self, publisher: Publisher, reason: str) -> None:
         """The publisher's end. The stream is AWAY for the grace period, then ENDED."""
         name = publisher.stream.name
         if self.publishers.get(name) is not publisher:
             return
-        self._step_down(publisher)
+        self._step_down(publisher, reason)
         # A name under which nothing came has nothing to wait for.
         if self.limits.reconnect_grace > 0 and publisher.stream.tracks:
             timer = asyncio.get_running_loop().call_later(self.limits.reconnect_grace, self._end, publisher, reason)
@@ -161,7 +172,7 @@ class Hub:
         for publisher in self.publishers.values():
             publisher.stream.meter.sample(now, publisher.session.bytes_in, publisher.stream.frames)
 
-    def _step_down(self, publisher: Publisher) -> None:
+    def _step_down(self, publisher: Publisher, reason: str) -> None:
         stream, session = publisher.stream, publisher.session
         del self.publishers[stream.name]
         session.publishing = False
@@ -169,6 +180,7 @@ class Hub:
         stream.meter = Meter()
         stream.left_at = time.monotonic()
         stream.move_to(StreamState.AWAY)
+        self._sink.emit(PublisherLeft(name=stream.name, session_id=session.id, at=time.time(), reason=reason))
 
     def _resume(self, stream: LiveStream) -> None:
         if stream.name in self._away:

@@ -34,8 +34,9 @@ class PlayerState(enum.Enum):
 class FanoutPlayer:
     """Writes to one transport, and knows when that is full.
 
-    ``pause_writing`` and ``resume_writing`` are to be called by the protocol that owns the transport, and whatever else
-    that protocol writes goes through ``say``. ``on_end`` is called once when the stream ends under the player.
+    ``full_since`` (monotonic) says that the transport is full already. ``pause_writing`` and ``resume_writing`` are to be
+    called by the protocol that owns the transport, and whatever else that protocol writes goes through ``say``. ``on_end`` is
+    called once when the stream ends under the player.
     """
 
     __slots__ = (
@@ -43,7 +44,9 @@ class FanoutPlayer:
         "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, session: Session, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, session: Session, on_end: Callable[[], None], full_since: float = 0.0
+    ) -> None:
         self.transport = transport
         self.session = session
         self.on_end = on_end
@@ -51,8 +54,8 @@ class FanoutPlayer:
         self.state = PlayerState.JOINING
         self.group: FanoutGroup | None = None
         # Whether the transport holds more than it should; true to the transport whatever the player waits for.
-        self.full = False
-        self.full_since = 0.0
+        self.full = full_since > 0.0
+        self.full_since = full_since
         self.burst_at = -1.0
         self.missing_from = 0
         self.accounted = 0

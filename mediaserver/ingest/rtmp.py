@@ -190,8 +190,11 @@ class RtmpEndpoint:
 
     def _connect(self, event: ConnectRequested) -> None:
         if event.app.strip("/") != self._services.app:
-            self._connection.protocol.refuse_connect(f"there is no application {event.app!r} here")
-            self._connection.turn_away("unknown application")
+            self._connection.protocol.refuse_connect(
+                f"there is no application {event.app[:64]!r} here, only {self._services.app!r}"
+            )
+            # Not what it asked for: people type their stream keys there.
+            self._connection.turn_away("unknown application", told=True)
             return
         self._app = event.app
         self._agent = self._connection.session.agent = event.encoder[:64]
@@ -238,17 +241,19 @@ class RtmpEndpoint:
             query=event.query,
             encoder=self._agent,
         )
+        name = ""
         try:
             self._require_idle()
             async with asyncio.timeout(services.authorize_timeout):
                 grant = await services.authorizer.may_publish(request)
             if connection.closing:
                 return
-            publisher = services.hub.publish(grant.name, session, self._kick)
+            name = grant.name
+            publisher = services.hub.publish(name, session, self._kick)
         except Refused as refusal:
-            self._refuse_publish(event, refusal.reason)
+            self._refuse_publish(event, refusal.reason, name)
         except TimeoutError:
-            self._refuse_publish(event, "the server could not decide in time")
+            self._refuse_publish(event, "the server could not decide in time", name)
         else:
             self._publisher = publisher
             self._stream_id = event.stream_id
@@ -258,21 +263,22 @@ class RtmpEndpoint:
             else:
                 self._unpublish("the encoder changed its mind")
 
-    def _refuse_publish(self, event: PublishRequested, reason: str) -> None:
+    def _refuse_publish(self, event: PublishRequested, reason: str, name: str) -> None:
         session = self._connection.session
         self._services.sink.emit(
-            PublishRefused(name="", session_id=session.id, at=time.time(), address=session.address, reason=reason)
+            PublishRefused(name=name, session_id=session.id, at=time.time(), address=session.address, reason=reason)
         )
         # Not BadName, which OBS's librtmp takes no notice of.
         self._connection.protocol.refuse_publish(event, StatusCode.PUBLISH_REJECTED, reason)
-        self._connection.close(f"refused: {reason}")
+        self._connection.close(f"refused: {reason}", told=True)
 
     def _kick(self, reason: str) -> None:
         """The hub took the name away."""
         self._publisher = None
+        self._connection.session.name = ""
         self._connection.become(Role.UNDECIDED)
         self._connection.protocol.end_publish(self._stream_id, StatusCode.PUBLISH_REJECTED, reason)
-        self._connection.close(reason)
+        self._connection.close(reason, told=True)
 
     def _unpublish(self, reason: str) -> None:
         publisher, self._publisher = self._publisher, None
@@ -307,6 +313,7 @@ class RtmpEndpoint:
         self._stop_playing("plays something else")
         if services.wait_for_publisher:
             # Read on meanwhile: a player that goes away does not wait.
+            connection.become(Role.WAITING)
             connection.hold(False)
         stream = await services.hub.wait_for(grant.name, services.wait_for_publisher)
         if connection.closing:
@@ -324,7 +331,7 @@ class RtmpEndpoint:
 
     def _refuse_play(self, event: PlayRequested, code: StatusCode, reason: str) -> None:
         self._connection.protocol.refuse_play(event, code, reason)
-        self._connection.turn_away(f"play refused: {reason}")
+        self._connection.turn_away(f"play refused: {reason}", told=True)
 
     def _stream_over(self) -> None:
         self._stop_playing("the stream has ended")

@@ -42,6 +42,7 @@ class Role(enum.Enum):
     """What a connection is for, which decides its deadline."""
 
     UNDECIDED = "undecided"
+    WAITING = "waiting"
     PUBLISHER = "publisher"
     PLAYER = "player"
 
@@ -75,7 +76,8 @@ class RtmpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog", "_closing_since", "_digesting", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason",
-        "_rests_until", "_seen", "_started", "_unread", "protocol", "role", "session", "transport",
+        "_rests_until", "_seen", "_started", "_told", "_unread", "_waiting_bytes", "full_since", "protocol", "role", "session",
+        "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -91,12 +93,15 @@ class RtmpConnection(asyncio.Protocol):
         self._reason = "closed by the peer"
         self._fd = -1
         self._held = False
-        # Bytes of answers since the transport became full; -1 while it is not.
+        # Bytes of answers since the transport became full; -1 while it is not. And when it did, or 0.
         self._unread = -1
+        self.full_since = 0.0
         self._in_beat = False
         self._rests_until = 0.0
         self._backlog = b""
         self._digesting = False
+        self._told = False
+        self._waiting_bytes = 0
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -119,21 +124,24 @@ class RtmpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._unread = max(self._unread, 0)
+        self.full_since = self.full_since or monotonic()
         if self._handler is not None:
             self._handler.pause_writing()
 
     def resume_writing(self) -> None:
         self._unread = -1
+        self.full_since = 0.0
         if self._handler is not None:
             self._handler.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._closing_since:
-            self._reason = str(exc) or type(exc).__name__
-        self._listener.forget(self)
+            self._reason = "reset by the peer" if isinstance(exc, ConnectionResetError) else str(exc) or type(exc).__name__
         if self._handler is not None:
             self._handler.on_closed(self._reason)
             self._handler = None
+        # Last, because the handler brings the session's counters up to date.
+        self._listener.forget(self)
 
     def _digest(self) -> None:
         """Feed on what came at once, a piece a turn; nothing more is read meanwhile."""
@@ -211,7 +219,7 @@ class RtmpConnection(asyncio.Protocol):
         """Send what the protocol has to say."""
         data = self.protocol.data_to_send()
         transport = self.transport
-        if not data or transport.is_closing():
+        if not data or transport.is_closing() or self._told:
             return
         player = self._handler.player if self._handler is not None else None
         if player is not None:
@@ -237,32 +245,55 @@ class RtmpConnection(asyncio.Protocol):
         else:
             self.close(reason)
 
-    def turn_away(self, reason: str) -> None:
+    def turn_away(self, reason: str, *, told: bool = False) -> None:
         """Close on somebody who did wrong before there was anything to tell an EventSink about: one line says why."""
         if not self._closing_since:
             self._log(logging.INFO, "connection_refused", reason=reason)
-        self.close(reason)
+        self.close(reason, told=told)
 
-    def close(self, reason: str) -> None:
-        """Close after the last words are out. Harmless twice."""
+    def close(self, reason: str, *, told: bool = False) -> None:
+        """Close after the last words are out. Harmless twice.
+
+        With ``told`` the last words say why: the peer is given the time to read them. A socket that is closed with something
+        unread in it takes back what it has not delivered.
+        """
         if self._closing_since:
             return
         self._closing_since = monotonic()
         self._reason = reason
+        self._backlog = b""
         self._listener.beat.remove_reader(self)
         self.flush()
-        self.transport.close()
+        self._waiting_bytes = self.transport.get_write_buffer_size()
+        if told and self._fd >= 0 and not self.transport.is_closing():
+            self._held = self._in_beat = False
+            self._told = True
+            try:
+                self.transport.write_eof()
+                self._poll()
+            except OSError:  # the peer is gone already
+                self.transport.close()
+        else:
+            self.transport.close()
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines."""
         if self._closing_since:
-            if now - self._closing_since > CLOSING_TIME:
-                self.transport.abort()
+            self._sweep_closing(now)
         elif self.role is Role.UNDECIDED:
             if now - self._started > self._listener.handshake_timeout:
                 self.turn_away("neither published nor played in time")
         elif self.role is Role.PUBLISHER and now - self._seen > self._listener.idle_timeout:
             self.close("idle for too long")
+
+    def _sweep_closing(self, now: float) -> None:
+        """Cut off a peer that does not take its last words: at once if none are left, else when it has stopped taking them."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and waiting < self._waiting_bytes:
+            self._closing_since = now
+        self._waiting_bytes = waiting
+        if now - self._closing_since > CLOSING_TIME:
+            self.transport.abort()
 
     def _poll(self) -> None:
         if self.transport.is_closing():
@@ -273,6 +304,8 @@ class RtmpConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _feed(self, data: bytes) -> None:
+        if self._closing_since:
+            return
         self._seen = monotonic()
         self.session.bytes_in += len(data)
         try:
@@ -356,14 +389,14 @@ class RtmpListener:
         for server in self._servers:
             server.close()
 
-    async def close(self, reason: str) -> None:
-        """Close the ports and every connection; those that do not go within the closing time are cut off."""
+    async def close(self, reason: str, drain: float = CLOSING_TIME) -> None:
+        """Close the ports and every connection; those that do not go within ``drain`` seconds are cut off."""
         self.stop_accepting()
         for connection in tuple(self.connections):
             connection.close(reason)
         if self.connections:
             self._all_gone = asyncio.get_running_loop().create_future()
-            await asyncio.wait((self._all_gone,), timeout=CLOSING_TIME)
+            await asyncio.wait((self._all_gone,), timeout=drain)
         for connection in tuple(self.connections):
             connection.transport.abort()
         for server in self._servers:

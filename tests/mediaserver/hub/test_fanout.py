@@ -34,7 +34,7 @@ class LineWire:
     def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
         return (b"track %d\n" % timestamp,)
 
-    def metadata(self, metadata: Metadata, timestamp: int) -> Sequence[bytes]:
+    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
         return (b"metadata\n",)
 
     def frame(self, length: int) -> tuple[bytes, bytes]:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from mediaserver.errors import NameTaken, Refused
-from mediaserver.events import Event, PublishEnded, PublishStarted
+from mediaserver.events import Event, PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
@@ -73,7 +73,7 @@ async def test_a_name_is_found_while_it_is_published_and_ends_with_the_publisher
     publisher.close("again")
     assert house.find("cam") is None
     assert publisher.stream.state is StreamState.ENDED
-    assert [type(event) for event in note.events] == [PublishStarted, PublishEnded]
+    assert [type(event) for event in note.events] == [PublishStarted, PublisherLeft, PublishEnded]
 
 
 async def test_a_second_publisher_is_refused_and_the_first_goes_on() -> None:
