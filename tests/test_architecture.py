@@ -29,7 +29,7 @@ FORBIDDEN_IN_PROTOCOLS = {
     "subprocess",
 }
 #: A path or a note that means something to its writer alone.
-WORDS_OF_THE_WORKSHOP = re.compile(r"\.\./shared|/tmp/|/work/|\bTODO\b|\bFIXME\b|\bXXX\b")
+WORDS_OF_THE_WORKSHOP = re.compile(r"/tmp/|/home/|\bTODO\b|\bFIXME\b|\bXXX\b")
 
 
 def module(file: Path) -> str:
