@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 from control.system.schemas import AudioView, HealthView, LiveView, StreamAnswer, StreamView, VideoView
 from mediaserver.errors import Unavailable
@@ -31,6 +31,7 @@ class LiveService:
         self._body = b""
         self._draining = False
         self._looked = float("-inf")
+        self._checked = float("-inf")
 
     def everything(self) -> bytes:
         """A LiveView as JSON. Raises Unavailable while the engine is not started."""
@@ -43,14 +44,15 @@ class LiveService:
         return StreamAnswer(now=self._clock(), stream=self._streams.get(name))
 
     def health(self) -> HealthView:
-        """``ready`` only while the engine takes publishers and players; as of the last look, for anybody may ask."""
-        status: Literal["ready", "starting", "draining"]
-        try:
-            self._look()
-            status = "draining" if self._draining else "ready"
-        except Unavailable:
-            status = "starting"
-        return HealthView(status=status)
+        """``ready`` only while the engine takes publishers and players; looked at once a moment, for anybody may ask."""
+        now = self._ticks()
+        if now - self._checked >= FRESH:
+            try:
+                self._draining = self._engine.snapshot().draining
+            except Unavailable:
+                return HealthView(status="starting")
+            self._checked = now
+        return HealthView(status="draining" if self._draining else "ready")
 
     def _look(self) -> None:
         now = self._ticks()
@@ -61,7 +63,6 @@ class LiveService:
         answer = LiveView(now=at, since=snapshot.since, draining=snapshot.draining, streams=views)
         self._streams = {view.name: view for view in views}
         self._body = answer.model_dump_json(by_alias=True).encode()
-        self._draining = snapshot.draining
         self._looked = now
 
 

@@ -74,7 +74,7 @@ def _publish(tags: Sequence[seeds.Tag]) -> Packagers:
             wire.packet(word)
         elif type_id == DATA and (metadata := read_metadata(body)) is not None:
             stream.write_metadata(metadata)
-            wire.metadata(metadata, 0)
+            wire.metadata(metadata)
     return packagers
 
 
