@@ -29,6 +29,13 @@ _BARE = {
     }""",
 }
 
+#: Half a second was played without a seek.
+_UNDER_WAY = """(() => {
+  const {played} = document.querySelector('video');
+  const last = played.length - 1;
+  return last >= 0 && played.end(last) - played.start(last) > 0.5;
+})()"""
+
 
 def assert_plays(tab: Tab) -> None:
     """Pictures are decoded, are those of the clip, and go on."""
@@ -68,6 +75,8 @@ def test_the_library_with_its_own_defaults_plays(library: str, server: Server, p
     page.open(server.url("/healthz"))
     page.page.evaluate("() => { document.body.innerHTML = '<video muted autoplay playsinline></video>'; }")
     page.page.evaluate(_BARE[library], [server.url("/static/web/"), server.url("/live/show/")])
+    # A library shows the first picture that it has loaded, and then may seek to where it wants to play.
+    page.wait(_UNDER_WAY)
     assert_plays(page)
 
 
