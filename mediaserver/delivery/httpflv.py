@@ -5,7 +5,7 @@ so does a proxy. One chunk serves all players, so the framing costs nothing per 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -14,7 +14,7 @@ from mediaserver.delivery.counters import Counters
 from mediaserver.delivery.request import MediaRequest, Method
 from mediaserver.delivery.response import Cors, Response, render
 from mediaserver.delivery.websocket import CloseCode, FrameReader, Opcode, WebSocketError
-from mediaserver.hub.fanout import Fanout, WireFormat
+from mediaserver.hub.fanout import Fanout, WireFormat, Word
 from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream
@@ -29,33 +29,28 @@ MAX_CHATTER: Final = 64 * 1024
 #: The same for as many seconds behind a WebSocket, where pings and pongs are due as long as it plays.
 CHATTER_TIME: Final = 60.0
 
+_VIDEO: Final = MediaKind.VIDEO
+
 
 class FlvWire:
     """FLV tags on the stream's clock: the same bytes for every player (WireFormat). The file header is the player's own."""
 
-    def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
+    def pieces(self, words: Iterable[Word], timestamp: int) -> list[bytes]:
         pieces: list[bytes] = []
-        if metadata is not None:
-            pieces += self.metadata(metadata)
-        for track in tracks:
-            pieces += self.track(track, timestamp)
+        for word in words:
+            if isinstance(word, Packet):
+                body = word.body
+                timestamp = word.dts & 0xFFFFFFFF
+                type_id = flv.VIDEO if word.kind is _VIDEO else flv.AUDIO
+                size = len(body)
+                pieces += (flv.tag_header(type_id, timestamp, size), body, (size + flv.TAG_HEADER_SIZE).to_bytes(4, "big"))
+            elif isinstance(word, Metadata):
+                # FFmpeg makes a subtitle stream of a description that does not stand at 0.
+                pieces.append(flv.write_tag(flv.DATA, 0, word.body))
+            elif word.body:
+                type_id = flv.VIDEO if word.kind is _VIDEO else flv.AUDIO
+                pieces.append(flv.write_tag(type_id, timestamp & 0xFFFFFFFF, word.body))
         return pieces
-
-    def packet(self, packet: Packet) -> Sequence[bytes]:
-        body = packet.body
-        size = len(body)
-        type_id = flv.VIDEO if packet.kind is MediaKind.VIDEO else flv.AUDIO
-        return flv.tag_header(type_id, packet.dts & 0xFFFFFFFF, size), body, (size + 11).to_bytes(4, "big")
-
-    def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
-        if not track.body:
-            return ()
-        type_id = flv.VIDEO if track.kind is MediaKind.VIDEO else flv.AUDIO
-        return (flv.write_tag(type_id, timestamp & 0xFFFFFFFF, track.body),)
-
-    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
-        # FFmpeg makes a subtitle stream of a description that does not stand at 0.
-        return (flv.write_tag(flv.DATA, 0, metadata.body),)
 
     def frame(self, length: int) -> tuple[bytes, bytes]:  # noqa: ARG002 - plain FLV needs none
         return b"", b""

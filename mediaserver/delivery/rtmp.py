@@ -1,48 +1,43 @@
 """Playing over RTMP: the wire format that every player of a stream shares, and the life of one player."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
-from mediaserver.hub.fanout import Fanout
+from mediaserver.hub.fanout import Fanout, Word
 from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.stream import LiveStream
 from mediaserver.transport.rtmp import RtmpConnection
 from protocols.flv import AUDIO, DATA, VIDEO
-from protocols.media import MediaKind, Metadata, Packet, Track
+from protocols.media import MediaKind, Metadata, Packet
 from protocols.rtmp.chunk import media_chunk_header, split_message
 from protocols.rtmp.endpoint import CHUNK_SIZE
 from protocols.rtmp.events import PlayRequested
 
 #: The message stream that every player is sent: the first that createStream gives, so that the bytes are the same for all.
 MEDIA_STREAM = 1
+_VIDEO = MediaKind.VIDEO
 
 
 class RtmpWire:
     """Messages with absolute timestamps on fixed chunk streams: the same bytes for every player (WireFormat)."""
 
-    def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
+    def pieces(self, words: Iterable[Word], timestamp: int) -> list[bytes]:
         pieces: list[bytes] = []
-        if metadata is not None:
-            pieces += self.metadata(metadata)
-        for track in tracks:
-            pieces += self.track(track, timestamp)
+        for word in words:
+            if isinstance(word, Packet):
+                body = word.body
+                timestamp = word.dts & 0xFFFFFFFF
+                type_id = VIDEO if word.kind is _VIDEO else AUDIO
+                if len(body) <= CHUNK_SIZE:
+                    pieces += (media_chunk_header(type_id, timestamp, len(body)), body)
+                else:
+                    pieces += split_message(type_id, timestamp, body, CHUNK_SIZE)
+            elif isinstance(word, Metadata):
+                # FFmpeg makes a subtitle stream of a description that does not stand at 0.
+                pieces += split_message(DATA, 0, word.body, CHUNK_SIZE)
+            elif word.body:
+                type_id = VIDEO if word.kind is _VIDEO else AUDIO
+                pieces += split_message(type_id, timestamp & 0xFFFFFFFF, word.body, CHUNK_SIZE)
         return pieces
-
-    def packet(self, packet: Packet) -> Sequence[bytes]:
-        body = packet.body
-        type_id = VIDEO if packet.kind is MediaKind.VIDEO else AUDIO
-        if len(body) <= CHUNK_SIZE:
-            return media_chunk_header(type_id, packet.dts & 0xFFFFFFFF, len(body)), body
-        return split_message(type_id, packet.dts & 0xFFFFFFFF, body, CHUNK_SIZE)
-
-    def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
-        if not track.body:
-            return ()
-        type_id = VIDEO if track.kind is MediaKind.VIDEO else AUDIO
-        return split_message(type_id, timestamp & 0xFFFFFFFF, track.body, CHUNK_SIZE)
-
-    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
-        # FFmpeg makes a subtitle stream of a description that does not stand at 0.
-        return split_message(DATA, 0, metadata.body, CHUNK_SIZE)
 
     def frame(self, length: int) -> tuple[bytes, bytes]:  # noqa: ARG002 - a message needs nothing around it
         return b"", b""

@@ -5,7 +5,7 @@ the same object to every player. Only a player whose transport asked to pause le
 keyframe. A group exists while it has players: a stream without players builds no wire form.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import monotonic
 from typing import Protocol
@@ -21,24 +21,22 @@ PLAYERS_PER_STEP = 64
 LONGEST_FRAME = 100
 #: A window that waits for one more picture allows for it to come so much later than its time.
 JITTER = 1.15
+_VIDEO = MediaKind.VIDEO
 #: Without a picture for so long (ms), sound alone is something to begin with.
 NO_VIDEO = 3_000
+
+
+Word = Packet | Track | Metadata
 
 
 class WireFormat(Protocol):
     """How one protocol writes a stream. Pure; one object serves all streams."""
 
-    def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
-        """What stands before the first packet: description and sequence headers, at ``timestamp`` (ms)."""
+    def pieces(self, words: Iterable[Word], timestamp: int) -> list[bytes]:
+        """The wire form of ``words`` in their order, bodies among it uncopied.
 
-    def packet(self, packet: Packet) -> Sequence[bytes]:
-        """The pieces of one packet, the body itself among them uncopied."""
-
-    def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
-        """A sequence header in mid-stream."""
-
-    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
-        """A description, at the start or in mid-stream."""
+        A Track stands at the timestamp of the Packet before it, and at ``timestamp`` (ms) before the first.
+        """
 
     def frame(self, length: int) -> tuple[bytes, bytes]:
         """What stands before and behind ``length`` bytes that are written together (a WebSocket frame's header, say)."""
@@ -59,10 +57,10 @@ class FanoutGroup:
         self._subscribed = False
         self._packets = 0
         self._bytes = 0
-        # What is pending: its pieces, how many packets they hold, where the last point to begin at stands in them, and
-        # when the oldest must go out.
-        self._pending: list[bytes] = []
-        self._pending_packets = 0
+        # What is pending, the timestamp that it follows, where the last point to begin at stands in it, and when the oldest
+        # must go out. It becomes bytes when it is flushed: many packets in a row cost less than each at its time.
+        self._pending: list[Word] = []
+        self._after = 0
         self._sync = -1
         self._sync_dts = 0
         self._until = 0.0
@@ -142,26 +140,28 @@ class FanoutGroup:
             player.missing_from = self._packets
             player.state = PlayerState.LAGGING if player.full else PlayerState.SKIPPING
             return
-        if len(gop) > self._pending_packets:
+        pending = sum(isinstance(word, Packet) for word in self._pending)
+        if len(gop) > pending:
             # The GOP cache but for what is pending, which the next flush brings to this player too.
             if self._burst is None:
-                packets = tuple(islice(gop, len(gop) - self._pending_packets))
-                self._burst = self._framed(self._preamble(packets[0].dts), packets)
+                packets = tuple(islice(gop, len(gop) - pending))
+                self._burst = self._framed((*self._preamble(), *packets), packets[0].dts)
             self._set_live(player, self._burst)
             return
         # Nothing to show yet, or all of it is pending. Headers now, so that the player can set up; then the next keyframe.
         self.aside[player] = None
         player.state = PlayerState.JOINING
         player.missing_from = self._packets
-        player.send_start(self._framed(self._preamble(self._dts)))
+        player.send_start(self._framed(self._preamble(), self._dts))
 
-    def _preamble(self, timestamp: int) -> list[bytes]:
-        return self.wire.start(tuple(self.stream.tracks.values()), self.stream.metadata, timestamp)
+    def _preamble(self) -> list[Word]:
+        """What stands before the first packet: description and sequence headers."""
+        metadata = self.stream.metadata
+        return [*((metadata,) if metadata is not None else ()), *self.stream.tracks.values()]
 
-    def _framed(self, pieces: list[bytes], packets: Sequence[Packet] = ()) -> list[bytes]:
-        """``pieces`` and ``packets`` as one write. Bodies stay the stream's own, so that players who stall share them."""
-        for packet in packets:
-            pieces += self.wire.packet(packet)
+    def _framed(self, words: Iterable[Word], timestamp: int) -> list[bytes]:
+        """``words`` as one write. Bodies stay the stream's own, so that players who stall share them."""
+        pieces = self.wire.pieces(words, timestamp)
         head, tail = self.wire.frame(sum(map(len, pieces)))
         return [head, *pieces, tail] if pieces else []
 
@@ -173,31 +173,31 @@ class FanoutGroup:
             self._open_window(packet.kind)
         dts = self._dts = packet.dts
         self._packets += 1
-        self._pending_packets += 1
-        if packet.kind is MediaKind.VIDEO:
+        if packet.kind is _VIDEO:
             self._frame = 0 if self._video_dts is None else dts - self._video_dts
             self._video_dts = dts
             if packet.keyframe:
                 self._sync, self._sync_dts, self._burst = len(pending), dts, None
             if self.beat.pace is Pace.WINDOWS:
                 self._close_window()
-        elif self._sync < 0 and self._no_video(dts):
+        elif self._sync < 0 and (self._video_dts is None or dts - self._video_dts >= NO_VIDEO) and self._no_video(dts):
             self._sync, self._sync_dts = len(pending), dts
-        pending += self.wire.packet(packet)
+        pending.append(packet)
 
     def _no_video(self, dts: int) -> bool:
         """Whether there are no pictures to begin with (any more)."""
-        if MediaKind.VIDEO not in self.stream.tracks:
+        if _VIDEO not in self.stream.tracks:
             return True
         if self._video_dts is None:
             self._video_dts = dts
         return dts - self._video_dts >= NO_VIDEO
 
     def on_track(self, track: Track) -> None:
-        self._gather(self.wire.track(track, self._dts))
+        if track.body:
+            self._gather(track)
 
     def on_metadata(self, metadata: Metadata) -> None:
-        self._gather(self.wire.metadata(metadata))
+        self._gather(metadata)
 
     def on_away(self) -> None:
         """Players keep their connection and wait: nothing to write."""
@@ -210,11 +210,12 @@ class FanoutGroup:
             self.leave(player)
             player.on_end()
 
-    def _gather(self, pieces: Sequence[bytes]) -> None:
-        if not self._pending and pieces:
+    def _gather(self, word: Word) -> None:
+        if not self._pending:
             self._open_window(None)
+            self._after = self._dts
         self._burst = None
-        self._pending += pieces
+        self._pending.append(word)
 
     def _open_window(self, kind: MediaKind | None) -> None:
         """Something is pending from now on. Sound waits for the picture that belongs to it, and with it."""
@@ -256,20 +257,21 @@ class FanoutGroup:
     def _gathered(self) -> bytes:
         pending, self._pending = self._pending, []
         sync, self._sync = self._sync, -1
-        self._burst, self._pending_packets = None, 0
-        head, tail = self.wire.frame(sum(map(len, pending)))
-        data = b"".join((head, *pending, tail)) if head or tail else b"".join(pending)
+        self._burst = None
+        pieces = self.wire.pieces(pending, self._after)
+        head, tail = self.wire.frame(sum(map(len, pieces)))
+        data = b"".join((head, *pieces, tail)) if head or tail else b"".join(pieces)
         self._bytes += len(data)
         if self.aside and sync >= 0:
             self._rejoin(pending[sync:])
         return data
 
-    def _rejoin(self, pieces: list[bytes]) -> None:
+    def _rejoin(self, words: list[Word]) -> None:
         """Take in those who wait for a keyframe: they start with the headers and the keyframe in this flush."""
         waiting = [p for p in self.aside if p.state in (PlayerState.SKIPPING, PlayerState.JOINING) and not p.full]
         if not waiting:
             return
-        start = [b"".join(self._framed(self._preamble(self._sync_dts) + pieces))]
+        start = [b"".join(self._framed(self._preamble() + words, self._sync_dts))]
         for player in waiting:
             if player.state is PlayerState.SKIPPING:
                 player.session.dropped_packets += self._packets - player.missing_from

@@ -68,13 +68,13 @@ def _publish(tags: Sequence[seeds.Tag]) -> Packagers:
         word = reader.read(type_id, timestamp, body)
         if isinstance(word, Track):
             stream.write_track(word)
-            wire.track(word, 0)
+            wire.pieces((word,), 0)
         elif isinstance(word, Packet):
             stream.write(word)
-            wire.packet(word)
+            wire.pieces((word,), 0)
         elif type_id == DATA and (metadata := read_metadata(body)) is not None:
             stream.write_metadata(metadata)
-            wire.metadata(metadata)
+            wire.pieces((metadata,), 0)
     return packagers
 
 

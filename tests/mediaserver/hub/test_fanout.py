@@ -1,13 +1,13 @@
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import cast
 
 import pytest
 
 from mediaserver.hub.beat import Beat, Pace
-from mediaserver.hub.fanout import Fanout
+from mediaserver.hub.fanout import Fanout, Word
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.player import HIGH_WATER, FanoutPlayer, PlayerState
 from mediaserver.hub.session import Session
@@ -24,18 +24,16 @@ class LineWire:
     def __init__(self) -> None:
         self.packets = 0
 
-    def start(self, tracks: Sequence[Track], metadata: Metadata | None, timestamp: int) -> list[bytes]:
-        return [b"start %d %d\n" % (len(tracks), timestamp)]
-
-    def packet(self, packet: Packet) -> Sequence[bytes]:
-        self.packets += 1
-        return b"%s%d " % (b"K" if packet.keyframe else b"P", packet.dts), packet.body, b"\n"
-
-    def track(self, track: Track, timestamp: int) -> Sequence[bytes]:
-        return (b"track %d\n" % timestamp,)
-
-    def metadata(self, metadata: Metadata) -> Sequence[bytes]:
-        return (b"metadata\n",)
+    def pieces(self, words: Iterable[Word], timestamp: int) -> list[bytes]:
+        pieces: list[bytes] = []
+        for word in words:
+            if isinstance(word, Packet):
+                self.packets += 1
+                timestamp = word.dts
+                pieces += (b"%s%d " % (b"K" if word.keyframe else b"P", timestamp), word.body, b"\n")
+            else:
+                pieces.append(b"metadata\n" if isinstance(word, Metadata) else b"track %d\n" % timestamp)
+        return pieces
 
     def frame(self, length: int) -> tuple[bytes, bytes]:
         return b"", b""
@@ -122,7 +120,7 @@ async def test_a_player_gets_headers_and_the_gop_at_once_and_then_everything(sta
     stage.write(1066)
     first = stage.stream.gop._packets[0].dts
     assert await lines(reader, 4) == [
-        b"start 1 %d" % first,
+        b"track %d" % first,
         b"K%d x" % first,
         b"P%d x" % (first + 33),
         b"P%d x" % (first + 66),
@@ -163,7 +161,7 @@ async def test_a_player_before_the_first_keyframe_starts_with_it(stage: Stage) -
     stage.write(33, keyframe=True)
     stage.write(66)
     got = await lines(reader, 4)
-    assert [line[:5] for line in got[:2]] == [b"start", b"start"]
+    assert [line[:5] for line in got[:2]] == [b"track", b"track"]
     assert [line[:1] for line in got[2:]] == [b"K", b"P"]
 
 
@@ -177,7 +175,7 @@ async def test_who_joins_between_two_flushes_gets_no_packet_twice(stage: Stage) 
     stage.write(66)
     for reader in (early_reader, late_reader):
         got = await lines(reader, 4)
-        assert [line[:1] for line in got] == [b"s", b"K", b"P", b"P"]
+        assert [line[:1] for line in got] == [b"t", b"K", b"P", b"P"]
         assert len(set(got)) == 4
 
 
@@ -213,7 +211,7 @@ async def test_a_player_that_does_not_read_is_set_aside_counted_and_comes_back_a
     stage.write(dts, keyframe=True, body=b"z")
     async with asyncio.timeout(5):
         before = await drained
-    assert before.startswith(b"start")
+    assert before.startswith(b"track")
     assert slow.player.state is PlayerState.LIVE
     assert slow.player.session.dropped_packets >= 20
     assert good.player.session.dropped_packets == 0
@@ -259,7 +257,7 @@ async def test_pause_holds_packets_and_going_on_starts_with_the_gop(stage: Stage
     await asyncio.sleep(0)
     protocol.player.burst_at = -1.0
     stage.fanout.pause(protocol.player, False)
-    assert [line[:1] for line in await lines(reader, 3)] == [b"s", b"K", b"P"]
+    assert [line[:1] for line in await lines(reader, 3)] == [b"t", b"K", b"P"]
 
 
 async def test_who_pauses_again_and_again_is_given_the_gop_once_and_then_waits_for_a_keyframe(stage: Stage) -> None:
@@ -271,7 +269,7 @@ async def test_who_pauses_again_and_again_is_given_the_gop_once_and_then_waits_f
         stage.fanout.pause(protocol.player, False)
     assert protocol.player.state is PlayerState.SKIPPING
     stage.write(33, keyframe=True)
-    assert [line[:1] for line in await lines(reader, 4)] == [b"s", b"K", b"s", b"K"]
+    assert [line[:1] for line in await lines(reader, 4)] == [b"t", b"K", b"t", b"K"]
 
 
 async def test_a_full_player_stays_full_through_a_pause_and_is_cut_off(stage: Stage) -> None:
@@ -392,7 +390,7 @@ async def test_new_parameters_and_a_new_description_reach_players_in_order(stage
     stage.stream.write_metadata(Metadata(b"m"))
     stage.write(66, keyframe=True)
     got = await lines(reader, 6)
-    assert [line.split(b" ")[0][:1] for line in got] == [b"s", b"K", b"P", b"t", b"m", b"K"]
+    assert [line.split(b" ")[0][:1] for line in got] == [b"t", b"K", b"P", b"t", b"m", b"K"]
 
 
 async def fill(stage: Stage, slow: PlayerProtocol) -> None:
