@@ -77,6 +77,7 @@ class ServerConfig(_Table):
         Literal["debug", "info", "warning", "error"], Field(description='one of "debug", "info", "warning", "error"')
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Field(description='one of "text", "json"')] = "text"
+    allow_private_targets: Switch = False
 
 
 class RtmpConfig(_Table):
@@ -148,6 +149,70 @@ class HlsConfig(_Table):
     idle_timeout: Timeout = 30.0
 
 
+class TranscodeConfig(_Table):
+    """Renditions of a stream. Seconds, but for ``memory`` (bytes)."""
+
+    encoder: Annotated[str, Field(pattern=r"^[a-z0-9_]{2,40}$", description='"auto", or the name of an encoder of FFmpeg')] = (
+        "auto"
+    )
+    policy: Annotated[
+        Literal["software", "drop_rung", "passthrough", "fail"],
+        Field(description='one of "software", "drop_rung", "passthrough", "fail"'),
+    ] = "software"
+    preset: Annotated[
+        Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"],
+        Field(description='one of "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"'),
+    ] = "veryfast"
+    ladder: Annotated[
+        tuple[Literal["2160p", "1440p", "1080p", "720p", "480p", "360p", "240p", "audio"], ...],
+        Field(
+            strict=False,
+            description='a list of "2160p", "1440p", "1080p", "720p", "480p", "360p", "240p", "audio"; empty for none',
+        ),
+    ] = ()
+    keyframe_interval: Annotated[float, Field(ge=0, le=20, allow_inf_nan=False, description="seconds from 0 to 20")] = 0.0
+    max_jobs: Count = 8
+    max_deaths: Annotated[int, Field(ge=0, le=100, description="a whole number from 0 to 100")] = 5
+    memory: Annotated[int, Field(ge=1 << 28, le=1 << 40, description="bytes from 268435456")] = 4 << 30
+
+
+class RelayConfig(_Table):
+    """Relays to other servers. Seconds, but for ``max_backlog_bytes``."""
+
+    connect_timeout: Timeout = 10.0
+    stall_timeout: Timeout = 10.0
+    max_backlog_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 30, description="bytes from 65536 to 1073741824")] = 8 << 20
+    max_backlog_seconds: Timeout = 8.0
+    first_retry: Timeout = 1.0
+    longest_retry: Timeout = 30.0
+
+
+class RecordingConfig(_Table):
+    """Recordings. Seconds, but for ``retention`` (days) and bytes."""
+
+    always: Switch = False
+    directory: Annotated[str, Field(description='the path of a folder, or "" for recordings in server.data_dir')] = ""
+    format: Annotated[Literal["mp4", "ts", "flv", "mkv"], Field(description='one of "mp4", "ts", "flv", "mkv"')] = "mp4"
+    fsync: Annotated[Literal["part", "file", "never"], Field(description='one of "part", "file", "never"')] = "part"
+    split_duration: Annotated[float, Field(ge=0, le=604800, allow_inf_nan=False, description="seconds from 0 to 604800")] = 0.0
+    split_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
+    retention: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 0.0
+    retention_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
+    min_free_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 100_000_000
+
+
+class PullConfig(_Table):
+    """Pulls from elsewhere. Seconds, but for ``memory`` (bytes)."""
+
+    timeout: Timeout = 10.0
+    longest_retry: Timeout = 30.0
+    max_jobs: Count = 50
+    memory: Annotated[int, Field(ge=1 << 28, le=1 << 40, description="bytes from 268435456")] = 1 << 30
+    file_roots: Annotated[
+        tuple[str, ...], Field(strict=False, description='a list of folders, such as ["/srv/media"]; empty for none')
+    ] = ()
+
+
 class LimitsConfig(_Table):
     """What one server takes on."""
 
@@ -164,6 +229,10 @@ class Config(_Table):
     http: HttpConfig = HttpConfig()
     auth: AuthConfig = AuthConfig()
     hls: HlsConfig = HlsConfig()
+    transcode: TranscodeConfig = TranscodeConfig()
+    relay: RelayConfig = RelayConfig()
+    recording: RecordingConfig = RecordingConfig()
+    pull: PullConfig = PullConfig()
     limits: LimitsConfig = LimitsConfig()
 
 

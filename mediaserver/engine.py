@@ -18,10 +18,15 @@ from mediaserver.hub.beat import Beat
 from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream
+from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
 from mediaserver.packaging.packagers import Packagers
-from mediaserver.ports import Authorizer, EventSink, Wire
+from mediaserver.ports import Authorizer, EventSink, PublishGrant, PullSource, RecordingOrder, RelayTarget, Wire
+from mediaserver.recording.recordings import Recordings
+from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
+from mediaserver.transcode.transcoders import Transcoders
 from mediaserver.transport.rtmp import RtmpListener
 from protocols.rtmp.limits import SessionLimits
 
@@ -59,8 +64,11 @@ class Engine:
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
         self._packagers = Packagers(self._hub, config.hls, time.time)
-        if config.hls.always:
-            self._hub.on_publish(lambda stream: self._packagers.start(stream.name, monotonic()))
+        self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
+        self._relays = Relays(self._hub, config, sink, self.spawn)
+        self._recordings = Recordings(self._hub, config, sink, self.spawn)
+        self._pulls = Pulls(self._hub, config, sink, self.spawn)
+        self._hub.on_publish(self._begin)
         self._rtmp = RtmpListener(
             RtmpServices(
                 hub=self._hub,
@@ -101,6 +109,7 @@ class Engine:
         """
         self._pages = pages
         rtmp, http = self.config.rtmp, self.config.http
+        await self._recordings.recover()
         try:
             await self._rtmp.listen(rtmp.host, rtmp.port)
             if rtmp.tls_port:
@@ -125,8 +134,23 @@ class Engine:
         self.state = EngineState.STOPPED
 
     async def _close(self, reason: str, drain: float = 0.0) -> None:
-        await asyncio.gather(self._rtmp.close(reason, drain), self.web.close(reason))
+        await self._pulls.close()
+        await asyncio.gather(
+            self._rtmp.close(reason, drain),
+            self.web.close(reason),
+            self._transcoders.close(),
+            self._relays.close(),
+            self._recordings.close(),
+        )
         self._beat.close()
+
+    def _begin(self, stream: LiveStream) -> None:
+        """A stream has begun: what its grant asks for begins with it."""
+        if self.config.hls.always:
+            self._packagers.start(stream.name, monotonic())
+        self._transcoders.begin(stream)
+        self._relays.begin(stream)
+        self._recordings.begin(stream)
 
     # -- looking and acting --------------------------------------------------------------------------------------------
 
@@ -151,12 +175,18 @@ class Engine:
             + self.web.counters.bytes_out,
             players_cut_off=self._fanout.cut_off,
             streams=tuple(
-                _with_viewers(
-                    stream.snapshot(publishers[name].session if name in publishers else None, players[name]),
-                    self.web.viewers().get(name, {}),
+                replace(
+                    _with_viewers(
+                        stream.snapshot(publishers[name].session if name in publishers else None, players[name]),
+                        self.web.viewers().get(name, {}),
+                    ),
+                    rungs=self._transcoders.rungs(name),
                 )
                 for name, stream in self._hub.streams.items()
             ),
+            relays=self._relays.snapshots(),
+            recordings=self._recordings.snapshots(),
+            pulls=self._pulls.snapshots(),
             sessions=tuple(session.snapshot() for session in sessions if session.name),
         )
 
@@ -166,7 +196,27 @@ class Engine:
             if connection.session.id == session_id:
                 connection.kick(reason)
                 return True
-        return self.web.players.kick(session_id, reason)
+        return self._pulls.stop(session_id, reason) or self.web.players.kick(session_id, reason)
+
+    def start_pull(self, source: PullSource, grant: PublishGrant) -> str:
+        """Fetch ``source`` and publish it as ``grant`` says, until its session is kicked. That session's id. Raises Refused."""
+        return self._pulls.start(source, grant)
+
+    def start_relay(self, name: str, target: RelayTarget) -> None:
+        """Relay ``name`` to ``target`` from now on, or as soon as it is live, until stopped. Raises Refused."""
+        self._relays.start(name, target)
+
+    def stop_relay(self, name: str, relay_id: str) -> bool:
+        """End that Relay. False if there is none."""
+        return self._relays.stop(name, relay_id)
+
+    def start_recording(self, name: str, order: RecordingOrder) -> None:
+        """Record ``name``, which is live, until stopped or it ends. Raises Refused."""
+        self._recordings.start(name, order)
+
+    def stop_recording(self, name: str, recording_id: str) -> bool:
+        """End that recording. False if there is none."""
+        return self._recordings.stop(name, recording_id)
 
     # -- what the engine owns -------------------------------------------------------------------------------------------
 
@@ -189,10 +239,21 @@ class Engine:
 
     async def _sweep(self) -> None:
         """Once a second: deadlines, rates, and what nobody asks for any more."""
+        houses = (
+            self._rtmp,
+            self._fanout,
+            self._packagers,
+            self.web,
+            self._transcoders,
+            self._relays,
+            self._recordings,
+            self._pulls,
+        )
+        sweeps = [self._hub.sample, *(house.sweep for house in houses)]
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
             now = monotonic()
-            for sweep in (self._rtmp.sweep, self._fanout.sweep, self._packagers.sweep, self.web.sweep, self._hub.sample):
+            for sweep in sweeps:
                 try:
                     sweep(now)
                 except Exception:  # a bug in one room must not end the deadlines of all

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mediaserver.ports import Wire
+from mediaserver.snapshot import RelayState
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,66 @@ class PlayEnded(Event):
     reason: str
     bytes_out: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeChanged(Event):
+    """What is made of a stream changed: ``rungs`` are those that are encoded now, ``reason`` says why in words (begun, a rung
+    shed for want of time, restored, an encoder that failed and what took its place, given up)."""
+
+    rungs: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChanged(Event):
+    """A Relay came to another state."""
+
+    relay_id: str
+    state: RelayState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStarted(Event):
+    """A file of a recording was begun."""
+
+    recording_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFinished(Event):
+    """A file of a recording is whole. ``recovered``: found unfinished at the start of the server, and closed properly.
+    ``seconds`` is its playing time."""
+
+    recording_id: str
+    path: str
+    bytes: int
+    seconds: float
+    recovered: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed(Event):
+    """A recording pauses because it cannot be written (a full disk, say); it goes on by itself when it can."""
+
+    recording_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRemoved(Event):
+    """A finished recording was removed: it was too old, or there were too many bytes."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullChanged(Event):
+    """A pull connected, lost its source or gave up; ``connected`` says which, ``reason`` why."""
+
+    connected: bool
+    reason: str

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from protocols.media import Codec
+
 if TYPE_CHECKING:
     from mediaserver.events import Event
 
@@ -17,6 +19,15 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None and ".." not in text
 
 
+#: Between the name of a stream and that of one of its renditions: ``show@720p`` is played like any other name.
+RENDITION_MARK = "@"
+
+
+def rendition_name(name: str, rung: str) -> str:
+    """The playback name of the rung ``rung`` of the stream ``name``."""
+    return f"{name}{RENDITION_MARK}{rung}"
+
+
 class Wire(enum.Enum):
     """The protocol by which a session publishes or plays."""
 
@@ -26,6 +37,7 @@ class Wire(enum.Enum):
     WS_FLV = "ws-flv"
     HLS = "hls"
     DASH = "dash"
+    PULL = "pull"
     INTERNAL = "internal"
 
 
@@ -42,11 +54,113 @@ class PublishRequest:
     encoder: str = ""
 
 
+class EncoderPolicy(enum.Enum):
+    """What happens when an encoder fails: SOFTWARE takes over, the rung is dropped (DROP_RUNG), all rungs are dropped and the
+    source goes on as it came (PASSTHROUGH), or the publisher is sent away (FAIL)."""
+
+    SOFTWARE = "software"
+    DROP_RUNG = "drop_rung"
+    PASSTHROUGH = "passthrough"
+    FAIL = "fail"
+
+
 @dataclass(frozen=True, slots=True)
-class PublishGrant:
-    """Leave to publish under ``name``."""
+class Rung:
+    """One rendition that is wanted. ``height`` is the shorter side of the picture in pixels (0: sound alone, 128 kbit/s or so);
+    ``bitrate`` in bits a second (0: what suits the size); ``frame_rate`` is a cap (0: the source's)."""
 
     name: str
+    height: int
+    bitrate: int = 0
+    codec: Codec = Codec.H264
+    frame_rate: float = 0.0
+    constant_bitrate: bool = False
+    encoder: str = ""
+    reencode: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. A
+    ``keyframe_interval`` of 0 (seconds) puts keyframes where the source has them. ``reencode`` of a rung: also where the
+    source is like it already and would be passed through."""
+
+    rungs: tuple[Rung, ...]
+    encoder: str = ""
+    policy: EncoderPolicy | None = None
+    keyframe_interval: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RelayTarget:
+    """Where a stream goes on to: an ``rtmp://`` or ``rtmps://`` address whose last part is a key, so kept out of ``repr``.
+    ``rendition`` is a rung's name, or empty for the source. ``id`` is the asker's own and names the Relay from then on."""
+
+    id: str
+    url: str = field(repr=False)
+    rendition: str = ""
+
+
+class RecordingFormat(enum.Enum):
+    """What a recording is written as; MP4 is fragmented."""
+
+    MP4 = "mp4"
+    TS = "ts"
+    FLV = "flv"
+    MKV = "mkv"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOrder:
+    """That a stream is recorded. ``id`` is the asker's own. None and empty: as the configuration says. Durations in seconds;
+    0 does not split. ``pre_roll``: begin with what is kept since the last keyframe."""
+
+    id: str
+    rendition: str = ""
+    format: RecordingFormat | None = None
+    split_duration: float | None = None
+    split_bytes: int | None = None
+    pre_roll: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """What stands in for a source that is lost: the file at ``path``, looped, or a plain picture and silence where it is empty.
+    For at most ``seconds``, then the stream ends (0: for as long as it takes)."""
+
+    path: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PublishGrant:
+    """Leave to publish under ``name``, and what is to be made of it."""
+
+    name: str
+    ladder: Ladder | None = None
+    relays: tuple[RelayTarget, ...] = ()
+    recordings: tuple[RecordingOrder, ...] = ()
+    slate: Slate | None = None
+
+
+class InputType(enum.Enum):
+    """What a pull opens."""
+
+    RTMP = "rtmp"
+    RTSP = "rtsp"
+    HTTP = "http"
+    HLS = "hls"
+    FILE = "file"
+    SRT = "srt"
+
+
+@dataclass(frozen=True, slots=True)
+class PullSource:
+    """Something to fetch and publish; ``url`` may hold a password, so kept out of ``repr``. ``loop``: a file begins again."""
+
+    type: InputType
+    url: str = field(repr=False)
+    loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from mediaserver.hub.gop import GopCache
 from mediaserver.hub.meter import Meter
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
-from mediaserver.ports import EventSink
+from mediaserver.ports import EventSink, PublishGrant, rendition_name
 from protocols.media import Metadata, Packet, Track
 
 TAKEN_OVER = "taken over by another publisher"
@@ -84,25 +84,27 @@ class Hub:
                 if not waiting:
                     del self._waiters[name]
 
-    def publish(self, name: str, session: Session, on_kick: Callable[[str], None]) -> Publisher:
-        """Begin to publish ``name``, or return to it within the grace period.
+    def publish(self, grant: PublishGrant, session: Session, on_kick: Callable[[str], None]) -> Publisher:
+        """Begin to publish ``grant.name``, or return to it within the grace period (as the first grant said).
 
         ``on_kick`` is called with a reason if another publisher takes the name over or the stream is ended from
         outside. Raises NameTaken, or Refused when there are too many streams.
         """
+        name = grant.name
         present = self.publishers.get(name)
+        stream = self.streams.get(name)
+        if stream is not None and stream.source is not None:
+            raise NameTaken(f"{name} is a rendition of {stream.source.name}")
         if present is not None:
             if not self.limits.takeover:
                 raise NameTaken(f"{name} is being published already")
             # Players go on even where nobody would be waited for.
             self._step_down(present, TAKEN_OVER)
-        stream = self.streams.get(name)
         if stream is None and len(self.streams) >= self.limits.max_streams:
             raise Refused("too many streams")
         resumed = stream is not None
         if stream is None:
-            stream = LiveStream(name, GopCache(self.limits.gop_max_bytes, self.limits.gop_max_ms), time.time())
-            self.streams[name] = stream
+            stream = self.streams[name] = self._new_stream(grant)
         else:
             self._resume(stream)
         publisher = self.publishers[name] = Publisher(self, stream, session, on_kick)
@@ -117,6 +119,34 @@ class Hub:
             publisher.close("failed to begin")
             raise
         return publisher
+
+    def add_rendition(self, source: LiveStream, rung: str) -> LiveStream | None:
+        """A stream that plays as a rendition of ``source``, with its clock and its states, until that ends or it is removed.
+        None where the name is taken, or ``source`` is over."""
+        name = rendition_name(source.name, rung)
+        if name in self.streams or source.state is StreamState.ENDED:
+            return None
+        stream = self._new_stream(PublishGrant(name))
+        stream.source, stream.state = source, source.state
+        self.streams[name] = source.renditions[rung] = stream
+        for future in self._waiters.pop(name, set()):
+            if not future.done():
+                future.set_result(stream)
+        return stream
+
+    def remove_rendition(self, stream: LiveStream) -> None:
+        """``stream`` is made no more. Harmless twice."""
+        source = stream.source
+        if source is not None and self.streams.get(stream.name) is stream:
+            del self.streams[stream.name]
+            source.renditions = {rung: other for rung, other in source.renditions.items() if other is not stream}
+            if stream.state is StreamState.LIVE:
+                stream.move_to(StreamState.AWAY)
+            stream.move_to(StreamState.ENDED)
+
+    def _new_stream(self, grant: PublishGrant) -> LiveStream:
+        gop = GopCache(self.limits.gop_max_bytes, self.limits.gop_max_ms)
+        return LiveStream(grant.name, gop, time.time(), grant)
 
     def _announce(self, stream: LiveStream, session: Session, *, resumed: bool) -> None:
         """Tell of a publisher that begins; of a stream that begins, those who wait for it too."""
@@ -171,6 +201,8 @@ class Hub:
         """Measure how fast each stream comes in. To be called every second."""
         for publisher in self.publishers.values():
             publisher.stream.meter.sample(now, publisher.session.bytes_in, publisher.stream.frames)
+            for rendition in publisher.stream.renditions.values():
+                rendition.meter.sample(now, rendition.bytes_before, rendition.frames)
 
     def _step_down(self, publisher: Publisher, reason: str) -> None:
         stream, session = publisher.stream, publisher.session
@@ -187,7 +219,8 @@ class Hub:
             timer, _ = self._away.pop(stream.name)
             timer.cancel()
         stream.move_to(StreamState.LIVE)
-        stream.gop.clear()
+        for each in (stream, *stream.renditions.values()):
+            each.gop.clear()
         # Players' clocks went on while nobody published: so does the stream's.
         stream.timeline.resume(int((time.monotonic() - stream.left_at) * 1000))
 
@@ -195,6 +228,8 @@ class Hub:
         stream = publisher.stream
         self._away.pop(stream.name, None)
         del self.streams[stream.name]
+        for rendition in stream.renditions.values():
+            del self.streams[rendition.name]
         stream.move_to(StreamState.ENDED)
         self._sink.emit(
             PublishEnded(

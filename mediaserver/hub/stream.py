@@ -7,7 +7,7 @@ from mediaserver.hub.gop import GopCache
 from mediaserver.hub.meter import Meter
 from mediaserver.hub.session import Session
 from mediaserver.hub.subscriber import Subscriber
-from mediaserver.ports import Wire
+from mediaserver.ports import PublishGrant, Wire
 from mediaserver.snapshot import StreamSnapshot, TrackSnapshot
 from protocols import codec
 from protocols.errors import ProtocolError
@@ -33,8 +33,12 @@ TRANSITIONS: dict[StreamState, frozenset[StreamState]] = {
 class LiveStream:
     """One name being published. Written to by its Publisher, read by its Subscribers, all on one event loop."""
 
-    def __init__(self, name: str, gop: GopCache, since: float) -> None:
+    def __init__(self, name: str, gop: GopCache, since: float, grant: PublishGrant | None = None) -> None:
         self.name = name
+        self.grant = grant if grant is not None else PublishGrant(name)
+        # What is made of it, by rung; and what it is made of, if it is a rendition itself.
+        self.renditions: dict[str, LiveStream] = {}
+        self.source: LiveStream | None = None
         self.since = since
         self.gop = gop
         self.state = StreamState.LIVE
@@ -82,6 +86,14 @@ class LiveStream:
         for subscriber in self.subscribers:
             subscriber.on_packet(packet)
 
+    def pass_on(self, packet: Packet) -> None:
+        """Pass on a packet that is on the stream's own clock already: a rendition's, which runs on its source's."""
+        self.bytes_before += len(packet.body)
+        self.frames += packet.kind is MediaKind.VIDEO
+        self.gop.append(packet)
+        for subscriber in self.subscribers:
+            subscriber.on_packet(packet)
+
     def write_track(self, track: Track) -> None:
         """Declare a track, or change its parameters; the same again is nothing new."""
         if self.tracks.get(track.kind) == track:
@@ -103,6 +115,8 @@ class LiveStream:
         if state not in TRANSITIONS.get(self.state, ()):
             raise ValueError(f"a stream that is {self.state.value} cannot become {state.value}")
         self.state = state
+        for rendition in self.renditions.values():
+            rendition.move_to(state)
         if state is StreamState.AWAY:
             for subscriber in self.subscribers:
                 subscriber.on_away()
@@ -129,6 +143,7 @@ class LiveStream:
             players=players,
             dropped_packets=sum(session.dropped_packets for session in sessions),
             discontinuities=self.discontinuities,
+            source="" if self.source is None else self.source.name,
         )
 
 

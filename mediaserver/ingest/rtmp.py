@@ -249,7 +249,7 @@ class RtmpEndpoint:
             if connection.closing:
                 return
             name = grant.name
-            publisher = services.hub.publish(name, session, self._kick)
+            publisher = services.hub.publish(grant, session, self._kick)
         except Refused as refusal:
             self._refuse_publish(event, refusal.reason, name)
         except TimeoutError:

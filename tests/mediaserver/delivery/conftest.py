@@ -232,7 +232,7 @@ async def open_port() -> AsyncIterator[Callable[..., object]]:
         app.router.add_post("/echo", _echo)
         app.router.add_route("*", "/live/{tail:.*}", media_handler(web))
         await runner.setup()
-        publisher = hub.publish("show", Session(Wire.INTERNAL, "test"), lambda reason: None)
+        publisher = hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda reason: None)
         port = Port(web, hub, fanout, resolver, doorkeeper, sink, await web.listen("127.0.0.1", 0), publisher, now)
         opened.append((port, runner))
         return port

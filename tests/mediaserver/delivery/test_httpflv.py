@@ -7,7 +7,7 @@ import pytest
 
 from mediaserver.events import PlayEnded, PlayStarted
 from mediaserver.hub.session import Session
-from mediaserver.ports import Wire
+from mediaserver.ports import PublishGrant, Wire
 from protocols.flv import FlvReader, TagReader, read_metadata
 from protocols.media import Packet, Track
 from tests.media import Clips
@@ -161,7 +161,7 @@ async def test_what_is_not_live_is_a_404_and_head_tells_the_type(port: Port, con
 
 
 async def test_who_may_not_play_gets_nothing(port: Port, connect: Connect) -> None:
-    port.hub.publish("private", Session(Wire.INTERNAL, "test"), lambda reason: None)
+    port.hub.publish(PublishGrant("private"), Session(Wire.INTERNAL, "test"), lambda reason: None)
     reply = await (await connect(port)).get("/live/private.flv?token=x")
     assert (reply.status, reply.body) == (403, b"not for you\n")
     assert port.doorkeeper.asked[-1].query == "token=x"

@@ -7,7 +7,7 @@ from mediaserver.events import Event, PublishEnded, PublisherLeft, PublishStarte
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
-from mediaserver.ports import Wire
+from mediaserver.ports import PublishGrant, Wire
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 
 
@@ -67,7 +67,7 @@ def packet(dts: int, keyframe: bool = True) -> Packet:
 
 async def test_a_name_is_found_while_it_is_published_and_ends_with_the_publisher_if_there_is_no_grace() -> None:
     house, note = hub(grace=0)
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     assert house.find("cam") is publisher.stream
     publisher.close("done")
     publisher.close("again")
@@ -78,9 +78,9 @@ async def test_a_name_is_found_while_it_is_published_and_ends_with_the_publisher
 
 async def test_a_second_publisher_is_refused_and_the_first_goes_on() -> None:
     house, _ = hub()
-    first = house.publish("cam", session(), ignore)
+    first = house.publish(PublishGrant("cam"), session(), ignore)
     with pytest.raises(NameTaken, match="cam is being published already"):
-        house.publish("cam", session(), ignore)
+        house.publish(PublishGrant("cam"), session(), ignore)
     assert house.publishers["cam"] is first
     assert first.stream.state is StreamState.LIVE
 
@@ -88,10 +88,10 @@ async def test_a_second_publisher_is_refused_and_the_first_goes_on() -> None:
 async def test_with_takeover_the_second_publisher_wins_and_subscribers_stay() -> None:
     house, _ = hub(takeover=True)
     kicked: list[str] = []
-    first = house.publish("cam", session(), kicked.append)
+    first = house.publish(PublishGrant("cam"), session(), kicked.append)
     watching = Recorder()
     first.stream.subscribe(watching)
-    second = house.publish("cam", session(), ignore)
+    second = house.publish(PublishGrant("cam"), session(), ignore)
     assert kicked == ["taken over by another publisher"]
     assert second.stream is first.stream
     first.close("its connection is lost")
@@ -103,14 +103,14 @@ async def test_with_takeover_the_second_publisher_wins_and_subscribers_stay() ->
 
 async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_marked_discontinuous() -> None:
     house, note = hub()
-    first = house.publish("cam", session(), ignore)
+    first = house.publish(PublishGrant("cam"), session(), ignore)
     first.write_track(TRACK)
     watching = Recorder()
     first.stream.subscribe(watching, replay=False)
     first.write(packet(5_000))
     first.write(packet(5_033))
     first.close("lost")
-    second = house.publish("cam", session(), ignore)
+    second = house.publish(PublishGrant("cam"), session(), ignore)
     assert second.stream is first.stream
     assert not len(second.stream.gop)
     second.write(packet(0))
@@ -124,7 +124,7 @@ async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_mar
 
 async def test_the_grace_period_runs_out() -> None:
     house, note = hub(grace=0.02)
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     publisher.write_track(TRACK)
     watching = Recorder()
     publisher.stream.subscribe(watching, replay=False)
@@ -142,8 +142,8 @@ async def test_the_grace_period_runs_out() -> None:
 async def test_ending_a_name_kicks_its_publisher_without_grace() -> None:
     house, note = hub()
     kicked: list[str] = []
-    publisher = house.publish("cam", session(), kicked.append)
-    other = house.publish("other", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), kicked.append)
+    other = house.publish(PublishGrant("other"), session(), ignore)
     other.write_track(TRACK)
     other.close("left")
     house.end("cam", "enough")
@@ -161,7 +161,7 @@ async def test_who_waits_for_a_name_gets_it_when_it_begins_and_leaves_nothing_be
     assert await house.wait_for("cam", 0.01) is None
     waiting = asyncio.create_task(house.wait_for("cam", 5))
     await asyncio.sleep(0)
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     assert await waiting is publisher.stream
     assert not house._waiters
 
@@ -170,16 +170,16 @@ async def test_begin_of_a_stream_is_told_once() -> None:
     house, _ = hub()
     begun: list[LiveStream] = []
     house.on_publish(begun.append)
-    first = house.publish("cam", session(), ignore)
+    first = house.publish(PublishGrant("cam"), session(), ignore)
     first.write_track(TRACK)
     first.close("lost")
-    house.publish("cam", session(), ignore)
+    house.publish(PublishGrant("cam"), session(), ignore)
     assert [stream.name for stream in begun] == ["cam"]
 
 
 async def test_a_subscriber_is_replayed_the_present() -> None:
     house, _ = hub()
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     publisher.write_track(TRACK)
     publisher.write_metadata(Metadata(b"m"))
     publisher.write(packet(0))
@@ -197,7 +197,7 @@ async def test_a_subscriber_is_replayed_the_present() -> None:
 
 async def test_new_parameters_empty_the_gop_cache_and_the_same_again_do_not() -> None:
     house, _ = hub()
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     publisher.write_track(TRACK)
     publisher.write(packet(0))
     publisher.write_track(Track(Codec.H264, b"avcC", b"V0"))
@@ -208,7 +208,7 @@ async def test_new_parameters_empty_the_gop_cache_and_the_same_again_do_not() ->
 
 async def test_a_stream_that_is_over_does_not_come_back() -> None:
     house, _ = hub(grace=0)
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     publisher.close("done")
     with pytest.raises(ValueError, match="ended"):
         publisher.stream.move_to(StreamState.LIVE)
@@ -216,7 +216,7 @@ async def test_a_stream_that_is_over_does_not_come_back() -> None:
 
 async def test_the_snapshot_tells_rates_and_players_by_protocol() -> None:
     house, _ = hub()
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     publisher.write_track(TRACK)
     stream = publisher.stream
     for second in range(4):
@@ -234,24 +234,24 @@ async def test_the_snapshot_tells_rates_and_players_by_protocol() -> None:
 
 async def test_a_name_under_which_nothing_came_is_not_waited_for() -> None:
     house, _ = hub()
-    house.publish("cam", session(), ignore).close("changed its mind")
+    house.publish(PublishGrant("cam"), session(), ignore).close("changed its mind")
     assert house.find("cam") is None
 
 
 async def test_there_are_not_more_names_than_allowed() -> None:
     house = Hub(HubLimits(60, False, 1 << 20, 10_000, max_streams=2), Note())
     for name in ("a", "b"):
-        house.publish(name, session(), ignore).write_track(TRACK)
+        house.publish(PublishGrant(name), session(), ignore).write_track(TRACK)
     with pytest.raises(Refused, match="too many streams"):
-        house.publish("c", session(), ignore)
+        house.publish(PublishGrant("c"), session(), ignore)
     house.publishers["a"].close("lost")
-    house.publish("a", session(), ignore)
+    house.publish(PublishGrant("a"), session(), ignore)
 
 
 async def test_the_end_counts_what_all_publishers_sent() -> None:
     house, note = hub(grace=0.01)
     for sent in (1_000, 500):
-        publisher = house.publish("cam", session(), ignore)
+        publisher = house.publish(PublishGrant("cam"), session(), ignore)
         publisher.write_track(TRACK)
         publisher.session.bytes_in = sent
         watching = Recorder()
@@ -267,7 +267,7 @@ async def test_the_end_counts_what_all_publishers_sent() -> None:
 
 async def test_new_sound_parameters_leave_the_pictures_in_the_gop_cache() -> None:
     house, _ = hub()
-    publisher = house.publish("cam", session(), ignore)
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
     publisher.write_track(TRACK)
     publisher.write_track(Track(Codec.AAC, b"1", b"A1"))
     publisher.write(packet(0))

@@ -1,0 +1,1 @@
+"""Recordings: a stream is written to files."""

@@ -1,0 +1,1 @@
+"""Relays: a stream goes on to another server."""

@@ -1,0 +1,1 @@
+"""Transcoding: renditions of a stream, made in processes of their own."""

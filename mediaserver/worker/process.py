@@ -1,0 +1,143 @@
+"""The server's side of a worker: its process, and a bounded queue to it. Runs on the event loop and never waits."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mediaserver.worker.frames import Frame, FrameReader, Note, encode
+from protocols.errors import RemoteProtocolError
+
+#: Lines of what a worker wrote to its standard error that are kept for the log.
+LAST_WORDS = 20
+#: The longest line of it, in bytes.
+LONGEST_LINE = 1000
+
+_ROOT = Path(__file__).parents[2]
+
+
+class WorkerHandler(Protocol):
+    """Who is told what a worker says."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """One frame came."""
+
+    def on_exit(self, status: int, words: str) -> None:
+        """The process is gone: its exit status (negative: the signal that ended it) and the last lines that it wrote. Once."""
+
+
+class Worker(asyncio.Protocol):
+    """One child process that runs ``module`` (see ``worker.child``), told ``settings`` first.
+
+    ``max_backlog`` is how many bytes may wait for it. It ends when its socket closes: with the server, whatever ends that.
+    """
+
+    def __init__(self, module: str, settings: Mapping[str, object], handler: WorkerHandler, max_backlog: int) -> None:
+        self.max_backlog = max_backlog
+        self._module = module
+        self._settings = settings
+        self._handler = handler
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the process. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self._module,
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=_ROOT,
+                start_new_session=True,  # Ctrl-C is the server's; workers end with their sockets
+            )
+            ours.setblocking(False)
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        except BaseException:
+            ours.close()
+            if self._process is not None:
+                self._process.kill()
+            raise
+        finally:
+            theirs.close()
+        self.send(Note(self._settings))
+        self._task = asyncio.get_running_loop().create_task(self._watch(self._process))
+
+    @property
+    def pid(self) -> int:
+        """The process's id, 0 before it is started."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the process to read them."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def send(self, frame: Frame) -> bool:
+        """Give ``frame`` to the process. False if too much waits for it, or it is gone: the frame is dropped."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > self.max_backlog:
+            return False
+        transport.write(encode(frame))
+        return True
+
+    async def close(self, patience: float) -> None:
+        """Tell the process to end by closing its socket; kill it if it has not after ``patience`` seconds. Harmless twice."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._process is None or self._task is None:
+            return
+        done, _ = await asyncio.wait((self._task,), timeout=patience)
+        if not done:
+            self.kill()
+            await asyncio.wait((self._task,))
+
+    def kill(self) -> None:
+        """End the process at once; ``on_exit`` follows."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        words: deque[str] = deque(maxlen=LAST_WORDS)
+        assert process.stderr is not None  # noqa: S101  asked for above
+        while True:
+            try:
+                line = await process.stderr.readline()
+            except ValueError:  # longer than the reader's limit
+                continue
+            if not line:
+                break
+            words.append(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())
+        status = await process.wait()
+        if self._transport is not None:
+            self._transport.close()
+        self._handler.on_exit(status, "\n".join(words))
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._reader.receive(data)
+        except RemoteProtocolError:
+            self.kill()
+            return
+        for frame in frames:
+            self._handler.on_frame(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The process closed its end: it is about to end."""
