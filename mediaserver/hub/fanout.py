@@ -5,7 +5,8 @@ the same object to every player. Only a player whose transport asked to pause le
 keyframe. A group exists while it has players: a stream without players builds no wire form.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
 from typing import Protocol
@@ -24,6 +25,7 @@ JITTER = 1.15
 _VIDEO = MediaKind.VIDEO
 #: Without a picture for so long (ms), sound alone is something to begin with.
 NO_VIDEO = 3_000
+_MISSING = (PlayerState.LAGGING, PlayerState.SKIPPING)
 
 
 Word = Packet | Track | Metadata
@@ -42,6 +44,16 @@ class WireFormat(Protocol):
         """What stands before and behind ``length`` bytes that are written together (a WebSocket frame's header, say)."""
 
 
+@dataclass(slots=True)
+class _Flush:
+    """One write to many players, which may rest: ``players[:at]`` have it."""
+
+    data: bytes
+    packets: int
+    players: tuple[FanoutPlayer, ...]
+    at: int = 0
+
+
 class FanoutGroup:
     """The players of one stream in one wire format: a Subscriber of the stream and a BeatWriter.
 
@@ -55,8 +67,10 @@ class FanoutGroup:
         self.live: dict[FanoutPlayer, None] = {}
         self.aside: dict[FanoutPlayer, None] = {}
         self._subscribed = False
+        # What was written to live players in all, a flush that rests included; and the packets among what is pending.
         self._packets = 0
         self._bytes = 0
+        self._gathering = 0
         # What is pending, the timestamp that it follows, where the last point to begin at stands in it, and when the oldest
         # must go out. It becomes bytes when it is flushed: many packets in a row cost less than each at its time.
         self._pending: list[Word] = []
@@ -64,8 +78,7 @@ class FanoutGroup:
         self._sync = -1
         self._sync_dts = 0
         self._until = 0.0
-        # A flush that rests: its bytes, its players, and how many of these have them.
-        self._sending: tuple[bytes, tuple[FanoutPlayer, ...], int] | None = None
+        self._sending: _Flush | None = None
         self._burst: list[bytes] | None = None
         self._dts = 0
         self._video_dts: int | None = None
@@ -86,14 +99,13 @@ class FanoutGroup:
         """``player`` is gone. Harmless twice."""
         if player.state is PlayerState.LEFT:
             return
-        if player.state in (PlayerState.LAGGING, PlayerState.SKIPPING):
-            player.session.dropped_packets += self._packets - player.missing_from
         self._set_aside(player, PlayerState.LEFT)
         del self.aside[player]
         self.beat.add_players(-1)
         if not self.live and not self.aside and self._subscribed:
             self._subscribed = False
             self._pending.clear()
+            self._gathering = 0
             self.stream.unsubscribe(self)
 
     def pause(self, player: FanoutPlayer, paused: bool) -> None:
@@ -104,6 +116,7 @@ class FanoutGroup:
             if monotonic() - player.burst_at < 1.0 and not player.full:
                 # Who asks again and again waits for a keyframe like everybody.
                 player.state = PlayerState.SKIPPING
+                player.missing_from = self._packets
             else:
                 del self.aside[player]
                 self._admit(player)
@@ -115,14 +128,29 @@ class FanoutGroup:
 
     def settle(self) -> None:
         """Write what the live players were sent into their sessions: not once per player and flush, but when asked."""
+        waiting = frozenset(self._waiting())
         for player in self.live:
-            player.account(self._bytes)
+            player.account(self._written(player, waiting)[0])
+
+    def _waiting(self) -> Collection[FanoutPlayer]:
+        """Whom the flush that rests has not reached."""
+        flush = self._sending
+        return flush.players[flush.at :] if flush is not None else ()
+
+    def _written(self, player: FanoutPlayer, waiting: Collection[FanoutPlayer]) -> tuple[int, int]:
+        """The bytes and packets that were written to live players in all, as far as ``player`` has them."""
+        flush = self._sending
+        if flush is None or player not in waiting:
+            return self._bytes, self._packets
+        return self._bytes - len(flush.data), self._packets - flush.packets
 
     def _set_aside(self, player: FanoutPlayer, state: PlayerState) -> None:
         if player in self.live:
             del self.live[player]
-            player.account(self._bytes)
-            player.missing_from = self._packets
+            total, player.missing_from = self._written(player, self._waiting())
+            player.account(total)
+        elif player.state in _MISSING:
+            player.session.dropped_packets += self._packets - player.missing_from
         self.aside[player] = None
         player.state = state
 
@@ -137,10 +165,9 @@ class FanoutGroup:
         if player.full or self._sending is not None:
             # It cannot take more; or a flush rests, and brings what the GOP cache holds too.
             self.aside[player] = None
-            player.missing_from = self._packets
-            player.state = PlayerState.LAGGING if player.full else PlayerState.SKIPPING
+            player.state = PlayerState.JOINING
             return
-        pending = sum(isinstance(word, Packet) for word in self._pending)
+        pending = self._gathering
         if len(gop) > pending:
             # The GOP cache but for what is pending, which the next flush brings to this player too.
             if self._burst is None:
@@ -151,7 +178,6 @@ class FanoutGroup:
         # Nothing to show yet, or all of it is pending. Headers now, so that the player can set up; then the next keyframe.
         self.aside[player] = None
         player.state = PlayerState.JOINING
-        player.missing_from = self._packets
         player.send_start(self._framed(self._preamble(), self._dts))
 
     def _preamble(self) -> list[Word]:
@@ -172,7 +198,7 @@ class FanoutGroup:
         if not pending:
             self._open_window(packet.kind)
         dts = self._dts = packet.dts
-        self._packets += 1
+        self._gathering += 1
         if packet.kind is _VIDEO:
             self._frame = 0 if self._video_dts is None else dts - self._video_dts
             self._video_dts = dts
@@ -241,40 +267,45 @@ class FanoutGroup:
         yield from self._send()
         if self._pending:
             players = tuple(self.live)
-            self._sending = self._gathered(), players, 0
+            self._sending = self._gathered(players)
             yield from self._send()
 
     def _send(self) -> Iterator[None]:
-        while self._sending is not None:
-            data, players, at = self._sending
-            upto = at + PLAYERS_PER_STEP
-            self._sending = (data, players, upto) if upto < len(players) else None
-            for player in players[at:upto]:
+        while (flush := self._sending) is not None:
+            data, at = flush.data, flush.at
+            flush.at += PLAYERS_PER_STEP
+            if flush.at >= len(flush.players):
+                self._sending = None
+            for player in flush.players[at : flush.at]:
                 if player.state is PlayerState.LIVE:
                     player.send(data)
             yield
 
-    def _gathered(self) -> bytes:
+    def _gathered(self, players: tuple[FanoutPlayer, ...]) -> _Flush:
+        """What is pending, in bytes for ``players``. Who waits for a keyframe is taken in, and has what is sent with it."""
         pending, self._pending = self._pending, []
         sync, self._sync = self._sync, -1
+        packets, self._gathering = self._gathering, 0
         self._burst = None
         pieces = self.wire.pieces(pending, self._after)
         head, tail = self.wire.frame(sum(map(len, pieces)))
         data = b"".join((head, *pieces, tail)) if head or tail else b"".join(pieces)
         self._bytes += len(data)
+        self._packets += packets
         if self.aside and sync >= 0:
             self._rejoin(pending[sync:])
-        return data
+        return _Flush(data, packets, players)
 
     def _rejoin(self, words: list[Word]) -> None:
         """Take in those who wait for a keyframe: they start with the headers and the keyframe in this flush."""
         waiting = [p for p in self.aside if p.state in (PlayerState.SKIPPING, PlayerState.JOINING) and not p.full]
         if not waiting:
             return
+        missed = self._packets - sum(isinstance(word, Packet) for word in words)
         start = [b"".join(self._framed(self._preamble() + words, self._sync_dts))]
         for player in waiting:
             if player.state is PlayerState.SKIPPING:
-                player.session.dropped_packets += self._packets - player.missing_from
+                player.session.dropped_packets += missed - player.missing_from
             del self.aside[player]
             self._set_live(player, start)
 

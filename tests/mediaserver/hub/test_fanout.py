@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from mediaserver.hub import fanout
 from mediaserver.hub.beat import Beat, Pace
 from mediaserver.hub.fanout import Fanout, Word
 from mediaserver.hub.gop import GopCache
@@ -355,6 +356,69 @@ async def test_bytes_out_is_exact_when_it_is_asked_for(stage: Stage) -> None:
     assert protocol.player.ended("left").bytes_out == protocol.player.session.bytes_out
 
 
+async def test_who_leaves_while_a_flush_rests_is_credited_with_what_reached_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "PLAYERS_PER_STEP", 1)
+    stage.write(0, keyframe=True)
+    players = [await stage.player() for _ in range(3)]
+    for protocol, _ in players:
+        stage.join(protocol)
+    group = players[0][0].player.group
+    assert group is not None
+    stage.write(33)
+    next(group.flush())
+    stage.fanout.settle()
+    shown = [protocol.player.session.bytes_out for protocol, _ in players]
+    stage.fanout.pause(players[1][0].player, True)
+    stage.fanout.leave(players[2][0].player)
+    for _ in group.flush():
+        pass
+    stage.fanout.leave(players[0][0].player)
+    for (protocol, reader), before, count in zip(players, shown, (3, 2, 2), strict=True):
+        protocol.player.transport.write_eof()
+        got = await reader.read()
+        assert got.count(b"\n") == count
+        assert protocol.player.session.bytes_out == len(got) == before
+
+
+async def test_dropped_packets_are_those_that_a_player_did_not_get(stage: Stage) -> None:
+    slow, reader = await stage.player()
+    stage.sockets[0].transport.pause_reading()
+    stage.write(0, keyframe=True)
+    stage.join(slow)
+    written = 1 + await fill(stage, slow)
+    stage.sockets[0].transport.resume_reading()
+    async with asyncio.timeout(5):
+        await slow.resumed.wait()
+    for dts in (100_000, 100_033, 100_066):
+        stage.write(dts)
+    stage.write(100_100, keyframe=True)
+    stage.write(100_133)
+    await asyncio.sleep(0)
+    slow.player.transport.write_eof()
+    got = await reader.read()
+    packets = got.count(b"K") + got.count(b"P")
+    assert packets == written + 2
+    assert slow.player.session.dropped_packets == 3
+
+
+async def test_who_waits_for_its_first_keyframe_or_pauses_has_dropped_nothing(stage: Stage) -> None:
+    waits, _ = await stage.player()
+    pauses, _ = await stage.player()
+    stage.join(waits)
+    stage.join(pauses)
+    stage.fanout.pause(pauses.player, True)
+    for dts in (0, 33):
+        stage.write(dts)
+    await asyncio.sleep(0)
+    stage.fanout.pause(pauses.player, False)
+    stage.write(66, keyframe=True)
+    await asyncio.sleep(0)
+    assert waits.player.state is pauses.player.state is PlayerState.LIVE
+    assert waits.player.session.dropped_packets == pauses.player.session.dropped_packets == 0
+
+
 async def test_a_window_ends_with_the_last_picture_that_fits(stage: Stage) -> None:
     protocol, reader = await stage.player()
     stage.write(0, keyframe=True)
@@ -393,13 +457,13 @@ async def test_new_parameters_and_a_new_description_reach_players_in_order(stage
     assert [line.split(b" ")[0][:1] for line in got] == [b"t", b"K", b"P", b"t", b"m", b"K"]
 
 
-async def fill(stage: Stage, slow: PlayerProtocol) -> None:
-    """Write until ``slow`` cannot take more."""
+async def fill(stage: Stage, slow: PlayerProtocol) -> int:
+    """Write until ``slow`` cannot take more. Returns how many packets that was."""
     for number in range(200):
         stage.write(33 * (number + 1), body=bytes(256 * 1024))
         await asyncio.sleep(0)
         if slow.player.full:
-            return
+            return number + 1
     raise AssertionError("the player takes everything")
 
 
