@@ -2,14 +2,22 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 from aiohttp.log import server_logger
 
-from control import middleware
+from control import endpoint, middleware
+from control.auth.routes import auth
+from control.openapi import document
+from control.plane import ControlPlane
+from control.rest import Domain
+from control.services import SERVICES, Services
 from control.system import routes as system
 from control.system.service import LiveService, Snapshots
+from control.users.routes import users
 from control.web import routes as pages
 from control.web.assets import Assets
 from control.web.pages import Pages
@@ -17,26 +25,44 @@ from mediaserver.metrics import Metrics
 
 if TYPE_CHECKING:
     from mediaserver.config import Config
+    from mediaserver.engine import Engine
+
+#: Every domain of the API.
+DOMAINS: list[Domain] = [auth, users]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
 
 
-def create_app(engine: Snapshots, config: "Config", *, media_requests: Mapping[str, int] | None = None) -> web.Application:
-    """Pages, health and figures for ``engine``.
+def create_app(
+    engine: Snapshots, config: "Config", *, control: ControlPlane | None = None, media_requests: Mapping[str, int] | None = None
+) -> web.Application:
+    """Pages, health and figures for ``engine``, and the API where there is a ``control`` to answer it.
 
     ``media_requests`` is a live count of the players' HTTP requests by kind (playlist, segment …), which never pass
     through here; the metrics show it beside the application's own.
     """
-    passed = [middleware.count, middleware.render_errors, middleware.read_body]
+    passed = [
+        middleware.identify, middleware.count, middleware.render_errors, middleware.authenticate, middleware.limit_rate,
+        middleware.read_body,
+    ]  # fmt: skip
     app = web.Application(middlewares=passed, client_max_size=MAX_BODY)
     server_logger.addFilter(middleware.quiet)
     requests: Counter[str] = Counter()
     app[middleware.REQUESTS] = requests
     app[middleware.BODY_TIMEOUT] = config.http.header_timeout
     app[middleware.CORS_ORIGINS] = config.http.cors_origins
+    app[middleware.TRUSTED_PROXIES] = tuple(ip_network(text) for text in config.http.trusted_proxies)
     app.on_response_prepare.append(middleware.add_headers)
     assets = Assets()
     system.setup(app, LiveService(engine), Metrics(engine.snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
+    if control is not None:
+        app[SERVICES] = Services(config, control.db, cast("Engine", engine), control.accounts, control.limiter)
+    endpoint.setup(app, DOMAINS if control is not None else [])
     return app
+
+
+def openapi() -> dict[str, object]:
+    """The API's description."""
+    return document([operation for domain in DOMAINS for operation in domain.operations], version("mediaserver"))

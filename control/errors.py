@@ -1,36 +1,87 @@
-"""What a handler raises; ``middleware`` turns it into a page or a JSON object."""
+"""What a handler raises; ``middleware`` turns it into a page or a JSON object. One list of codes for both API documents."""
 
 import enum
+from collections.abc import Mapping
+from typing import Any
+
+
+class Family(enum.Enum):
+    """The two documents: the same errors, in each one's words."""
+
+    PANEL = "panel"
+    STUDIO = "studio"
 
 
 class ErrorCode(enum.Enum):
-    """The words in an error's ``code``, each with its HTTP status."""
+    """The word in an error's ``code`` and its HTTP status; a second pair where the Studio document has its own."""
 
-    BAD_REQUEST = 400
-    NOT_FOUND = 404
-    METHOD_NOT_ALLOWED = 405
-    TIMEOUT = 408
-    TOO_LARGE = 413
-    UNAVAILABLE = 503
+    BAD_REQUEST = ("BAD_REQUEST", 400)
+    VALIDATION = ("VALIDATION_ERROR", 422, "INVALID_REQUEST", 400)
+    UNAUTHORIZED = ("UNAUTHORIZED", 401)
+    PAYMENT_REQUIRED = ("PAYMENT_REQUIRED", 402)
+    FORBIDDEN = ("FORBIDDEN", 403)
+    NOT_FOUND = ("NOT_FOUND", 404)
+    STREAM_NOT_FOUND = ("STREAM_NOT_FOUND", 404)
+    METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", 405)
+    TIMEOUT = ("TIMEOUT", 408)
+    CONFLICT = ("CONFLICT", 409)
+    STREAM_ALREADY_RUNNING = ("STREAM_ALREADY_RUNNING", 409)
+    TOO_LARGE = ("TOO_LARGE", 413)
+    UNSUPPORTED_MEDIA_TYPE = ("UNSUPPORTED_MEDIA_TYPE", 415)
+    RATE_LIMITED = ("RATE_LIMITED", 429, "RATE_LIMIT_EXCEEDED", 429)
+    INTERNAL = ("INTERNAL_SERVER_ERROR", 500)
+    RTMP_SERVER = ("RTMP_SERVER_ERROR", 500)
+    ENCODING = ("ENCODING_ERROR", 500)
+    UNAVAILABLE = ("UNAVAILABLE", 503)
+    NOT_CONFIGURED = ("NOT_CONFIGURED", 503)
+    STORAGE_EXCEEDED = ("STORAGE_EXCEEDED", 507)
+
+    def __init__(self, word: str, status: int, studio_word: str = "", studio_status: int = 0) -> None:
+        self.word = word
+        self.status = status
+        self._studio = (studio_word or word, studio_status or status)
+
+    def spoken(self, family: Family) -> tuple[str, int]:
+        """Word and status as ``family`` has them."""
+        return self._studio if family is Family.STUDIO else (self.word, self.status)
 
 
 class ControlError(Exception):
-    """An answer other than success. ``message`` is shown to whoever asked: no secrets, nothing of the request repeated."""
+    """An answer other than success. ``message`` is shown to whoever asked: no secrets, nothing of the request repeated.
 
-    code = ErrorCode.BAD_REQUEST
+    ``details`` are facts for programs; ``headers`` go out with the answer.
+    """
 
-    def __init__(self, message: str) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, details: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
+        self.code = code
         self.message = message
+        self.details = dict(details or {})
+        self.headers = dict(headers or {})
+
+
+def not_found(what: str, **details: object) -> ControlError:
+    """There is no such ``what``, or it is none of the asker's business."""
+    code = ErrorCode.STREAM_NOT_FOUND if what == "Stream" else ErrorCode.NOT_FOUND
+    return ControlError(code, f"{what} not found", details)
+
+
+def invalid(**fields: str) -> ControlError:
+    """What was sent cannot be taken; each faulty field with what is wrong with it."""
+    return ControlError(ErrorCode.VALIDATION, "The request is invalid", {"fields": fields})
 
 
 class NotFoundError(ControlError):
     """There is no such thing."""
 
-    code = ErrorCode.NOT_FOUND
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.NOT_FOUND, message)
 
 
 class SlowBodyError(ControlError):
     """The body did not come in time."""
 
-    code = ErrorCode.TIMEOUT
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.TIMEOUT, message)

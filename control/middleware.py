@@ -2,14 +2,21 @@
 
 import asyncio
 import logging
+import secrets
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from control.errors import ControlError, ErrorCode, SlowBodyError
+from control.endpoint import ACTOR, ADDRESS, REQUEST_ID, family_of, operation_of
+from control.errors import ControlError, ErrorCode, Family, SlowBodyError
+from control.ratelimit import Draw, Limit
+from control.schema import timestamp
+from control.services import SERVICES
 from control.web.pages import error_page
+from mediaserver.addresses import Network, client_address
 from mediaserver.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -19,6 +26,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUESTS: web.AppKey[Counter[str]] = web.AppKey("requests", Counter)
 BODY_TIMEOUT: web.AppKey[float] = web.AppKey("body_timeout", float)
 CORS_ORIGINS: web.AppKey[tuple[str, ...]] = web.AppKey("cors_origins", tuple)
+TRUSTED_PROXIES: web.AppKey[Sequence[Network]] = web.AppKey("trusted_proxies", Sequence)
+
+_DRAW: web.RequestKey[Draw] = web.RequestKey("draw", Draw)
 
 _SOURCES = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
@@ -28,14 +38,12 @@ _SOURCES = (
 _CSP_EMBEDDABLE = _SOURCES + "*"
 _CSP = _SOURCES + "'none'"
 
-#: What any page in the world may read, as far as the configuration lets it.
-_PUBLIC = ("/api/live", "/api/time")
-
 _MESSAGES = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "What was sent is larger than anything that is taken here.",
 }
+_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
 _KINDS = {"": "page", "watch": "page", "static": "static", "api": "api"} | dict.fromkeys(
     ("metrics", "healthz", "readyz"), "system"
 )
@@ -49,25 +57,67 @@ async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A name for the request in logs and answers, and the address that it comes from."""
+    request[REQUEST_ID] = f"req_{secrets.token_hex(8)}"
+    request[ADDRESS] = client_address(
+        request.remote or "", request.headers.get("X-Forwarded-For", ""), request.app[TRUSTED_PROXIES]
+    )
+    return await handler(request)
+
+
+@web.middleware
 async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """An error as JSON under ``/api``, else as a page. Nothing of the request is repeated in it."""
     try:
         return await handler(request)
     except ControlError as error:
-        response = _render(request, error.code, error.message)
+        response = _render(request, error)
         if isinstance(error, SlowBodyError):
             # Nobody knows where its next request would begin.
             response.force_close()
         return response
     except Unavailable:
-        return _render(request, ErrorCode.UNAVAILABLE, "The server is starting or stopping. Try again in a moment.")
+        return _render(request, ControlError(ErrorCode.UNAVAILABLE, "The server is starting or stopping. Try again in a moment."))
     except web.HTTPException as error:
         if error.status not in _MESSAGES:
             raise
-        response = _render(request, ErrorCode(error.status), _MESSAGES[error.status])
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _render(request, ControlError(_CODES[error.status], _MESSAGES[error.status], headers=allow))
+    except Exception:
+        if not is_api(request):
+            raise
+        log.exception("request_failed", extra={"facts": {"request_id": request[REQUEST_ID]}})
+        return _render(request, ControlError(ErrorCode.INTERNAL, "The server made a mistake. It is in its log."))
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Who asks, for operations: a token that is none is refused, no token is nobody."""
+    if operation_of(request) is not None:
+        token = request.headers.get("X-API-Key", "")
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if given and scheme.lower() == "bearer":
+            token = given.strip()
+        if token:
+            request[ACTOR] = await request.app[SERVICES].accounts.authenticate(token)
+    return await handler(request)
+
+
+@web.middleware
+async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Operations draw from buckets; what each left is told with the answer."""
+    operation = operation_of(request)
+    if operation is None or operation.limit is Limit.NONE:
+        return await handler(request)
+    actor = request.get(ACTOR)
+    token = "" if actor is None else str(actor.user_id)
+    draw = await request.app[SERVICES].limiter.draw(operation.limit, token, request[ADDRESS])
+    if draw is not None:
+        request[_DRAW] = draw
+        if not draw.allowed:
+            raise ControlError(ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset})
+    return await handler(request)
 
 
 @web.middleware
@@ -91,22 +141,45 @@ def quiet(record: logging.LogRecord) -> bool:
     return False
 
 
-def _render(request: web.Request, code: ErrorCode, message: str) -> web.Response:
-    if request.path.startswith("/api/"):
-        return web.json_response({"error": {"code": code.name, "message": message}}, status=code.value)
-    return web.Response(text=error_page(code.value, message), status=code.value, content_type="text/html")
+def is_api(request: web.Request) -> bool:
+    """Whether ``request`` is one of a program, under any of the prefixes."""
+    return request.path.startswith(("/api/", "/v1/api/"))
+
+
+def _render(request: web.Request, error: ControlError) -> web.Response:
+    family = family_of(request)
+    word, status = error.code.spoken(family)
+    if not is_api(request):
+        return web.Response(
+            text=error_page(status, error.message), status=status, content_type="text/html", headers=error.headers
+        )
+    details: object = error.details
+    if family is Family.STUDIO:
+        details = "; ".join(f"{name}: {value}" for name, value in error.details.get("fields", error.details).items())
+    frame = {
+        "code": word,
+        "message": error.message,
+        "details": details,
+        "timestamp": timestamp(time.time()),
+        "requestId": request[REQUEST_ID],
+    }
+    return web.json_response({"error": frame}, status=status, headers=error.headers)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Runs as each response is prepared, so that no handler can forget."""
     headers = response.headers
     headers["Server"] = "mediaserver"
+    if is_api(request):
+        headers["X-Request-ID"] = request[REQUEST_ID]
+        if _DRAW in request:
+            headers.update(request[_DRAW].headers(time.time()))
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     headers.setdefault("Cache-Control", "no-store" if response.status >= 400 else "no-cache")
     if response.content_type == "text/html":
         headers["Content-Security-Policy"] = _CSP_EMBEDDABLE if request.path.startswith("/watch/") else _CSP
-    if request.path.startswith(_PUBLIC):
+    if is_api(request):
         _allow_origin(request, response)
 
 

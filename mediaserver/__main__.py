@@ -11,18 +11,22 @@ from aiohttp import web
 
 from control.app import create_app
 from control.bridge import ConfigAuthorizer, LoggingSink
+from control.db import DatabaseUnavailable
+from control.plane import ControlPlane, open_control
 from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
 from mediaserver.delivery.aiohttp_lane import media_handler
 from mediaserver.engine import Engine
+from mediaserver.errors import CannotServe
 from mediaserver.preflight import reachable
 
 #: Seconds that players may take to get what is on its way when the server stops.
 DRAIN = 5.0
 
 
-async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM, then drain. ``ready`` is called once the ports are open.
+async def serve(config: Config, *, demo: bool = False, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, then drain. ``ready`` is called once the ports are open, with the
+    administrator's password if one was made just now.
 
     ``demo`` publishes colour bars under the name ``demo``. Raises OSError when a port is taken.
     """
@@ -30,8 +34,19 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            control = await stack.enter_async_context(open_control(config))
+        except (DatabaseUnavailable, ValueError) as error:
+            raise CannotServe(str(error)) from error
+        await _serve(config, control, stopping, demo=demo, ready=ready)
+
+
+async def _serve(
+    config: Config, control: ControlPlane, stopping: asyncio.Event, *, demo: bool, ready: Callable[[str], None] | None
+) -> None:
     engine = Engine(config, ConfigAuthorizer(config.auth), LoggingSink())
-    app = create_app(engine, config, media_requests=engine.web.counters.requests)
+    app = create_app(engine, config, control=control, media_requests=engine.web.counters.requests)
     app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=config.http.keepalive_timeout)
     await runner.setup()
@@ -43,7 +58,7 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[], None]
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         if ready is not None:
-            ready()
+            ready(control.new_password)
         async with contextlib.AsyncExitStack() as stack:
             if demo:
                 from mediaserver.ingest.colorbars import colorbars  # noqa: PLC0415 - only the demo needs it

@@ -19,7 +19,7 @@ DEMO_NAME = "demo"
 class Serve(Protocol):
     """What serves until it is told to stop: the composition root's business."""
 
-    def __call__(self, config: Config, *, demo: bool, ready: Callable[[], None]) -> Coroutine[None, None, None]: ...
+    def __call__(self, config: Config, *, demo: bool, ready: Callable[[str], None]) -> Coroutine[None, None, None]: ...
 
 
 def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -94,16 +94,18 @@ def _serve(serve: Serve, config: Config, file: Path | None, *, demo: bool = Fals
     config = _within_descriptors(config)
     import uvloop  # noqa: PLC0415
 
+    from mediaserver.errors import CannotServe  # noqa: PLC0415
+
     serving = False
 
-    def ready() -> None:
+    def ready(new_password: str) -> None:
         nonlocal serving
         serving = True
-        _say_ready(config, file, demo=demo)
+        _say_ready(config, file, new_password, demo=demo)
 
     try:
         uvloop.run(serve(config, demo=demo, ready=ready))
-    except OSError as error:
+    except (OSError, CannotServe) as error:
         if serving:
             raise
         _fail(CANNOT_SERVE, f"cannot serve: {error}")
@@ -128,7 +130,7 @@ def _within_descriptors(config: Config) -> Config:
     return config.model_copy(update={"limits": config.limits.model_copy(update={"max_connections": most})})
 
 
-def _say_ready(config: Config, file: Path | None, *, demo: bool) -> None:
+def _say_ready(config: Config, file: Path | None, new_password: str, *, demo: bool) -> None:
     from mediaserver.preflight import reachable  # noqa: PLC0415
 
     rtmp, http = config.rtmp, config.http
@@ -148,6 +150,10 @@ def _say_ready(config: Config, file: Path | None, *, demo: bool) -> None:
         "Ctrl-C stops it.",
         "",
     ]
+    if new_password:
+        lines.insert(
+            -2, f"  Login   {config.auth.admin_username} with the password {new_password} (made just now, and not shown again)"
+        )
     if rtmp.tls_port:
         lines.insert(3, f"          or with TLS: rtmps://{reachable(rtmp.host)}:{rtmp.tls_port}/{rtmp.app}")
     with contextlib.suppress(OSError, ValueError):  # nobody listens: not a reason to stop

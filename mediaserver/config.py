@@ -131,11 +131,34 @@ class AuthConfig(_Table):
     """Who may publish."""
 
     publish: Annotated[Literal["open", "keys"], Field(description='one of "open", "keys"')] = "open"
+    jwt_secret: Annotated[SecretStr, Field(strict=False, description='32 bytes or more, or "" for one of its own')] = SecretStr(
+        ""
+    )
+    token_ttl: Annotated[float, Field(ge=60, le=86400, allow_inf_nan=False, description="seconds from 60 to 86400")] = 3600.0
+    admin_username: Annotated[str, Field(pattern=r"^[\w.+-]{2,64}$", description="2 to 64 letters, digits and . _ + -")] = "admin"
+    admin_password: Annotated[SecretStr, Field(strict=False, description='a password, or "" for one that is made')] = SecretStr(
+        ""
+    )
     stream_keys: Annotated[
         Mapping[str, SecretStr],
         AfterValidator(_keys),
         Field(description='a table of NAME = "KEY": names of letters, digits and ._+~@-, keys not empty, no key twice'),
     ] = Field(default_factory=dict)
+
+
+class DatabaseConfig(_Table):
+    """Where accounts, streams and figures are kept."""
+
+    url: Annotated[
+        SecretStr,
+        Field(strict=False, description='"" or "sqlite:///FILE" for a file, "postgresql://USER:PASSWORD@HOST/NAME"'),
+    ] = SecretStr("")
+
+
+class RedisConfig(_Table):
+    """What several servers share."""
+
+    url: Annotated[SecretStr, Field(strict=False, description='"redis://HOST:PORT/NUMBER", or "" for none')] = SecretStr("")
 
 
 class HlsConfig(_Table):
@@ -219,6 +242,10 @@ class LimitsConfig(_Table):
     max_connections: Count = 20000
     message_bytes: Annotated[int, Field(ge=65536, le=(1 << 24) - 1, description="bytes from 65536 to 16777215")] = 8 << 20
     reassembly_bytes: Annotated[int, Field(ge=65536, le=1 << 28, description="bytes from 65536 to 268435456")] = 16 << 20
+    api_with_token: Count = 1000
+    api_without_token: Count = 100
+    streaming: Count = 60
+    login: Count = 10
 
 
 class Config(_Table):
@@ -228,6 +255,8 @@ class Config(_Table):
     rtmp: RtmpConfig = RtmpConfig()
     http: HttpConfig = HttpConfig()
     auth: AuthConfig = AuthConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    redis: RedisConfig = RedisConfig()
     hls: HlsConfig = HlsConfig()
     transcode: TranscodeConfig = TranscodeConfig()
     relay: RelayConfig = RelayConfig()

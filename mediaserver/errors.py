@@ -19,3 +19,7 @@ class NameTaken(Refused):
 
 class Unavailable(EngineError):
     """The engine cannot do this now: not started, draining, or full."""
+
+
+class CannotServe(EngineError):
+    """What the server stands on is not there (a database, say): it does not start."""

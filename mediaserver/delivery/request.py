@@ -2,9 +2,8 @@
 
 import enum
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import unquote
 
@@ -179,31 +178,6 @@ def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
     found = _GZIP.search(accept_encoding)
     return found is not None and (found["q"] or "1").strip("0.") != ""
-
-
-def client_address(peer: str, forwarded: str, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Who asks: ``peer``, or, where that is a trusted proxy, the last address in ``forwarded`` (X-Forwarded-For) that is not
-    one. What stands left of that address was written by the client itself and counts for nothing."""
-    address = peer
-    for hop in reversed(forwarded.split(",")):
-        if not _is_trusted(address, trusted):
-            break
-        try:
-            address = str(ip_address(hop.strip()))
-        except ValueError:
-            break
-    return address
-
-
-def _is_trusted(address: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
-    if not trusted:
-        return False
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(parsed in network for network in trusted)
 
 
 def _unescape(text: str) -> str:

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from time import monotonic
 from typing import Final, Protocol
 
+from mediaserver.addresses import client_address
 from mediaserver.config import HttpConfig
 from mediaserver.delivery.audience import Audience
 from mediaserver.delivery.connection import Connection
@@ -17,7 +18,7 @@ from mediaserver.delivery.grants import GrantKey, Grants, RefusalError
 from mediaserver.delivery.handed import HandedConnection
 from mediaserver.delivery.httpflv import FlvPlayers, OnLost
 from mediaserver.delivery.prepared import PreparedRequests, kind_of, wire_of
-from mediaserver.delivery.request import MediaRequest, client_address
+from mediaserver.delivery.request import MediaRequest
 from mediaserver.delivery.response import Cors, Response, refusal
 from mediaserver.delivery.sendfile import HotBodies
 from mediaserver.errors import Refused, Unavailable

@@ -3,9 +3,10 @@
 import random
 from collections.abc import Sequence
 
+from mediaserver.addresses import client_address
 from mediaserver.config import HlsConfig
 from mediaserver.delivery.httpflv import FlvWire
-from mediaserver.delivery.request import MediaRequest, RequestError, client_address, looks_like_http, read_head, read_target
+from mediaserver.delivery.request import MediaRequest, RequestError, looks_like_http, read_head, read_target
 from mediaserver.delivery.response import Cors, refusal, render, respond
 from mediaserver.delivery.websocket import FrameReader, WebSocketError, check, close_code
 from mediaserver.hub.gop import GopCache

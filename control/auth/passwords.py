@@ -1,0 +1,63 @@
+"""Passwords as Argon2id hashes (RFC 9106), made in a thread: a third of a second that the event loop does not have."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+T = TypeVar("T")
+
+#: So many at a time: each takes 64 MiB and a core.
+THREADS = 2
+#: So many may wait for a thread; who comes then is told that the server is busy.
+MAX_WAITING = 64
+
+
+class Busy(Exception):
+    """Too many passwords wait to be checked."""
+
+
+class Passwords:
+    """Hashes and verifies."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._threads = ThreadPoolExecutor(THREADS, "passwords")
+        self._waiting = 0
+        # For names that do not exist: an answer must take as long as for one that does.
+        self._nobody = self._hasher.hash("nobody")
+
+    async def hash(self, password: str) -> str:
+        """``password`` as a string to keep. Raises Busy."""
+        return await self._run(self._hasher.hash, password)
+
+    async def verify(self, hashed: str | None, password: str) -> bool:
+        """Whether ``password`` is the one behind ``hashed`` (None: there is no such user). Raises Busy."""
+        right = await self._run(self._matches, hashed or self._nobody, password)
+        return right and hashed is not None
+
+    def outdated(self, hashed: str) -> bool:
+        """Whether ``hashed`` was made with weaker parameters than today's."""
+        return self._hasher.check_needs_rehash(hashed)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[..., T], *values: str) -> T:
+        if self._waiting >= MAX_WAITING:
+            raise Busy
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
+        finally:
+            self._waiting -= 1

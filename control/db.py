@@ -1,0 +1,371 @@
+"""The database: SQLite in ``data_dir``, or PostgreSQL by URL. Plain SQL that both understand, one transaction a request.
+
+What they spell differently is written once, here: ``?`` is a parameter, and in migrations ``{id}`` is a key that counts itself,
+``{bytes}`` a binary column. Times are Unix seconds (DOUBLE PRECISION), switches are 0 or 1 (SMALLINT), JSON is TEXT.
+"""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import aiosqlite
+
+if TYPE_CHECKING:
+    import asyncpg
+
+T = TypeVar("T")
+#: A row by column name.
+Row = Mapping[str, Any]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+#: Connections that only read SQLite; one more writes.
+READERS = 2
+#: Seconds that a locked or unreachable database is waited for.
+PATIENCE = 5.0
+
+_MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_LARGEST_ID = (1 << 63) - 1
+
+
+class DatabaseUnavailable(Exception):
+    """The database does not answer, is locked or is full. Nothing of the transaction has happened."""
+
+
+class Conflict(Exception):
+    """A row like it exists already, or one that it needs does not."""
+
+
+class Transaction(Protocol):
+    """Statements that all happen or none. ``?`` stands for each of ``values`` in turn.
+
+    Raises DatabaseUnavailable, and Conflict where a constraint forbids it.
+    """
+
+    async def rows(self, sql: str, *values: object) -> Sequence[Row]:
+        """All rows that it gives."""
+
+    async def row(self, sql: str, *values: object) -> Row | None:
+        """The first row, or None."""
+
+    async def execute(self, sql: str, *values: object) -> int:
+        """How many rows it changed."""
+
+
+class Database(Protocol):
+    """Where everything is kept that outlives the process."""
+
+    def read(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
+        """A consistent look; changes are refused."""
+
+    def write(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
+        """A transaction: leaving commits, an exception rolls back."""
+
+    async def close(self) -> None:
+        """Close all connections. Harmless twice."""
+
+
+def is_id(number: int) -> bool:
+    """Whether ``number`` may be the id of a row at all."""
+    return 0 < number <= _LARGEST_ID
+
+
+async def open_database(url: str, data_dir: Path) -> Database:
+    """Open the database at ``url`` (empty: a file in ``data_dir``) and bring its tables up to date.
+
+    Raises DatabaseUnavailable, and ValueError for a URL that it does not know.
+    """
+    scheme, _, rest = url.partition("://")
+    database: SqliteDatabase | PostgresDatabase
+    if not url or scheme == "sqlite":
+        # sqlite:///relative, sqlite:////absolute: relative ones start at data_dir.
+        database = SqliteDatabase(data_dir / (rest.removeprefix("/") or "mediaserver.db"))
+    elif scheme in {"postgresql", "postgres"}:
+        database = PostgresDatabase(url)
+    else:
+        raise ValueError(f"database.url: {scheme}:// is not known")
+    try:
+        await database.open()
+        await _migrate(database)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+# -- migrations -------------------------------------------------------------------------------------------------------
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Number and text of every migration, in order."""
+    found = []
+    for file in sorted(MIGRATIONS.iterdir()):
+        match = _MIGRATION.fullmatch(file.name)
+        if match is not None:
+            found.append((int(match[1]), file.read_text("utf-8")))
+    return found
+
+
+async def _migrate(database: "SqliteDatabase | PostgresDatabase") -> None:
+    """Apply what has not been applied, each migration in a transaction of its own."""
+    async with database.write() as transaction:
+        await database.lock_schema(transaction)
+        await transaction.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, at DOUBLE PRECISION NOT NULL)"
+        )
+        rows = await transaction.rows("SELECT number FROM migrations")
+        done = {row["number"] for row in rows}
+        for number, text in migrations():
+            if number in done:
+                continue
+            for statement in statements(database.spell(text)):
+                await transaction.execute(statement)
+            await transaction.execute("INSERT INTO migrations (number, at) VALUES (?, ?)", number, time.time())
+
+
+def statements(text: str) -> Iterator[str]:
+    """The statements of a migration, without comments. None of ours has a semicolon inside."""
+    text = "\n".join(line.partition("--")[0] for line in text.splitlines())
+    for statement in text.split(";"):
+        if statement.strip():
+            yield statement.strip()
+
+
+# -- SQLite -----------------------------------------------------------------------------------------------------------
+
+
+class SqliteDatabase:
+    """One file. One connection writes, in turn; others read beside it (write-ahead log)."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._writer: aiosqlite.Connection | None = None
+        self._writing = asyncio.Lock()
+        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._all: list[aiosqlite.Connection] = []
+
+    async def open(self) -> None:
+        """Open all connections; makes the file."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = await self._connect()
+            # FULL: what an answer has confirmed survives a power cut.
+            await self._writer.execute("PRAGMA synchronous = FULL")
+            for _ in range(READERS):
+                reader = await self._connect()
+                await reader.execute("PRAGMA query_only = 1")
+                self._readers.put_nowait(reader)
+        except (OSError, sqlite3.Error) as error:
+            raise DatabaseUnavailable(f"{self._file}: {error}") from error
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self._file, isolation_level=None, timeout=PATIENCE, cached_statements=512)
+        self._all.append(connection)
+        connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode = WAL", "foreign_keys = ON", f"busy_timeout = {round(PATIENCE * 1000)}"):
+            await connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        connection = await _in_time(self._readers.get())
+        try:
+            async with self._transaction(connection, "BEGIN") as transaction:
+                yield transaction
+        finally:
+            self._readers.put_nowait(connection)
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        await _in_time(self._writing.acquire())
+        try:
+            if self._writer is None:
+                raise DatabaseUnavailable("the database is closed")
+            async with self._transaction(self._writer, "BEGIN IMMEDIATE") as transaction:
+                yield transaction
+        finally:
+            self._writing.release()
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, connection: aiosqlite.Connection, begin: str) -> AsyncIterator[Transaction]:
+        transaction = _SqliteTransaction(connection)
+        # A cancelled request must not leave its transaction behind: what was begun is ended, whatever else happens.
+        try:
+            await transaction.execute(begin)
+            yield transaction
+            await transaction.execute("COMMIT")
+        except BaseException:
+            await asyncio.shield(_roll_back(connection))
+            raise
+
+    async def close(self) -> None:
+        connections, self._all, self._writer = self._all, [], None
+        for connection in connections:
+            with contextlib.suppress(sqlite3.Error, ValueError):
+                await connection.close()
+
+    async def lock_schema(self, transaction: Transaction) -> None:
+        """BEGIN IMMEDIATE has locked it already."""
+
+    @staticmethod
+    def spell(text: str) -> str:
+        """A migration in SQLite's spelling."""
+        return text.replace("{id}", "INTEGER PRIMARY KEY AUTOINCREMENT").replace("{bytes}", "BLOB")
+
+
+class _SqliteTransaction:
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, sql: str, *values: object) -> Sequence[Row]:
+        with _sqlite_errors():
+            found = await self._connection.execute_fetchall(sql, values)
+        return [dict(row) for row in found]
+
+    async def row(self, sql: str, *values: object) -> Row | None:
+        found = await self.rows(sql, *values)
+        return found[0] if found else None
+
+    async def execute(self, sql: str, *values: object) -> int:
+        with _sqlite_errors():
+            cursor = await self._connection.execute(sql, values)
+            count = cursor.rowcount
+            await cursor.close()
+        return count
+
+
+async def _roll_back(connection: aiosqlite.Connection) -> None:
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error, ValueError):
+            await connection.rollback()
+
+
+@contextlib.contextmanager
+def _sqlite_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise Conflict(str(error)) from error
+    except sqlite3.Error as error:
+        raise DatabaseUnavailable(str(error)) from error
+
+
+async def _in_time(wait: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await wait
+    except TimeoutError:
+        raise DatabaseUnavailable("the database is busy") from None
+
+
+# -- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+class PostgresDatabase:
+    """A pool of connections to a PostgreSQL server (the extra ``postgres``)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool[Any] | None = None
+
+    async def open(self) -> None:
+        """Connect."""
+        try:
+            import asyncpg  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise DatabaseUnavailable("PostgreSQL needs the package asyncpg: pip install 'mediaserver[postgres]'") from None
+        try:
+            self._pool = await asyncpg.create_pool(self._url, min_size=1, max_size=10, timeout=PATIENCE, command_timeout=30.0)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # Not its text: that may hold the URL, and the password in it.
+            raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {type(error).__name__}") from None
+
+    def read(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
+        return self._transaction(readonly=True)
+
+    def write(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
+        return self._transaction(readonly=False)
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, *, readonly: bool) -> AsyncIterator[Transaction]:
+        if self._pool is None:
+            raise DatabaseUnavailable("the database is closed")
+        with _postgres_errors():
+            connection = await self._pool.acquire(timeout=PATIENCE)
+        try:
+            begun = connection.transaction(readonly=readonly, isolation="repeatable_read" if readonly else "read_committed")
+            with _postgres_errors():
+                await begun.start()
+            try:
+                yield _PostgresTransaction(connection)
+            except BaseException:
+                with contextlib.suppress(DatabaseUnavailable), _postgres_errors():
+                    await asyncio.shield(begun.rollback())
+                raise
+            with _postgres_errors():
+                await begun.commit()
+        finally:
+            with contextlib.suppress(DatabaseUnavailable), _postgres_errors():
+                await asyncio.shield(self._pool.release(connection, timeout=PATIENCE))
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    async def lock_schema(self, transaction: Transaction) -> None:
+        """Several nodes may start at once: one of them migrates, the others wait for it."""
+        await transaction.execute("SELECT pg_advisory_xact_lock(1935)")
+
+    @staticmethod
+    def spell(text: str) -> str:
+        """A migration in PostgreSQL's spelling."""
+        return text.replace("{id}", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY").replace("{bytes}", "BYTEA")
+
+
+class _PostgresTransaction:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def rows(self, sql: str, *values: object) -> Sequence[Row]:
+        with _postgres_errors():
+            return [dict(row) for row in await self._connection.fetch(_numbered(sql), *values)]
+
+    async def row(self, sql: str, *values: object) -> Row | None:
+        with _postgres_errors():
+            row = await self._connection.fetchrow(_numbered(sql), *values)
+        return None if row is None else dict(row)
+
+    async def execute(self, sql: str, *values: object) -> int:
+        with _postgres_errors():
+            status: str = await self._connection.execute(_numbered(sql), *values)
+        count = status.rpartition(" ")[2]  # "UPDATE 3"
+        return int(count) if count.isdigit() else 0
+
+
+@lru_cache(maxsize=1024)
+def _numbered(sql: str) -> str:
+    """``?`` as ``$1``, ``$2`` … None of our statements has a question mark elsewhere."""
+    pieces = sql.split("?")
+    return "".join(piece + (f"${number}" if number < len(pieces) else "") for number, piece in enumerate(pieces, 1))
+
+
+@contextlib.contextmanager
+def _postgres_errors() -> Iterator[None]:
+    import asyncpg  # noqa: PLC0415 - an extra; here only where it is in use
+
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise Conflict(str(error)) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,64 @@
+"""What goes in and out of the API: declared, checked, and described by the same classes."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+T = TypeVar("T")
+
+
+def timestamp(seconds: float) -> str:
+    """Unix time as the documents write it: ``2025-01-01T10:00:00Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+#: Unix time inside, ISO 8601 in JSON.
+Timestamp = Annotated[
+    float, PlainSerializer(timestamp, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+
+#: A title that people read: no control characters, something in it.
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Taken(BaseModel):
+    """A body or a query that is taken: fields that are not declared are refused, and no type is guessed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=65536, hide_input_in_errors=True)
+
+
+class Given(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Given):
+    """That it was done."""
+
+    message: str
+
+
+class Page(Taken):
+    """Which part of a list."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.per_page
+
+
+class Listed(Given, Generic[T]):
+    """Where in a list an answer stands."""
+
+    total: int
+    page: int
+    per_page: int
+
+
+def changes(taken: BaseModel) -> dict[str, Any]:
+    """The fields that were sent, whatever their value: a PUT is a merge."""
+    return {name: getattr(taken, name) for name in taken.model_fields_set}

@@ -1,0 +1,27 @@
+"""What every handler may use: made once at the start, closed at the end."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from control.auth.service import Accounts
+    from control.db import Database
+    from control.ratelimit import RateLimiter
+    from mediaserver.config import Config
+    from mediaserver.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of the control plane that domains share."""
+
+    config: "Config"
+    db: "Database"
+    engine: "Engine"
+    accounts: "Accounts"
+    limiter: "RateLimiter"
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

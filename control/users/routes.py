@@ -1,0 +1,149 @@
+"""``/api/users``."""
+
+from collections.abc import Mapping
+
+from control import audit
+from control.auth import models
+from control.db import Conflict, Row
+from control.errors import ControlError, ErrorCode, invalid, not_found
+from control.permissions import Permission, Role
+from control.rest import Call, Domain
+from control.schema import Message, Page, changes
+from control.users.schemas import User, UserCreate, Users, UserUpdate
+
+users = Domain("Users")
+
+
+def _user(row: Row) -> User:
+    return User(
+        id=row["id"],
+        username=row["username"],
+        email=row["email"],
+        role=row["role"],
+        enabled=not row["disabled"],
+        created_at=row["created_at"],
+        last_login=row["last_login"],
+    )
+
+
+async def _found(call: Call) -> Row:
+    number = call.id("user_id", "User", "user")
+    row = await models.user_by_id(call.tx, number)
+    if row is None:
+        raise not_found("User", user_id=number)
+    return row
+
+
+@users.get("/users", permission=Permission.USERS_VIEW, query=Page, answer=Users)
+async def list_users(call: Call, query: Page) -> Users:
+    """List users"""
+    rows = await models.list_users(call.tx, query.per_page, query.offset)
+    total = await models.count_users(call.tx)
+    return Users(users=[_user(row) for row in rows], total=total, page=query.page, per_page=query.per_page)
+
+
+@users.get("/users/me", permission=Permission.ACCOUNT, answer=User)
+async def show_self(call: Call) -> User:
+    """Show yourself"""
+    row = await models.user_by_id(call.tx, call.actor.user_id)
+    if row is None:
+        raise not_found("User")
+    return _user(row)
+
+
+@users.get("/users/{user_id}", permission=Permission.USERS_VIEW, answer=User, errors=(ErrorCode.NOT_FOUND,))
+async def show_user(call: Call) -> User:
+    """Show a user"""
+    return _user(await _found(call))
+
+
+@users.post(
+    "/users",
+    permission=Permission.USERS,
+    body=UserCreate,
+    answer=User,
+    status=201,
+    transaction=False,
+    errors=(ErrorCode.CONFLICT,),
+)
+async def create_user(call: Call, body: UserCreate) -> User:
+    """Create a user"""
+    hashed = await call.services.accounts.passwords.hash(body.password)
+    async with call.services.db.write() as tx:
+        call.tx = tx
+        try:
+            number = await models.insert_user(tx, body.username, body.email, hashed, body.role.value, call.now)
+        except Conflict:
+            raise _taken() from None
+        await audit.record(call, audit.Action.USER_CREATED, "user", number, role=body.role.value)
+        row = await models.user_by_id(tx, number)
+    assert row is not None  # noqa: S101  inserted above
+    return _user(row)
+
+
+@users.put(
+    "/users/{user_id}",
+    permission=Permission.USERS,
+    body=UserUpdate,
+    answer=User,
+    transaction=False,
+    errors=(ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
+)
+async def update_user(call: Call, body: UserUpdate) -> User:
+    """Change a user: another role or password ends the user's logins, disabling also what the user publishes"""
+    wanted = {name: value for name, value in changes(body).items() if value is not None}
+    hashed = await call.services.accounts.passwords.hash(wanted.pop("password")) if "password" in wanted else ""
+    async with call.services.db.write() as tx:
+        call.tx = tx
+        row = await _found(call)
+        fields = _columns(wanted, hashed)
+        demoted = fields.get("role", row["role"]) != Role.ADMINISTRATOR.value or fields.get("disabled", row["disabled"])
+        if row["role"] == Role.ADMINISTRATOR.value and demoted and await models.count_administrators(tx) <= 1:
+            raise ControlError(ErrorCode.CONFLICT, "The last administrator stays one")
+        if fields:
+            try:
+                await models.update_user(tx, row["id"], fields, call.now)
+            except Conflict:
+                raise _taken() from None
+        if fields.keys() & {"role", "password_hash", "disabled"}:
+            await models.end_generation(tx, row["id"], call.now)
+        await audit.record(call, _action(fields, row), "user", row["id"], fields=sorted(wanted))
+        row = await _found(call)
+    call.services.accounts.forget()
+    return _user(row)
+
+
+def _columns(wanted: Mapping[str, object], hashed: str) -> dict[str, object]:
+    """What was sent as columns."""
+    fields = {name: value for name, value in wanted.items() if name in {"username", "email"}}
+    role, enabled = wanted.get("role"), wanted.get("enabled")
+    if isinstance(role, Role):
+        fields["role"] = role.value
+    if enabled is not None:
+        fields["disabled"] = int(not enabled)
+    if hashed:
+        fields["password_hash"] = hashed
+    return fields
+
+
+def _action(fields: Mapping[str, object], before: Row) -> audit.Action:
+    if fields.get("disabled", before["disabled"]) == before["disabled"]:
+        return audit.Action.USER_UPDATED
+    return audit.Action.USER_DISABLED if fields["disabled"] else audit.Action.USER_ENABLED
+
+
+@users.delete("/users/{user_id}", permission=Permission.USERS, answer=Message, errors=(ErrorCode.NOT_FOUND, ErrorCode.CONFLICT))
+async def delete_user(call: Call) -> Message:
+    """Delete a user, and all that is the user's"""
+    row = await _found(call)
+    if row["id"] == call.actor.user_id:
+        raise ControlError(ErrorCode.CONFLICT, "Nobody deletes the account that asks")
+    await call.tx.execute("DELETE FROM users WHERE id = ?", row["id"])
+    await audit.record(call, audit.Action.USER_DELETED, "user", row["id"])
+    call.after(call.services.accounts.forget)
+    return Message(message="User deleted successfully")
+
+
+def _taken() -> ControlError:
+    error = invalid(username="this name or address is taken")
+    return ControlError(ErrorCode.CONFLICT, "A user with this name or address exists already", error.details)

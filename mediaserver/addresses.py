@@ -1,0 +1,31 @@
+"""Who is at the other end, where proxies stand in between."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+Network = IPv4Network | IPv6Network
+
+
+def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
+    """Who asks: ``peer``, or, where that is a trusted proxy, the last address in ``forwarded`` (X-Forwarded-For) that is not
+    one. What stands left of that address was written by the client itself and counts for nothing."""
+    address = peer
+    for hop in reversed(forwarded.split(",")):
+        if not _is_trusted(address, trusted):
+            break
+        try:
+            address = str(ip_address(hop.strip()))
+        except ValueError:
+            break
+    return address
+
+
+def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    if not trusted:
+        return False
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(parsed in network for network in trusted)
