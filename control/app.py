@@ -11,10 +11,14 @@ from aiohttp.log import server_logger
 
 from control import endpoint, middleware
 from control.auth.routes import auth
+from control.destinations.routes import destinations
 from control.openapi import document
 from control.plane import ControlPlane
 from control.rest import Domain
 from control.services import SERVICES, Services
+from control.streams.conductor import Conductor
+from control.streams.onair import OnAir
+from control.streams.routes import streams
 from control.system import routes as system
 from control.system.service import LiveService, Snapshots
 from control.users.routes import users
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users]
+DOMAINS: list[Domain] = [auth, users, streams, destinations]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
@@ -58,7 +62,21 @@ def create_app(
     system.setup(app, LiveService(engine), Metrics(engine.snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
     if control is not None:
-        app[SERVICES] = Services(config, control.db, cast("Engine", engine), control.accounts, control.limiter)
+        door = cast("Engine", engine)
+        on_air = OnAir(engine)
+        conductor = Conductor(door, control.db, control.vault, on_air)
+        control.feed.tell(conductor.on_event)
+        app[SERVICES] = Services(
+            config=config,
+            db=control.db,
+            engine=door,
+            accounts=control.accounts,
+            limiter=control.limiter,
+            vault=control.vault,
+            feed=control.feed,
+            on_air=on_air,
+            conductor=conductor,
+        )
     endpoint.setup(app, DOMAINS if control is not None else [])
     return app
 

@@ -1,11 +1,17 @@
-"""Answers to the engine's two questions from the configuration alone, and its events as log lines."""
+"""Answers to the engine's two questions, from the stream rows and from the configuration; and its events as log lines."""
 
 import dataclasses
 import hmac
 import logging
 import re
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from control.db import Database, DatabaseUnavailable, Row
+from control.streams import models, service
+from control.streams.onair import stream_id_of
+from control.vault import Vault
 from mediaserver.errors import Refused
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name
 
@@ -53,6 +59,42 @@ class ConfigAuthorizer:
         if not is_name(request.name):
             raise Refused("no such stream")
         return PlayGrant(request.name)
+
+
+class ControlAuthorizer:
+    """Stream rows come first: whose key it is, decides. A key that is no row's is for the configuration to judge."""
+
+    def __init__(self, db: Database, vault: Vault, otherwise: ConfigAuthorizer, clock: Callable[[], float] = time.time) -> None:
+        self._db = db
+        self._vault = vault
+        self._otherwise = otherwise
+        self._clock = clock
+
+    async def may_publish(self, request: PublishRequest) -> PublishGrant:
+        try:
+            async with self._db.read() as tx:
+                row = await models.stream_by_key(tx, self._vault.look_up("stream key", request.key)) if request.key else None
+                if row is not None:
+                    self._require_wanted(row)
+                    return await service.grant(tx, self._vault, row)
+        except DatabaseUnavailable:
+            log.exception("authorizer_failed", extra={"facts": {"session_id": request.session_id}})
+            raise Refused("the server cannot look the key up now") from None
+        if stream_id_of(request.key) is not None:
+            raise Refused("this name belongs to a stream of the API: push with its key")
+        return await self._otherwise.may_publish(request)
+
+    async def may_play(self, request: PlayRequest) -> PlayGrant:
+        return await self._otherwise.may_play(request)
+
+    def _require_wanted(self, row: Row) -> None:
+        """Raises Refused for a stream that its owner does not want on air."""
+        if row["started"]:
+            return
+        if not row["auto_start"]:
+            raise Refused("the stream is stopped: start it first")
+        if row["stopped_at"] is not None and self._clock() - row["stopped_at"] < service.STOP_HOLD:
+            raise Refused("the stream was stopped by its owner")
 
 
 class LoggingSink:

@@ -8,7 +8,11 @@ from aiohttp import web
 if TYPE_CHECKING:
     from control.auth.service import Accounts
     from control.db import Database
+    from control.feed import Feed
     from control.ratelimit import RateLimiter
+    from control.streams.conductor import Conductor
+    from control.streams.onair import OnAir
+    from control.vault import Vault
     from mediaserver.config import Config
     from mediaserver.engine import Engine
 
@@ -22,6 +26,10 @@ class Services:
     engine: "Engine"
     accounts: "Accounts"
     limiter: "RateLimiter"
+    vault: "Vault"
+    feed: "Feed"
+    on_air: "OnAir"
+    conductor: "Conductor"
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

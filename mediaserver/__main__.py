@@ -10,9 +10,10 @@ from typing import cast
 from aiohttp import web
 
 from control.app import create_app
-from control.bridge import ConfigAuthorizer, LoggingSink
+from control.bridge import ConfigAuthorizer, ControlAuthorizer, LoggingSink
 from control.db import DatabaseUnavailable
 from control.plane import ControlPlane, open_control
+from control.services import SERVICES
 from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
 from mediaserver.delivery.aiohttp_lane import media_handler
@@ -45,13 +46,16 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[str], No
 async def _serve(
     config: Config, control: ControlPlane, stopping: asyncio.Event, *, demo: bool, ready: Callable[[str], None] | None
 ) -> None:
-    engine = Engine(config, ConfigAuthorizer(config.auth), LoggingSink())
+    authorizer = ControlAuthorizer(control.db, control.vault, ConfigAuthorizer(config.auth))
+    control.feed.tell(LoggingSink().emit)
+    engine = Engine(config, authorizer, control.feed)
     app = create_app(engine, config, control=control, media_requests=engine.web.counters.requests)
     app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=config.http.keepalive_timeout)
     await runner.setup()
     try:
         await engine.start(cast(Callable[[], asyncio.Protocol], runner.server))
+        await app[SERVICES].conductor.resume()
         # What exists now lives as long as the process: no collection need look at it again. And packets die by
         # reference count, so the cycle collector may sleep longer than its default of 700 allocations.
         gc.collect()

@@ -198,6 +198,12 @@ class Engine:
                 return True
         return self._pulls.stop(session_id, reason) or self.web.players.kick(session_id, reason)
 
+    def end(self, name: str, reason: str) -> bool:
+        """End the stream ``name`` now, with its publisher and without a grace period. False if it is not live."""
+        live = self._hub.find(name) is not None
+        self._hub.end(name, reason)
+        return live
+
     def start_pull(self, source: PullSource, grant: PublishGrant) -> str:
         """Fetch ``source`` and publish it as ``grant`` says, until its session is kicked. That session's id. Raises Refused."""
         return self._pulls.start(source, grant)

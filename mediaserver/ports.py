@@ -133,10 +133,20 @@ class Slate:
 
 
 @dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a stream is packaged: durations in seconds, ``window`` in segments. Short ones are low latency and many requests."""
+
+    segment_duration: float
+    part_duration: float
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
 class PublishGrant:
-    """Leave to publish under ``name``, and what is to be made of it."""
+    """Leave to publish under ``name``, and what is to be made of it. ``pacing`` None: as the configuration says."""
 
     name: str
+    pacing: Pacing | None = None
     ladder: Ladder | None = None
     relays: tuple[RelayTarget, ...] = ()
     recordings: tuple[RecordingOrder, ...] = ()
@@ -194,3 +204,10 @@ class EventSink(Protocol):
     """Take note. Never awaits, never raises."""
 
     def emit(self, event: "Event") -> None: ...
+
+
+__all__ = [
+    "Authorizer", "Codec", "EncoderPolicy", "EventSink", "InputType", "Ladder", "NAME", "Pacing", "PlayGrant", "PlayRequest",
+    "PublishGrant", "PublishRequest", "PullSource", "RENDITION_MARK", "RecordingFormat", "RecordingOrder", "RelayTarget", "Rung",
+    "Slate", "Wire", "is_name", "rendition_name",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Destinations: where a user's streams go on to."""

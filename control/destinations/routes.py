@@ -1,0 +1,141 @@
+"""``/api/destinations``."""
+
+from control import audit
+from control.db import Row
+from control.destinations import models
+from control.destinations.schemas import (
+    Destination,
+    DestinationCreateAnywhere,
+    DestinationDone,
+    Destinations,
+    DestinationUpdate,
+)
+from control.errors import ErrorCode, not_found
+from control.permissions import Permission
+from control.rest import Call, Domain
+from control.schema import Message, Page, changes
+from control.streams import models as stream_rows
+from control.streams import service
+from control.streams.onair import OnAir
+
+destinations = Domain("Destinations")
+
+_MISSING = (ErrorCode.NOT_FOUND,)
+
+
+async def _found(call: Call) -> Row:
+    number = call.id("destination_id", "Destination", "destination")
+    row = await models.destination_by_id(call.tx, number)
+    if row is None or not call.actor.owns(row["user_id"], Permission.STREAMS_ALL):
+        raise not_found("Destination", destination_id=number)
+    return row
+
+
+async def _shown(call: Call, row: Row) -> dict[str, object]:
+    state, reason = "inactive", ""
+    stream_ids = [row["stream_id"]] if row["stream_id"] is not None else []
+    if not stream_ids:
+        stream_ids = [stream["id"] for stream in await stream_rows.list_streams(call.tx, row["user_id"], 1000, 0)]
+    for stream_id in stream_ids:
+        state, reason = _livelier((state, reason), stream_id, row, call.services.on_air)
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "platform": row["platform"],
+        "rtmp_url": row["rtmp_url"],
+        "enabled": bool(row["enabled"]),
+        "stream_id": row["stream_id"],
+        "rendition": row["rendition"],
+        "status": state,
+        "reason": reason,
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+    }
+
+
+def _livelier(present: tuple[str, str], stream_id: int, row: Row, on_air: OnAir) -> tuple[str, str]:
+    """Of several streams that may go there, the one that does."""
+    other = on_air.relay(stream_id, row["id"])
+    return other if present[0] == "inactive" or other[0] == "active" else present
+
+
+@destinations.get("/destinations", permission=Permission.DESTINATIONS, query=Page, answer=Destinations)
+async def list_destinations(call: Call, query: Page) -> Destinations:
+    """List your destinations"""
+    rows = await models.list_destinations(call.tx, call.actor.user_id, query.per_page, query.offset)
+    total = await models.count_destinations(call.tx, call.actor.user_id)
+    listed = [Destination.model_validate(await _shown(call, row)) for row in rows]
+    return Destinations(destinations=listed, total=total, page=query.page, per_page=query.per_page)
+
+
+@destinations.get("/destinations/{destination_id}", permission=Permission.DESTINATIONS, answer=Destination, errors=_MISSING)
+async def show_destination(call: Call) -> Destination:
+    """Show a destination"""
+    return Destination.model_validate(await _shown(call, await _found(call)))
+
+
+@destinations.post(
+    "/destinations",
+    permission=Permission.DESTINATIONS,
+    body=DestinationCreateAnywhere,
+    answer=DestinationDone,
+    status=201,
+    errors=(ErrorCode.STREAM_NOT_FOUND,),
+)
+async def create_destination(call: Call, body: DestinationCreateAnywhere) -> DestinationDone:
+    """Create a destination, of one stream or of all of yours: what is on air goes there at once"""
+    if body.stream_id is not None:
+        stream = await stream_rows.stream_by_id(call.tx, body.stream_id)
+        if stream is None or not call.actor.owns(stream["user_id"], Permission.STREAMS_ALL):
+            raise not_found("Stream", stream_id=body.stream_id)
+    fields = {
+        "user_id": call.actor.user_id,
+        "stream_id": body.stream_id,
+        "name": body.name,
+        "platform": body.platform,
+        "rtmp_url": body.address,
+        "stream_key": call.services.vault.seal(service.STREAM_KEY, body.stream_key),
+        "rendition": body.rendition,
+        "enabled": int(body.enabled),
+        "created_at": call.now,
+        "updated_at": call.now,
+    }
+    number = await models.insert_destination(call.tx, fields)
+    await audit.record(call, audit.Action.DESTINATION_CREATED, "destination", number)
+    row = {"id": number, **fields}
+    call.after(lambda: call.services.conductor.redirect(row, before=None))
+    return DestinationDone.model_validate({**await _shown(call, row), "message": "Destination created successfully"})
+
+
+@destinations.put(
+    "/destinations/{destination_id}",
+    permission=Permission.DESTINATIONS,
+    body=DestinationUpdate,
+    answer=DestinationDone,
+    errors=_MISSING,
+)
+async def update_destination(call: Call, body: DestinationUpdate) -> DestinationDone:
+    """Change a destination: what is on air follows at once"""
+    before = await _found(call)
+    fields = {name: value for name, value in changes(body).items() if value is not None}
+    if "enabled" in fields:
+        fields["enabled"] = int(fields["enabled"])
+    if "stream_key" in fields:
+        fields["stream_key"] = call.services.vault.seal(service.STREAM_KEY, fields["stream_key"])
+    if fields:
+        await models.update_destination(call.tx, before["id"], fields, call.now)
+    await audit.record(call, audit.Action.DESTINATION_UPDATED, "destination", before["id"], fields=sorted(fields))
+    row = {**before, **fields, "updated_at": call.now if fields else before["updated_at"]}
+    if fields.keys() & {"rtmp_url", "stream_key", "rendition", "enabled"}:
+        call.after(lambda: call.services.conductor.redirect(row, before=before))
+    return DestinationDone.model_validate({**await _shown(call, row), "message": "Destination updated successfully"})
+
+
+@destinations.delete("/destinations/{destination_id}", permission=Permission.DESTINATIONS, answer=Message, errors=_MISSING)
+async def delete_destination(call: Call) -> Message:
+    """Delete a destination: what is on air goes there no more"""
+    row = await _found(call)
+    await models.delete_destination(call.tx, row["id"])
+    await audit.record(call, audit.Action.DESTINATION_DELETED, "destination", row["id"])
+    call.after(lambda: call.services.conductor.drop(row))
+    return Message(message="Destination deleted successfully")

@@ -1,0 +1,83 @@
+"""Destinations as the Panel document has them. Stream keys go in and never come out."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from control.destinations.platforms import ADDRESSES
+from control.schema import Given, Taken, Timestamp, Title
+
+Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+RtmpUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^rtmps?://[^\s/?#@]+(/[^\s]*)?$")]
+StreamKey = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000, pattern=r"^[^\s\x00-\x1f\x7f]*$")]
+RenditionName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]{1,16})?$")]
+
+
+class DestinationCreate(Taken):
+    """A new destination. Without an address the platform's own is taken."""
+
+    name: Title
+    platform: Platform = "custom"
+    rtmp_url: RtmpUrl | None = None
+    stream_key: StreamKey = ""
+    rendition: RenditionName = ""
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _addressed(self) -> Self:
+        if not self.address:
+            raise ValueError("rtmp_url is required: this platform gives every user an address of their own")
+        return self
+
+    @property
+    def address(self) -> str:
+        """Where it leads."""
+        return self.rtmp_url or ADDRESSES.get(self.platform, "")
+
+
+class DestinationCreateAnywhere(DestinationCreate):
+    """The same, of all streams of a user or of one."""
+
+    stream_id: Annotated[int, Field(gt=0, lt=1 << 63)] | None = None
+
+
+class DestinationUpdate(Taken):
+    """What is to change."""
+
+    name: Title | None = None
+    platform: Platform | None = None
+    rtmp_url: RtmpUrl | None = None
+    stream_key: StreamKey | None = None
+    rendition: RenditionName | None = None
+    enabled: bool | None = None
+
+
+class Destination(Given):
+    """A destination; ``status`` and ``reason`` are its Relay's, of the stream that is on air."""
+
+    id: int
+    name: str
+    platform: str
+    rtmp_url: str
+    enabled: bool
+    stream_id: int | None
+    rendition: str
+    status: str
+    reason: str
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class DestinationDone(Destination):
+    """A destination that was made or changed."""
+
+    message: str
+
+
+class Destinations(Given):
+    """A page of destinations."""
+
+    destinations: list[Destination]
+    total: int
+    page: int
+    per_page: int

@@ -1,0 +1,1 @@
+"""Streams: the rows that users own, and what they are on air."""

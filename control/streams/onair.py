@@ -1,0 +1,95 @@
+"""What is on air, looked at once a moment however many ask; and how many watched at most."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from mediaserver.errors import Unavailable
+from mediaserver.snapshot import EngineSnapshot, RelaySnapshot, RelayState, StreamSnapshot
+
+#: Seconds for which one look serves everybody.
+FRESH = 0.25
+
+#: A Relay's state in the document's word, where that has one.
+_ACTIVE = "active"
+
+
+class Snapshots(Protocol):
+    """The part of the engine's door that is looked through."""
+
+    def snapshot(self) -> EngineSnapshot: ...
+
+
+def playback_name(stream_id: int) -> str:
+    """Under which name the stream of that row plays."""
+    return f"stream_{stream_id}"
+
+
+def stream_id_of(name: str) -> int | None:
+    """The row that a playback name belongs to, a rendition's too."""
+    number = name.partition("@")[0].removeprefix("stream_")
+    return int(number) if name.startswith("stream_") and number.isascii() and number.isdecimal() and len(number) < 19 else None
+
+
+class OnAir:
+    """Live streams by the id of their row."""
+
+    def __init__(self, engine: Snapshots, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._at = float("-inf")
+        self._streams: dict[str, StreamSnapshot] = {}
+        self._viewers: dict[str, int] = {}
+        self._relays: dict[tuple[str, str], RelaySnapshot] = {}
+        self._peaks: dict[str, int] = {}
+
+    def look(self) -> None:
+        """Look at the engine, if that is not fresh; to be called every second, so that no peak is missed."""
+        now = self._clock()
+        if now - self._at < FRESH:
+            return
+        self._at = now
+        try:
+            seen = self._engine.snapshot()
+        except Unavailable:
+            self._streams, self._viewers, self._relays = {}, {}, {}
+            return
+        self._streams = {stream.name: stream for stream in seen.streams}
+        self._viewers = {}
+        for stream in seen.streams:
+            name = stream.source or stream.name
+            self._viewers[name] = self._viewers.get(name, 0) + sum(stream.players.values())
+        self._relays = {(relay.name, relay.relay_id): relay for relay in seen.relays}
+        self._peaks = {name: max(count, self._peaks.get(name, 0)) for name, count in self._viewers.items()}
+
+    def forget(self) -> None:
+        """Something was ordered: the next look is a fresh one."""
+        self._at = float("-inf")
+
+    def stream(self, stream_id: int) -> StreamSnapshot | None:
+        """The live stream of a row, also within its grace period."""
+        self.look()
+        return self._streams.get(playback_name(stream_id))
+
+    def viewers(self, stream_id: int) -> int:
+        """How many watch it now, in any rendition by any protocol."""
+        self.look()
+        return self._viewers.get(playback_name(stream_id), 0)
+
+    def peak(self, stream_id: int) -> int:
+        """How many watched it at most since it began."""
+        self.look()
+        return self._peaks.get(playback_name(stream_id), 0)
+
+    def relay(self, stream_id: int, destination_id: int) -> tuple[str, str]:
+        """The state of a destination of it, in words, and why."""
+        self.look()
+        relay = self._relays.get((playback_name(stream_id), relay_id(destination_id)))
+        if relay is None:
+            return "inactive", ""
+        return (_ACTIVE if relay.state is RelayState.LIVE else relay.state.value), relay.reason
+
+
+def relay_id(destination_id: int) -> str:
+    """What the engine calls the Relay to a destination."""
+    return f"destination_{destination_id}"

@@ -1,0 +1,237 @@
+"""Streams as the Panel document has them."""
+
+import enum
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer, StringConstraints
+
+from control.destinations.schemas import DestinationCreate
+from control.schema import Given, Taken, Timestamp, Title
+
+#: A number that is written without a point where it has nothing behind it, as the document does.
+Number = Annotated[float, PlainSerializer(lambda value: int(value) if value == int(value) else value, return_type=int | float)]
+
+
+class LatencyMode(enum.Enum):
+    """How far behind live players are: see ``service.PACING``. TUTORIAL is the document's word for NORMAL."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    TUTORIAL = "tutorial"
+
+
+class StreamInput(enum.Enum):
+    """Where a stream comes from: RTMP on this server's own address is pushed to, all else is fetched."""
+
+    RTMP = "rtmp"
+    RTSP = "rtsp"
+    HTTP = "http"
+    HLS = "hls"
+    FILE = "file"
+    SRT = "srt"
+
+
+class VideoCodec(enum.Enum):
+    """What renditions are encoded to."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+    AV1 = "av1"
+
+
+class AudioCodec(enum.Enum):
+    """What sound is made, where it is not that already."""
+
+    AAC = "aac"
+
+
+class BitrateMode(enum.Enum):
+    """Constant or variable bit rate."""
+
+    CBR = "cbr"
+    VBR = "vbr"
+
+
+class Quality(enum.Enum):
+    """A rung of the ladder by its usual name."""
+
+    UHD = "2160p"
+    QHD = "1440p"
+    FHD = "1080p"
+    HD = "720p"
+    SD = "480p"
+    LOW = "360p"
+    LOWEST = "240p"
+    SOUND = "audio"
+
+
+class StreamStatus(enum.Enum):
+    """RUNNING: on air. STARTING: wanted, and nothing comes yet. STOPPED."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    STOPPED = "stopped"
+
+
+InputUrl = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\s\x00-\x1f\x7f]+$")
+]
+Seconds = Annotated[float, Field(ge=0, le=20)]
+Qualities = Annotated[list[Quality], Field(max_length=len(Quality))]
+
+
+class StreamCreate(Taken):
+    """A new stream."""
+
+    name: Title
+    input_url: InputUrl
+    input_type: StreamInput = StreamInput.RTMP
+    latency_mode: LatencyMode = LatencyMode.NORMAL
+    record_enabled: bool = False
+    auto_start: bool = True
+    video_codec: VideoCodec = VideoCodec.H264
+    audio_codec: AudioCodec = AudioCodec.AAC
+    bitrate_mode: BitrateMode = BitrateMode.VBR
+    keyframe_interval: Seconds = 2.0
+    qualities: Qualities = Field(default_factory=list)
+    destinations: Annotated[list[DestinationCreate], Field(max_length=50)] = Field(default_factory=list)
+
+
+class StreamUpdate(Taken):
+    """What is to change. ``destinations`` replaces all of the stream's own."""
+
+    name: Title | None = None
+    input_url: InputUrl | None = None
+    input_type: StreamInput | None = None
+    latency_mode: LatencyMode | None = None
+    record_enabled: bool | None = None
+    auto_start: bool | None = None
+    video_codec: VideoCodec | None = None
+    audio_codec: AudioCodec | None = None
+    bitrate_mode: BitrateMode | None = None
+    keyframe_interval: Seconds | None = None
+    qualities: Qualities | None = None
+    destinations: Annotated[list[DestinationCreate], Field(max_length=50)] | None = None
+
+
+class ListedDestination(Given):
+    """A destination of a stream in a list; ``status`` is ``active`` while it has the stream."""
+
+    platform: str
+    status: str
+
+
+class ListedStream(Given):
+    """A stream in a list."""
+
+    id: int
+    name: str
+    status: StreamStatus
+    input_url: str
+    latency_mode: LatencyMode
+    created_at: Timestamp
+    updated_at: Timestamp
+    destinations: list[ListedDestination]
+
+
+class Streams(Given):
+    """A page of streams."""
+
+    streams: list[ListedStream]
+    total: int
+    page: int
+    per_page: int
+
+
+class Output(Given):
+    """Where a quality is played. ``bitrate`` in kbit/s, 0 for what is passed on as it comes."""
+
+    format_type: str
+    resolution: str
+    bitrate: int
+    output_path: str
+
+
+class StreamDestination(Given):
+    """A destination of a stream."""
+
+    id: int
+    name: str
+    platform: str
+    rtmp_url: str
+    enabled: bool
+    status: str
+    reason: str
+
+
+class Stream(Given):
+    """A stream in full. ``watch_path`` is a page that plays it."""
+
+    id: int
+    name: str
+    status: StreamStatus
+    input_url: str
+    input_type: StreamInput
+    latency_mode: LatencyMode
+    record_enabled: bool
+    auto_start: bool
+    video_codec: VideoCodec
+    audio_codec: AudioCodec
+    bitrate_mode: BitrateMode
+    keyframe_interval: Number
+    qualities: list[Quality]
+    outputs: list[Output]
+    destinations: list[StreamDestination]
+    watch_path: str
+    user_id: int
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class StreamCreated(Given):
+    """That there is a new stream."""
+
+    id: int
+    name: str
+    status: StreamStatus
+    message: str
+
+
+class OutputUrl(Given):
+    """Where a stream is played."""
+
+    format: str
+    url: str
+
+
+class StreamStarted(Given):
+    """That a stream is on air, or will be as soon as something comes."""
+
+    status: str
+    message: str
+    stream_id: int
+    outputs: list[OutputUrl]
+
+
+class StreamStopped(Given):
+    """That a stream is off air."""
+
+    status: str
+    message: str
+    stream_id: int
+
+
+class StreamState(Given):
+    """What a stream is doing, as measured. ``uptime`` in seconds, bit rates in kbit/s."""
+
+    stream_id: int
+    status: StreamStatus
+    uptime: int
+    current_viewers: int
+    peak_viewers: int
+    output_bitrate: int
+    input_bitrate: int
+    frame_rate: float
+    resolution: str
+    last_updated: Timestamp

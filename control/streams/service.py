@@ -1,0 +1,151 @@
+"""What a stream's row means to the engine. No web framework in here."""
+
+import json
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from control.db import Row, Transaction
+from control.destinations import models as destination_rows
+from control.destinations.platforms import target_url
+from control.errors import invalid
+from control.streams.onair import playback_name, relay_id
+from control.streams.schemas import LatencyMode, Quality, StreamInput, VideoCodec
+from control.vault import Vault
+from mediaserver.ports import (
+    Codec,
+    InputType,
+    Ladder,
+    Pacing,
+    PublishGrant,
+    PullSource,
+    RecordingOrder,
+    RelayTarget,
+    Rung,
+    is_name,
+)
+
+if TYPE_CHECKING:
+    from mediaserver.config import Config
+
+#: Seconds for which a stream that was stopped does not begin by itself again: an encoder that was cut off tries at once.
+STOP_HOLD = 30.0
+
+INPUT_URL = "streams.input_url"
+STREAM_KEY = "destinations.stream_key"
+
+#: NORMAL is what the configuration says.
+PACING: Mapping[LatencyMode, Pacing | None] = {
+    LatencyMode.LOW: Pacing(segment_duration=1.0, part_duration=0.1, window=6),
+    LatencyMode.NORMAL: None,
+    LatencyMode.TUTORIAL: None,
+    LatencyMode.HIGH: Pacing(segment_duration=6.0, part_duration=1.0, window=6),
+}
+_CODECS = {VideoCodec.H264: Codec.H264, VideoCodec.HEVC: Codec.HEVC, VideoCodec.AV1: Codec.AV1}
+_HEIGHTS = {quality: 0 if quality is Quality.SOUND else int(quality.value.removesuffix("p")) for quality in Quality}
+#: Kbit/s that each quality usually takes, as it is told before anything was encoded.
+USUAL_BITRATE = {
+    Quality.UHD: 14000, Quality.QHD: 9000, Quality.FHD: 4500, Quality.HD: 2500, Quality.SD: 1200, Quality.LOW: 700,
+    Quality.LOWEST: 400, Quality.SOUND: 128,
+}  # fmt: skip
+
+
+def pushed_key(config: "Config", input_type: StreamInput, input_url: str) -> str | None:
+    """The stream key, if ``input_url`` is RTMP on this server's own address: a push to it is what is meant. None: it is fetched.
+
+    Raises ControlError (422) for an address that is neither.
+    """
+    if input_type is not StreamInput.RTMP:
+        return None
+    parts = urlsplit(input_url)
+    if parts.scheme not in {"rtmp", "rtmps"} or not parts.hostname:
+        raise invalid(input_url="must be rtmp://HOST/APP/KEY or rtmps://HOST/APP/KEY")
+    if not _is_own(config, parts.hostname):
+        return None
+    app, _, key = parts.path.strip("/").partition("/")
+    if app != config.rtmp.app or not key or "/" in key:
+        raise invalid(input_url=f"on this server it must be rtmp://{parts.hostname}/{config.rtmp.app}/KEY")
+    return key
+
+
+def _is_own(config: "Config", host: str) -> bool:
+    public = urlsplit(config.server.public_url).hostname if config.server.public_url else None
+    if host.lower() in {"localhost", public, config.rtmp.host}:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def qualities(row: Row) -> list[Quality]:
+    """A row's qualities."""
+    return [Quality(word) for word in json.loads(row["qualities"])]
+
+
+async def grant(tx: Transaction, vault: Vault, row: Row) -> PublishGrant:
+    """What is to be made of the stream of ``row`` while it is on air."""
+    wanted = qualities(row)
+    codec = _CODECS[VideoCodec(row["video_codec"])]
+    constant = row["bitrate_mode"] == "cbr"
+    rungs = tuple(Rung(q.value, _HEIGHTS[q], codec=codec, constant_bitrate=constant) for q in wanted)
+    destinations = await destination_rows.destinations_of(tx, [row["id"]], [row["user_id"]])
+    return PublishGrant(
+        playback_name(row["id"]),
+        pacing=PACING[LatencyMode(row["latency_mode"])],
+        ladder=Ladder(rungs, keyframe_interval=row["keyframe_interval"]) if rungs else None,
+        relays=tuple(relay_target(vault, destination) for destination in destinations if destination["enabled"]),
+        recordings=(recording_order(row["id"]),) if row["record_enabled"] else (),
+    )
+
+
+def relay_target(vault: Vault, destination: Row) -> RelayTarget:
+    """A destination as the engine takes it."""
+    key = vault.open(STREAM_KEY, destination["stream_key"]) if destination["stream_key"] else ""
+    return RelayTarget(relay_id(destination["id"]), target_url(destination["rtmp_url"], key), destination["rendition"])
+
+
+def recording_order(stream_id: int) -> RecordingOrder:
+    """A stream's own recording."""
+    return RecordingOrder(playback_name(stream_id))
+
+
+def pull_source(vault: Vault, row: Row) -> PullSource:
+    """What is fetched for a row whose input is elsewhere."""
+    return PullSource(InputType(row["input_type"]), vault.open(INPUT_URL, row["input_url"]), loop=row["input_type"] == "file")
+
+
+def shown_url(url: str, *, own: bool) -> str:
+    """An input URL for its owner as it is; for others without what may be a secret in it."""
+    if own:
+        return url
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    path = parts.path.rpartition("/")[0] + "/…" if parts.scheme in {"rtmp", "rtmps"} else parts.path
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{path}"
+
+
+def check_qualities(values: Sequence[Quality]) -> list[str]:
+    """Qualities as they are kept: each once, the largest first. Raises ControlError (422)."""
+    if len(set(values)) < len(values):
+        raise invalid(qualities="each quality once")
+    return [quality.value for quality in Quality if quality in values]
+
+
+def check_key(key: str) -> None:
+    """Raises ControlError (422) for a key that no encoder could send."""
+    if not is_name(key):
+        raise invalid(input_url="a stream key is made of letters, digits and . _ + ~ @ -, a letter or digit first")
+
+
+async def destinations_by_stream(tx: Transaction, rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
+    """The destinations of each of ``rows`` by the stream's id."""
+    found = await destination_rows.destinations_of(tx, [row["id"] for row in rows], sorted({row["user_id"] for row in rows}))
+    return {row["id"]: [destination for destination in found if _leads(row, destination)] for row in rows}
+
+
+def _leads(stream: Row, destination: Row) -> bool:
+    if destination["stream_id"] is None:
+        return bool(destination["user_id"] == stream["user_id"])
+    return bool(destination["stream_id"] == stream["id"])
