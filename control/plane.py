@@ -13,8 +13,10 @@ from control.auth.passwords import Passwords
 from control.auth.service import Accounts
 from control.auth.tokens import Tokens, server_secret
 from control.db import Database, open_database
+from control.feed import Feed
 from control.permissions import Role
 from control.ratelimit import RateLimiter
+from control.vault import Vault
 
 if TYPE_CHECKING:
     from mediaserver.config import Config
@@ -27,6 +29,8 @@ class ControlPlane:
     db: Database
     accounts: Accounts
     limiter: RateLimiter
+    vault: Vault
+    feed: Feed
     new_password: str
 
 
@@ -43,7 +47,7 @@ async def open_control(config: "Config", passwords: Passwords | None = None) -> 
         new_password = await _first_administrator(config, db, passwords)
         accounts = Accounts(db, Tokens(secret, config.auth.token_ttl), passwords)
         limiter = RateLimiter(config.limits, config.redis.url.get_secret_value())
-        yield ControlPlane(db, accounts, limiter, new_password)
+        yield ControlPlane(db, accounts, limiter, Vault(secret), Feed(), new_password)
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: Passwords) -> str:
