@@ -15,6 +15,7 @@ from control.destinations.routes import destinations
 from control.openapi import document
 from control.plane import ControlPlane
 from control.rest import Domain
+from control.rtmp.routes import rtmp
 from control.services import SERVICES, Services
 from control.streams.conductor import Conductor
 from control.streams.onair import OnAir
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
@@ -74,6 +75,7 @@ def create_app(
             limiter=control.limiter,
             vault=control.vault,
             feed=control.feed,
+            authorizer=control.authorizer,
             on_air=on_air,
             conductor=conductor,
         )

@@ -41,10 +41,15 @@ class Conflict(Exception):
     """A row like it exists already, or one that it needs does not."""
 
 
+class NestedWrite(RuntimeError):
+    """Whoever writes asks to write once more: it would wait for itself."""
+
+
 class Transaction(Protocol):
     """Statements that all happen or none. ``?`` stands for each of ``values`` in turn.
 
-    Raises DatabaseUnavailable, and Conflict where a constraint forbids it.
+    Raises DatabaseUnavailable, and Conflict where a constraint forbids it. A statement that is wrong in itself raises what
+    the driver raises: that is a mistake of ours, and belongs in the log.
     """
 
     async def rows(self, sql: str, *values: object) -> Sequence[Row]:
@@ -91,7 +96,7 @@ async def open_database(url: str, data_dir: Path) -> Database:
         raise ValueError(f"database.url: {scheme}:// is not known")
     try:
         await database.open()
-        await _migrate(database)
+        await migrate(database)
     except BaseException:
         await database.close()
         raise
@@ -111,17 +116,24 @@ def migrations() -> list[tuple[int, str]]:
     return found
 
 
-async def _migrate(database: "SqliteDatabase | PostgresDatabase") -> None:
-    """Apply what has not been applied, each migration in a transaction of its own."""
+async def migrate(database: "SqliteDatabase | PostgresDatabase") -> None:
+    """Apply what has not been applied, each migration in a transaction of its own, whoever else does the same.
+
+    Raises DatabaseUnavailable where a newer version of this program was here before.
+    """
     async with database.write() as transaction:
         await database.lock_schema(transaction)
         await transaction.execute(
             "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, at DOUBLE PRECISION NOT NULL)"
         )
-        rows = await transaction.rows("SELECT number FROM migrations")
-        done = {row["number"] for row in rows}
-        for number, text in migrations():
-            if number in done:
+        newest = await transaction.row("SELECT max(number) AS number FROM migrations")
+    every = migrations()
+    if newest is not None and (newest["number"] or 0) > every[-1][0]:
+        raise DatabaseUnavailable("the database was made by a newer version of this program")
+    for number, text in every:
+        async with database.write() as transaction:
+            await database.lock_schema(transaction)
+            if await transaction.row("SELECT number FROM migrations WHERE number = ?", number):
                 continue
             for statement in statements(database.spell(text)):
                 await transaction.execute(statement)
@@ -146,6 +158,7 @@ class SqliteDatabase:
         self._file = file
         self._writer: aiosqlite.Connection | None = None
         self._writing = asyncio.Lock()
+        self._writers = _Writers()
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._all: list[aiosqlite.Connection] = []
 
@@ -153,6 +166,8 @@ class SqliteDatabase:
         """Open all connections; makes the file."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            # There are hashes of passwords in it: nobody else on the machine reads along. SQLite's other files follow it.
+            self._file.touch(mode=0o600)
             self._writer = await self._connect()
             # FULL: what an answer has confirmed survives a power cut.
             await self._writer.execute("PRAGMA synchronous = FULL")
@@ -167,12 +182,13 @@ class SqliteDatabase:
         connection = await aiosqlite.connect(self._file, isolation_level=None, timeout=PATIENCE, cached_statements=512)
         self._all.append(connection)
         connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode = WAL", "foreign_keys = ON", f"busy_timeout = {round(PATIENCE * 1000)}"):
+        for pragma in ("journal_mode = WAL", "foreign_keys = ON"):
             await connection.execute(f"PRAGMA {pragma}")
         return connection
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
+        self._check_open()
         connection = await _in_time(self._readers.get())
         try:
             async with self._transaction(connection, "BEGIN") as transaction:
@@ -182,24 +198,30 @@ class SqliteDatabase:
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
-        await _in_time(self._writing.acquire())
-        try:
-            if self._writer is None:
-                raise DatabaseUnavailable("the database is closed")
-            async with self._transaction(self._writer, "BEGIN IMMEDIATE") as transaction:
-                yield transaction
-        finally:
-            self._writing.release()
+        with self._writers.enter():
+            self._check_open()
+            await _in_time(self._writing.acquire())
+            try:
+                async with self._transaction(self._check_open(), "BEGIN IMMEDIATE") as transaction:
+                    yield transaction
+            finally:
+                self._writing.release()
+
+    def _check_open(self) -> aiosqlite.Connection:
+        if self._writer is None:
+            raise DatabaseUnavailable("the database is closed")
+        return self._writer
 
     @contextlib.asynccontextmanager
     async def _transaction(self, connection: aiosqlite.Connection, begin: str) -> AsyncIterator[Transaction]:
         transaction = _SqliteTransaction(connection)
-        # A cancelled request must not leave its transaction behind: what was begun is ended, whatever else happens.
         try:
             await transaction.execute(begin)
             yield transaction
             await transaction.execute("COMMIT")
         except BaseException:
+            # Of a request that was cancelled something may still be on its way to the connection's thread, BEGIN included:
+            # so what is asked there, behind it, is whether there is something to roll back, and not here and now.
             await asyncio.shield(_roll_back(connection))
             raise
 
@@ -240,9 +262,8 @@ class _SqliteTransaction:
 
 
 async def _roll_back(connection: aiosqlite.Connection) -> None:
-    if connection.in_transaction:
-        with contextlib.suppress(sqlite3.Error, ValueError):
-            await connection.rollback()
+    with contextlib.suppress(sqlite3.Error, ValueError):
+        await connection.rollback()  # does nothing where nothing was begun
 
 
 @contextlib.contextmanager
@@ -252,7 +273,25 @@ def _sqlite_errors() -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         raise Conflict(str(error)) from error
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) in _OUR_MISTAKES:
+            raise
         raise DatabaseUnavailable(str(error)) from error
+    except ValueError as error:
+        if str(error) in _CLOSED:
+            raise DatabaseUnavailable("the database is closed") from error
+        raise
+
+
+#: A statement that is wrong, rather than a database that is: no code at all is the driver's own complaint.
+_OUR_MISTAKES = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_READONLY,
+}
+#: What aiosqlite says of a connection that was closed meanwhile.
+_CLOSED = {"Connection closed", "no active connection"}
 
 
 async def _in_time(wait: Awaitable[T]) -> T:
@@ -261,6 +300,24 @@ async def _in_time(wait: Awaitable[T]) -> T:
             return await wait
     except TimeoutError:
         raise DatabaseUnavailable("the database is busy") from None
+
+
+class _Writers:
+    """Which tasks write: one that writes already would wait for itself, and is told so at once."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any] | None] = set()
+
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        if task in self._tasks:
+            raise NestedWrite("a write inside a write")
+        self._tasks.add(task)
+        try:
+            yield
+        finally:
+            self._tasks.discard(task)
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------
@@ -272,6 +329,7 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool: asyncpg.Pool[Any] | None = None
+        self._writers = _Writers()
 
     async def open(self) -> None:
         """Connect."""
@@ -279,24 +337,31 @@ class PostgresDatabase:
             import asyncpg  # noqa: PLC0415 - an extra
         except ImportError:
             raise DatabaseUnavailable("PostgreSQL needs the package asyncpg: pip install 'mediaserver[postgres]'") from None
+        settings = {"application_name": "mediaserver", "lock_timeout": str(round(PATIENCE * 1000))}
         try:
-            self._pool = await asyncpg.create_pool(self._url, min_size=1, max_size=10, timeout=PATIENCE, command_timeout=30.0)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._pool = await asyncpg.create_pool(
+                self._url, min_size=1, max_size=10, timeout=PATIENCE, command_timeout=30.0, server_settings=settings
+            )
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # Not its text: that may hold the URL, and the password in it.
             raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {type(error).__name__}") from None
 
     def read(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
         return self._transaction(readonly=True)
 
-    def write(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
-        return self._transaction(readonly=False)
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        with self._writers.enter():
+            async with self._transaction(readonly=False) as transaction:
+                yield transaction
 
     @contextlib.asynccontextmanager
     async def _transaction(self, *, readonly: bool) -> AsyncIterator[Transaction]:
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise DatabaseUnavailable("the database is closed")
         with _postgres_errors():
-            connection = await self._pool.acquire(timeout=PATIENCE)
+            connection = await pool.acquire(timeout=PATIENCE)
         try:
             begun = connection.transaction(readonly=readonly, isolation="repeatable_read" if readonly else "read_committed")
             with _postgres_errors():
@@ -311,7 +376,7 @@ class PostgresDatabase:
                 await begun.commit()
         finally:
             with contextlib.suppress(DatabaseUnavailable), _postgres_errors():
-                await asyncio.shield(self._pool.release(connection, timeout=PATIENCE))
+                await asyncio.shield(pool.release(connection, timeout=PATIENCE))
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -367,5 +432,9 @@ def _postgres_errors() -> Iterator[None]:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise Conflict(str(error)) from error
+    except (asyncpg.SyntaxOrAccessError, asyncpg.DataError, asyncpg.ReadOnlySQLTransactionError):
+        raise  # a statement that is wrong, rather than a database that is
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if isinstance(error, ValueError):
+            raise  # a value that is none of the column's type
         raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error

@@ -12,6 +12,7 @@ from control.auth import models
 from control.auth.passwords import Passwords
 from control.auth.service import Accounts
 from control.auth.tokens import Tokens, server_secret
+from control.bridge import ConfigAuthorizer, ControlAuthorizer
 from control.db import Database, open_database
 from control.feed import Feed
 from control.permissions import Role
@@ -31,6 +32,7 @@ class ControlPlane:
     limiter: RateLimiter
     vault: Vault
     feed: Feed
+    authorizer: ControlAuthorizer
     new_password: str
 
 
@@ -47,7 +49,9 @@ async def open_control(config: "Config", passwords: Passwords | None = None) -> 
         new_password = await _first_administrator(config, db, passwords)
         accounts = Accounts(db, Tokens(secret, config.auth.token_ttl), passwords)
         limiter = RateLimiter(config.limits, config.redis.url.get_secret_value())
-        yield ControlPlane(db, accounts, limiter, Vault(secret), Feed(), new_password)
+        vault = Vault(secret)
+        authorizer = ControlAuthorizer(db, vault, ConfigAuthorizer(config.auth))
+        yield ControlPlane(db, accounts, limiter, vault, Feed(), authorizer, new_password)
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: Passwords) -> str:

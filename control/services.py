@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from control.vault import Vault
     from mediaserver.config import Config
     from mediaserver.engine import Engine
+    from mediaserver.ports import Authorizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Services:
     limiter: "RateLimiter"
     vault: "Vault"
     feed: "Feed"
+    authorizer: "Authorizer"
     on_air: "OnAir"
     conductor: "Conductor"
 

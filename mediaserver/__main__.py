@@ -10,7 +10,7 @@ from typing import cast
 from aiohttp import web
 
 from control.app import create_app
-from control.bridge import ConfigAuthorizer, ControlAuthorizer, LoggingSink
+from control.bridge import LoggingSink
 from control.db import DatabaseUnavailable
 from control.plane import ControlPlane, open_control
 from control.services import SERVICES
@@ -46,9 +46,8 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[str], No
 async def _serve(
     config: Config, control: ControlPlane, stopping: asyncio.Event, *, demo: bool, ready: Callable[[str], None] | None
 ) -> None:
-    authorizer = ControlAuthorizer(control.db, control.vault, ConfigAuthorizer(config.auth))
     control.feed.tell(LoggingSink().emit)
-    engine = Engine(config, authorizer, control.feed)
+    engine = Engine(config, control.authorizer, control.feed)
     app = create_app(engine, config, control=control, media_requests=engine.web.counters.requests)
     app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=config.http.keepalive_timeout)

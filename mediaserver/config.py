@@ -98,6 +98,7 @@ class RtmpConfig(_Table):
     idle_timeout: Timeout = 30.0
     max_latency: Annotated[int, Field(ge=0, le=5000, description="milliseconds from 0 to 5000")] = 100
     takeover: Switch = False
+    auth_secret: Annotated[SecretStr, Field(strict=False, description='a text, or "" for none')] = SecretStr("")
     reconnect_grace: Patience = 10.0
     wait_for_publisher: Patience = 0.0
     slow_timeout: Timeout = 15.0

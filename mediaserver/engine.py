@@ -57,6 +57,8 @@ class Engine:
     def __init__(self, config: Config, authorizer: Authorizer, sink: EventSink) -> None:
         self.config = config
         self.state = EngineState.NEW
+        #: Since when the RTMP ports are open (Unix time), 0 while they are not.
+        self.rtmp_since = 0.0
         self._since = time.time()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages: Callable[[], asyncio.Protocol] | None = None
@@ -108,18 +110,35 @@ class Engine:
         Raises OSError for a port that is taken, with nothing left open.
         """
         self._pages = pages
-        rtmp, http = self.config.rtmp, self.config.http
+        http = self.config.http
         await self._recordings.recover()
         try:
-            await self._rtmp.listen(rtmp.host, rtmp.port)
-            if rtmp.tls_port:
-                await self._rtmp.listen(rtmp.host, rtmp.tls_port, server_tls(rtmp.tls_cert, rtmp.tls_key))
+            await self.open_rtmp()
             await self.web.listen(http.host, http.port, server_tls(http.tls_cert, http.tls_key) if http.tls_cert else None)
         except BaseException:
             await self._close("the server could not start")
             raise
         self.state = EngineState.RUNNING
         self.spawn(self._sweep())
+
+    async def open_rtmp(self) -> None:
+        """Open the RTMP ports. Harmless if they are open. Raises OSError for one that is taken, with none left open."""
+        if self.rtmp_since:
+            return
+        rtmp = self.config.rtmp
+        self.rtmp_since = time.time()
+        try:
+            await self._rtmp.listen(rtmp.host, rtmp.port)
+            if rtmp.tls_port:
+                await self._rtmp.listen(rtmp.host, rtmp.tls_port, server_tls(rtmp.tls_cert, rtmp.tls_key))
+        except BaseException:
+            await self.close_rtmp("the server could not start")
+            raise
+
+    async def close_rtmp(self, reason: str) -> None:
+        """Close the RTMP ports and everybody on them; all else goes on. Harmless if they are closed."""
+        self.rtmp_since = 0.0
+        await self._rtmp.close(reason)
 
     async def stop(self, drain: float) -> None:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""

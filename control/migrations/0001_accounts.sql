@@ -16,12 +16,13 @@ CREATE TABLE users (
     last_login DOUBLE PRECISION
 );
 
--- A login, from the password to the logout; its refresh token is used once and replaced.
+-- A login, from the password to the logout; its refresh token is used once and replaced. All its refresh tokens share a word
+-- that nobody else knows: who knows it and not the rest has one that was used already.
 CREATE TABLE logins (
     id TEXT PRIMARY KEY,
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     refresh_hash TEXT NOT NULL,
-    previous_hash TEXT NOT NULL DEFAULT '',
+    family_hash TEXT NOT NULL,
     created_at DOUBLE PRECISION NOT NULL,
     expires_at DOUBLE PRECISION NOT NULL,
     revoked_at DOUBLE PRECISION,
@@ -51,6 +52,7 @@ CREATE TABLE login_failures (
     failures INTEGER NOT NULL,
     last_at DOUBLE PRECISION NOT NULL
 );
+CREATE INDEX login_failures_at ON login_failures (last_at);
 
 CREATE TABLE audit_log (
     id {id},

@@ -397,7 +397,9 @@ class RtmpListener:
         if self.connections:
             self._all_gone = asyncio.get_running_loop().create_future()
             await asyncio.wait((self._all_gone,), timeout=drain)
+            self._all_gone = None
         for connection in tuple(self.connections):
             connection.transport.abort()
-        for server in self._servers:
+        servers, self._servers = self._servers, []
+        for server in servers:
             await server.wait_closed()

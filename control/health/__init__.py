@@ -1,0 +1,1 @@
+"""How the server and what it stands on are: measured when asked, never assumed."""

@@ -1,0 +1,1 @@
+"""The RTMP server: what is connected, and whether it listens at all."""

@@ -1,0 +1,142 @@
+"""``/api/rtmp``."""
+
+import hmac
+from collections.abc import Mapping
+from importlib import metadata
+from ipaddress import ip_address, ip_network
+
+from aiohttp import web
+
+from control import audit
+from control.db import Row
+from control.errors import ControlError, ErrorCode
+from control.permissions import Permission
+from control.ratelimit import Limit
+from control.rest import Call, Domain
+from control.rtmp.schemas import OnPublish, RtmpStarted, RtmpStatus, RtmpStopped, RtmpStream
+from control.streams import models, service
+from control.streams.onair import stream_id_of
+from mediaserver.errors import Refused, Unavailable
+from mediaserver.ports import PublishRequest, Wire
+from mediaserver.snapshot import EngineSnapshot
+
+rtmp = Domain("RTMP server")
+
+_WIRES = {Wire.RTMP, Wire.RTMPS}
+_MASK = "••••"
+
+
+@rtmp.get("/rtmp/status", permission=Permission.RTMP_VIEW, answer=RtmpStatus)
+async def show_rtmp(call: Call) -> RtmpStatus:
+    """What is connected to the RTMP server now"""
+    services = call.services
+    try:
+        seen = services.engine.snapshot()
+    except Unavailable:
+        seen = EngineSnapshot(0.0, False, 0.0, 0, 0, (), ())
+    sessions = [session for session in seen.sessions if session.wire in _WIRES]
+    publishers = [session for session in sessions if session.publishing]
+    rows = await _rows(call, [session.name for session in publishers])
+    bitrates = {stream.name: stream.bitrate // 1000 for stream in seen.streams}
+    since = services.engine.rtmp_since
+    return RtmpStatus(
+        running=since > 0,
+        port=services.config.rtmp.port,
+        active_streams=len(publishers),
+        total_connections=len(sessions),
+        uptime=int(call.now - since) if since else 0,
+        version=_version(),
+        streams=[
+            RtmpStream(
+                stream_key=_key(call, session.name, rows),
+                client_ip=session.address if _may_see(call, session.name, rows) else "",
+                connected_at=session.since,
+                bitrate=bitrates.get(session.name, 0),
+            )
+            for session in publishers
+        ],
+    )
+
+
+async def _rows(call: Call, names: list[str]) -> Mapping[str, Row]:
+    """The rows of those that are streams of the API."""
+    found = {}
+    for name in names:
+        number = stream_id_of(name)
+        row = None if number is None else await models.stream_by_id(call.tx, number)
+        if row is not None:
+            found[name] = row
+    return found
+
+
+def _may_see(call: Call, name: str, rows: Mapping[str, Row]) -> bool:
+    row = rows.get(name)
+    return call.actor.owns(row["user_id"] if row is not None else 0, Permission.STREAMS_ALL)
+
+
+def _key(call: Call, name: str, rows: Mapping[str, Row]) -> str:
+    """The key that ``name`` is pushed with, for who may know it."""
+    row = rows.get(name)
+    if row is None:
+        # Published by the configuration's leave: its name is public.
+        return name
+    if not _may_see(call, name, rows):
+        return _MASK
+    return call.services.vault.open(service.INPUT_URL, row["input_url"]).rpartition("/")[2]
+
+
+def _version() -> str:
+    try:
+        return metadata.version("mediaserver")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+@rtmp.post("/rtmp/start", permission=Permission.RTMP, answer=RtmpStarted, limit=Limit.STREAMING, errors=(ErrorCode.RTMP_SERVER,))
+async def start_rtmp(call: Call) -> RtmpStarted:
+    """Open the RTMP ports. Harmless twice"""
+    config = call.services.config.rtmp
+    try:
+        await call.services.engine.open_rtmp()
+    except OSError as error:
+        raise ControlError(
+            ErrorCode.RTMP_SERVER, f"Port {config.port} cannot be opened", {"reason": error.strerror or ""}
+        ) from None
+    await audit.record(call, audit.Action.RTMP_STARTED, "rtmp", config.port)
+    host = call.request.host.rpartition(":")[0] or call.request.host
+    url = f"rtmp://{host}:{config.port}/{config.app}/"
+    return RtmpStarted(status="success", message="RTMP server started successfully", port=config.port, url=url)
+
+
+@rtmp.post("/rtmp/stop", permission=Permission.RTMP, answer=RtmpStopped, limit=Limit.STREAMING)
+async def stop_rtmp(call: Call) -> RtmpStopped:
+    """Close the RTMP ports and everybody on them. Harmless twice"""
+    await audit.record(call, audit.Action.RTMP_STOPPED, "rtmp", call.services.config.rtmp.port)
+    call.after(lambda: call.services.engine.close_rtmp("the RTMP server was stopped"))
+    return RtmpStopped(status="success", message="RTMP server stopped successfully")
+
+
+@rtmp.post("/rtmp/auth", permission=None, body=OnPublish, form=True, transaction=False, errors=(ErrorCode.FORBIDDEN,))
+async def authorize_publish(call: Call, body: OnPublish) -> web.Response:
+    """May that key publish? 200 or 403, for nginx-rtmp's on_publish, from a trusted proxy or with the shared secret"""
+    config = call.services.config
+    given = body.secret or call.request.query.get("secret", "")
+    secret = config.rtmp.auth_secret.get_secret_value()
+    known = bool(secret) and hmac.compare_digest(secret.encode(), given.encode())
+    if not known and not _trusted(call.request.remote or "", config.http.trusted_proxies):
+        raise ControlError(ErrorCode.FORBIDDEN, "Only a trusted proxy may ask, or who knows rtmp.auth_secret")
+    request = PublishRequest(
+        session_id=call.request_id, wire=Wire.RTMP, address=body.addr, app=body.app, key=body.name.partition("?")[0]
+    )
+    try:
+        await call.services.authorizer.may_publish(request)
+    except Refused:
+        raise ControlError(ErrorCode.FORBIDDEN, "This key may not publish") from None
+    return web.Response(text="OK")
+
+
+def _trusted(peer: str, proxies: tuple[str, ...]) -> bool:
+    try:
+        return any(ip_address(peer) in ip_network(text) for text in proxies)
+    except ValueError:
+        return False
