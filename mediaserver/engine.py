@@ -22,6 +22,8 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
 from mediaserver.packaging.packagers import Packagers
+from mediaserver.packaging.resources import Resources
+from mediaserver.packaging.thumbnails import Thumbnails
 from mediaserver.ports import Authorizer, EventSink, PublishGrant, PullSource, RecordingOrder, RelayTarget, Wire
 from mediaserver.recording.recordings import Recordings
 from mediaserver.relay.relays import Relays
@@ -64,6 +66,7 @@ class Engine:
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
         self._packagers = Packagers(self._hub, config.hls, time.time)
+        self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
         self._recordings = Recordings(self._hub, config, sink, self.spawn)
@@ -90,7 +93,7 @@ class Engine:
             WebServices(
                 hub=self._hub,
                 fanout=self._fanout,
-                resolver=self._packagers,
+                resolver=Resources(self._packagers, self._thumbnails),
                 authorizer=authorizer,
                 sink=sink,
                 spawn=self.spawn,
@@ -138,6 +141,7 @@ class Engine:
         await asyncio.gather(
             self._rtmp.close(reason, drain),
             self.web.close(reason),
+            self._thumbnails.close(),
             self._transcoders.close(),
             self._relays.close(),
             self._recordings.close(),
@@ -243,6 +247,7 @@ class Engine:
             self._rtmp,
             self._fanout,
             self._packagers,
+            self._thumbnails,
             self.web,
             self._transcoders,
             self._relays,
