@@ -26,6 +26,7 @@ from mediaserver.hub.hub import Hub
 from mediaserver.hub.session import Session, new_session_id
 from mediaserver.packaging.answer import Answer, Gone, Missing
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, Wire
+from mediaserver.transport.lost import notice_loss
 
 BACKLOG: Final = 1024
 #: Seconds that a TLS peer has for its goodbye.
@@ -101,6 +102,8 @@ class Web:
             ssl_handshake_timeout=self.config.header_timeout if tls else None,
             ssl_shutdown_timeout=TLS_GOODBYE if tls else None,
         )
+        for listening in server.sockets:
+            notice_loss(listening, self.config.send_timeout)
         self._servers.append(server)
         number: int = server.sockets[0].getsockname()[1]
         return number

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 import ssl
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -368,6 +369,19 @@ async def test_a_segment_that_stops_growing_is_visibly_cut(port: Port) -> None:
     assert await client.chunk() == b"half"
     port.pass_time(7)
     assert await client.closed() == b""
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is missing")
+async def test_the_kernel_misses_a_client_that_vanished_and_a_player_of_flv_sooner(open_port: OpenPort) -> None:
+    port = await open_port(send_timeout=20.0)
+    client = await port.connect()
+    await port.until(lambda: bool(port.web._connections))
+    (connection,) = port.web._connections
+    peer = connection._transport.get_extra_info("socket")
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+    client.writer.write(b"GET /live/show.flv HTTP/1.1\r\nHost: x\r\n\r\n")
+    await port.until(lambda: len(port.web.players) == 1)
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
 
 
 async def test_no_more_connections_than_are_allowed(open_port: OpenPort) -> None:
