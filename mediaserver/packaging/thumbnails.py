@@ -73,6 +73,7 @@ class _Entry:
         self.failed: _Key | None = None
         self.ordered_at = 0.0
         self.made_at = 0.0
+        # Kept from the moment that it is waited for until it is made: it may leave the GOP cache before.
         self.keyframe: Packet | None = None
         self.faults = 0
         self.rests_until = 0.0
@@ -87,17 +88,19 @@ class _Entry:
             raise ValueError(f"{self.phase.value} cannot become {phase.value}")
         if self.phase is _Phase.EXPECTING:
             self.stream.unsubscribe(self)
+        elif self.phase is _Phase.ORDERED:
+            self.keyframe = None
         self.phase = phase
         if phase is _Phase.EXPECTING:
             self.stream.subscribe(self, replay=False)
         elif phase is _Phase.RESTING:
-            self.keyframe = None
             self.signal.fire()
 
     # -- Subscriber -----------------------------------------------------------------------------------------------------
 
     def on_packet(self, packet: Packet) -> None:
         if packet.keyframe and packet.kind is MediaKind.VIDEO:
+            self.keyframe = packet
             self.move_to(_Phase.RESTING)
 
     def on_end(self) -> None:
@@ -149,10 +152,12 @@ class Thumbnails:
         return self._image(entry, width, now)
 
     def _image(self, entry: _Entry, width: int, now: float) -> Answer:
-        image, keyframe = entry.images.get(width), last_keyframe(entry.stream)
+        image, keyframe = entry.images.get(width), last_keyframe(entry.stream) or entry.keyframe
         if keyframe is None:
-            # It outgrew the GOP cache, or the stream has only begun.
-            return image or self._expect(entry)
+            # The stream has only begun, or outgrew its GOP cache.
+            if entry.phase is _Phase.RESTING:
+                entry.move_to(_Phase.EXPECTING)
+            return image or Wait(entry.signal, PATIENCE)
         key = _key(keyframe)
         if image is not None and (key == entry.shown or now - entry.made_at < LEAST_INTERVAL):
             return image
@@ -162,11 +167,6 @@ class Thumbnails:
                 return image or Missing()
             self._order(entry, keyframe, now)
         return Wait(entry.signal, PATIENCE, None if image is None else lambda: image)
-
-    def _expect(self, entry: _Entry) -> Wait:
-        if entry.phase is _Phase.RESTING:
-            entry.move_to(_Phase.EXPECTING)
-        return Wait(entry.signal, PATIENCE)
 
     def _entry(self, stream: LiveStream, now: float) -> _Entry | None:
         entry = self._entries.get(stream.name)
