@@ -17,7 +17,7 @@ from mediaserver.delivery.prepared import MAX_KEPT
 from mediaserver.delivery.response import Headers
 from mediaserver.packaging.answer import Growing, Ready, Wait
 from mediaserver.ports import PlayGrant, PlayRequest
-from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Port, Signal
+from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Connect, Port, Signal
 
 OpenPort = Callable[..., Awaitable[Port]]
 ASK = "GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -422,6 +422,24 @@ async def test_a_request_with_a_body_is_handed_over_with_what_was_read(port: Por
 
 async def test_a_page_that_is_not_there_is_aiohttp_s_to_answer(port: Port) -> None:
     assert (await (await port.connect()).get("/nothing")).status == 404
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "G<b>T / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_aiohttp_s_own_refusals_do_not_say_what_it_is(connect: Connect, port: Port, nonsense: str) -> None:
+    client = await connect(port)
+    await client.send(nonsense)
+    status, headers = await client.head()
+    assert status == 400
+    assert headers["server"] == "mediaserver"
+    assert "text/html" not in headers.get("content-type", "")
+    assert b"ython" not in await client.closed()
 
 
 async def test_aiohttp_s_own_client_gets_pages_and_media_on_one_connection(port: Port) -> None:
