@@ -40,6 +40,13 @@ def tkhd(track_id: int, video: VideoParameters | None) -> bytes:
     return full_box(b"tkhd", 0, 7, identity, layout, _MATRIX, struct.pack(">II", width << 16, height << 16))
 
 
+def edts(*edits: tuple[int, int]) -> bytes:
+    """An edit list: each edit's duration in the movie's timescale (0: to the end, whenever that is) and its first media time in
+    the track's (-1: nothing is shown)."""
+    rows = b"".join(struct.pack(">QqI", duration, first, 0x10000) for duration, first in edits)
+    return box(b"edts", full_box(b"elst", 1, 0, struct.pack(">I", len(edits)), rows))
+
+
 def mdhd(timescale: int) -> bytes:
     """Media header: ``timescale`` in units a second, no language."""
     return full_box(b"mdhd", 0, 0, struct.pack(">4IHH", 0, 0, timescale, _NO_DURATION, _UNDETERMINED, 0))
