@@ -119,7 +119,7 @@ def _make_data_dir(config: Config) -> None:
 
 
 def _within_descriptors(config: Config) -> Config:
-    """No more connections on either side than this process may open sockets: the next one is refused, and nothing fails."""
+    """No more connections than this process may open sockets: the next one is refused, and nothing fails."""
     from mediaserver.preflight import OWN_DESCRIPTORS, raise_descriptor_limit  # noqa: PLC0415
 
     most = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)

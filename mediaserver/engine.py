@@ -87,7 +87,7 @@ class Engine:
             SessionLimits(message=config.limits.message_bytes, reassembly=config.limits.reassembly_bytes),
             handshake_timeout=config.rtmp.handshake_timeout,
             idle_timeout=config.rtmp.idle_timeout,
-            max_connections=config.limits.max_connections,
+            has_room=self._has_room,
         )
         self.web = Web(
             WebServices(
@@ -100,7 +100,7 @@ class Engine:
                 lane=self._page,
             ),
             config.http,
-            max_connections=config.limits.max_connections,
+            self._has_room,
         )
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -147,6 +147,9 @@ class Engine:
             self._recordings.close(),
         )
         self._beat.close()
+
+    def _has_room(self) -> bool:
+        return len(self._rtmp.connections) + len(self.web) < self.config.limits.max_connections
 
     def _begin(self, stream: LiveStream) -> None:
         """A stream has begun: what its grant asks for begins with it."""

@@ -58,11 +58,12 @@ class WebServices:
 class Web:
     """What all connections to the HTTP port share: the listeners, the ready answers, the grants, the counters.
 
-    ``sweep`` is to be called about once a second: every deadline, and the Date of answers, follows from it.
+    ``has_room`` says whether one more connection can be taken on. ``sweep`` is to be called about once a second: every
+    deadline, and the Date of answers, follows from it.
     """
 
     def __init__(
-        self, services: WebServices, config: HttpConfig, *, max_connections: int, clock: Callable[[], float] = monotonic
+        self, services: WebServices, config: HttpConfig, has_room: Callable[[], bool], *, clock: Callable[[], float] = monotonic
     ) -> None:
         self.config = config
         self.clock = clock
@@ -83,7 +84,7 @@ class Web:
         self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout, self._left.set, clock)
         self._lane = services.lane
         self._grants = Grants(services.authorizer)
-        self._max_connections = max_connections
+        self._has_room = has_room
         self._trusted = tuple(ip_network(text) for text in config.trusted_proxies)
         self._connections: set[Connection] = set()
         self._handed: dict[asyncio.Transport, HandedConnection] = {}
@@ -123,9 +124,13 @@ class Web:
             await self._left.wait()
         self.bodies.close()
 
+    def __len__(self) -> int:
+        """Connections, whoever has them."""
+        return len(self._connections) + len(self._handed) + len(self.players)
+
     def admit(self, connection: Connection) -> bool:
         """Whether one more connection can be taken on."""
-        if len(self._connections) + len(self._handed) + len(self.players) >= self._max_connections:
+        if not self._has_room():
             return False
         self._connections.add(connection)
         return True

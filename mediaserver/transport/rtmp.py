@@ -331,7 +331,7 @@ class RtmpListener:
         *,
         handshake_timeout: float,
         idle_timeout: float,
-        max_connections: int,
+        has_room: Callable[[], bool],
     ) -> None:
         self.make_handler = make_handler
         self.loop = asyncio.get_running_loop()
@@ -339,7 +339,7 @@ class RtmpListener:
         self.limits = limits
         self.handshake_timeout = handshake_timeout
         self.idle_timeout = idle_timeout
-        self.max_connections = max_connections
+        self._has_room = has_room
         self.connections: set[RtmpConnection] = set()
         # Bytes of connections that are gone.
         self.bytes_in = 0
@@ -362,8 +362,10 @@ class RtmpListener:
         self._servers.append(server)
 
     def admit(self, connection: RtmpConnection) -> bool:
+        """Whether one more connection can be taken on. It is kept in any case, until it is gone."""
+        room = self._has_room()
         self.connections.add(connection)
-        return len(self.connections) <= self.max_connections
+        return room
 
     def forget(self, connection: RtmpConnection) -> None:
         self.connections.discard(connection)

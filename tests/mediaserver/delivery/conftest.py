@@ -226,7 +226,8 @@ async def open_port() -> AsyncIterator[Callable[..., object]]:
             return pages()
 
         services = WebServices(hub, fanout, resolver, doorkeeper, sink, loop.create_task, page)
-        web = Web(services, HttpConfig(**config), max_connections=max_connections, clock=lambda: now[0])  # type: ignore[arg-type]
+        settings = HttpConfig(**config)  # type: ignore[arg-type]
+        web = Web(services, settings, lambda: len(web) < max_connections, clock=lambda: now[0])
         app.router.add_get("/", _page)
         app.router.add_post("/echo", _echo)
         app.router.add_route("*", "/live/{tail:.*}", media_handler(web))
