@@ -37,8 +37,7 @@ def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
         case "config" if asked.check is None:
             sys.stdout.write(_manual())
         case "config":
-            _load(asked.check)
-            sys.stdout.write(f"{asked.check}: fine\n")
+            _check(asked.check)
     sys.exit(0)
 
 
@@ -60,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     what = "print every setting with its default and what it means: redirect it into a file to begin your own"
     command = commands.add_parser("config", help=what, description=what[0].upper() + what[1:] + ".")
-    command.add_argument("--check", type=Path, metavar="FILE", help="say whether the server would start with FILE")
+    command.add_argument("--check", type=Path, metavar="FILE", help="say whether FILE is right, and which of its ports are taken")
     return parser
 
 
@@ -75,6 +74,16 @@ def _load(file: Path | None) -> Config:
         return load(file, os.environ)
     except ConfigError as error:
         _fail(BAD_CONFIG, str(error))
+
+
+def _check(file: Path) -> None:
+    """Ports come and go, and a server that runs has its own: what is in their way is told, and does not make the file wrong."""
+    from mediaserver import preflight  # noqa: PLC0415
+
+    config = _load(file)
+    sys.stdout.write(f"{file}: fine\n")
+    for problem in filter(None, map(preflight.obstacle, preflight.listeners(config))):
+        sys.stdout.write(f"As things are, the server could not start here: {problem}\n")
 
 
 def _fail(status: int, text: str) -> NoReturn:
