@@ -38,6 +38,10 @@ def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
             sys.stdout.write(_manual())
         case "config":
             _check(asked.check)
+        case "recording" if asked.verb == "sprites":
+            from mediaserver.recording import sprites  # noqa: PLC0415 - the server needs it only where it is asked for
+
+            sys.exit(sprites.main(asked.files))
     sys.exit(0)
 
 
@@ -60,7 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     what = "print every setting with its default and what it means: redirect it into a file to begin your own"
     command = commands.add_parser("config", help=what, description=what[0].upper() + what[1:] + ".")
     command.add_argument("--check", type=Path, metavar="FILE", help="say whether FILE is right, and which of its ports are taken")
+    what = "make something of a recording that is finished"
+    _add_recording(commands.add_parser("recording", help=what, description=what[0].upper() + what[1:] + "."))
     return parser
+
+
+def _add_recording(command: argparse.ArgumentParser) -> None:
+    verbs = command.add_subparsers(dest="verb", required=True, metavar="VERB")
+    what = "small pictures in a grid, and a WebVTT file that says when each is shown, for players' seek bars"
+    verb = verbs.add_parser("sprites", help=what, description=f"Make {what}; both lie beside FILE.")
+    verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a finished recording (mp4, ts, flv, mkv)")
 
 
 def _demo(serve: Serve, config: Config, file: Path | None) -> None:
