@@ -22,6 +22,7 @@ from mediaserver.relay.confirmation import Confirmer
 from mediaserver.relay.dialler import Dialler
 from mediaserver.relay.onset import Onset
 from mediaserver.relay.push import Ending, Outcome, Push, Setback
+from mediaserver.relay.retry import Retry
 from mediaserver.snapshot import RelayLevel, RelaySnapshot, RelayState
 
 log = logging.getLogger(__name__)
@@ -41,12 +42,6 @@ TRANSITIONS: dict[RelayState, frozenset[RelayState]] = {
 KNOCK_INTERVAL = 1.2
 #: Seconds that such a look waits for TCP. Who takes the connection and says nothing is given the whole connect_timeout.
 KNOCK_TIMEOUT = 1.0
-#: Seconds that a connection must have lasted for the next loss to count as the first one.
-STEADY = 10.0
-#: Seconds after a loss for which "somebody publishes there already" is believed to be our own lost connection.
-GHOST = 300.0
-#: How often in a row a target may close instead of answering to the key, until that is the answer.
-DISMISSALS = 3
 #: Seconds between two wishes to reconnect that are followed; what comes sooner is a connection lost.
 MOVES_APART = 10.0
 #: Seconds after which the hub is asked anew for a stream that does not come.
@@ -87,10 +82,8 @@ class Relay:
         self._clock = RelayClock()
         self._confirmed = False
         self._attempts = 0
-        self._failures = 0  # in a row
-        self._dismissals = 0
-        self._began_at = 0.0  # when it was last live, on the loop's clock, and until when; 0: never
-        self._lived_until = 0.0
+        self._retry = Retry(services.config.first_retry, services.config.longest_retry)
+        self._live_at = 0.0  # on the loop's clock, as is when the target was last asked for elsewhere; 0: never
         self._moved_at = 0.0
         self._meter = Meter()
         self._bytes_before = 0  # of connections that are gone, as are the packets
@@ -100,7 +93,7 @@ class Relay:
 
     def start(self) -> None:
         """Begin; or begin again, if it has failed."""
-        self._failures = self._dismissals = 0
+        self._retry = Retry(self._config.first_retry, self._config.longest_retry)
         self._become(RelayState.WAITING, self._waiting_for)
         self.task = self._services.spawn(self._run())
 
@@ -169,7 +162,7 @@ class Relay:
         """The present connection is over, politely if it still stands."""
         push, self._push = self._push, None
         if push is not None:
-            self._lived_until = asyncio.get_running_loop().time()
+            self._retry.lived(self._live_at, asyncio.get_running_loop().time())
             push.close()
             self._bytes_before += push.connection.bytes_out
             self._dropped_before += push.backlog.dropped
@@ -187,11 +180,11 @@ class Relay:
                 ending = setback.ending
             finally:
                 self._drop()
-            if reason := self._verdict(ending):
+            if reason := self._retry.verdict(ending, asyncio.get_running_loop().time()):
                 self._become(RelayState.FAILED, reason)
                 return
-            delay = self._delay()
-            self._become(RelayState.BACKING_OFF, f"{ending.reason}; next try in {delay:.0f} s")
+            delay = self._retry.delay(_random.uniform(-1, 1))
+            self._become(RelayState.BACKING_OFF, f"{ending.reason}; next try in {delay:.1f} s")
             try:
                 push = await self._back_off(stream, delay, knock=ending.outcome is Outcome.UNREACHABLE)
             except Setback as setback:
@@ -220,9 +213,8 @@ class Relay:
         except TimeoutError:
             raise Setback(Ending(Outcome.LOST, f"the target did not answer within {timeout:g} s")) from None
         self._push = push
-        self._dismissals = 0
         self._confirmed = False
-        self._began_at = asyncio.get_running_loop().time()
+        self._live_at = asyncio.get_running_loop().time()
         self._become(RelayState.LIVE, "the target takes the stream")
 
     async def _stay(self, stream: LiveStream, push: Push) -> Ending:
@@ -265,29 +257,6 @@ class Relay:
         return Push(address, stream, self._clock, backlog, self._config.stall_timeout)
 
     # -- and what is between -------------------------------------------------------------------------------------------
-
-    def _verdict(self, ending: Ending) -> str:
-        """Why there is no hope, or nothing if there is."""
-        match ending.outcome:
-            case Outcome.REFUSED | Outcome.UNFIT:
-                return ending.reason
-            case Outcome.TAKEN:
-                lived = self._lived_until and asyncio.get_running_loop().time() - self._lived_until < GHOST
-                return "" if lived else ending.reason
-            case Outcome.DISMISSED:
-                self._dismissals += 1
-                return f"{ending.reason}, {DISMISSALS} times in a row" if self._dismissals >= DISMISSALS else ""
-            case _:
-                return ""
-
-    def _delay(self) -> float:
-        """Seconds until the next try: twice as many each time, give or take a fifth."""
-        if self._began_at and self._lived_until - self._began_at >= STEADY:
-            self._failures = 0
-        self._began_at = 0.0
-        wanted = self._config.first_retry * float(2 ** min(self._failures, 16))
-        self._failures += 1
-        return min(wanted, self._config.longest_retry) * _random.uniform(0.8, 1.2)
 
     async def _back_off(self, stream: LiveStream, delay: float, *, knock: bool) -> Push | None:
         """Let ``delay`` seconds pass. The connection, if a knock is answered before. Raises Setback for what is hopeless."""

@@ -258,6 +258,8 @@ async def _reach(targets: Sequence[Target], patience: float) -> socket.socket:
 def _words(error: Exception) -> str:
     """What went wrong, without addresses."""
     match error:
+        case TimeoutError():
+            return "the target has taken nothing for too long"
         case ConnectionRefusedError():
             return "the connection was refused"
         case ConnectionResetError():
