@@ -199,6 +199,7 @@ class RecordingConfig(_Table):
     split_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
     retention: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 0.0
     retention_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
+    sprites: Switch = False
     min_free_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 100_000_000
 
 

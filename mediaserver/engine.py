@@ -26,6 +26,7 @@ from mediaserver.packaging.resources import Resources
 from mediaserver.packaging.thumbnails import Thumbnails
 from mediaserver.ports import Authorizer, EventSink, PublishGrant, PullSource, RecordingOrder, RelayTarget, Wire
 from mediaserver.recording.recordings import Recordings
+from mediaserver.recording.sprites import SpriteQueue, SpritesOnFinish
 from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.transcode.transcoders import Transcoders
@@ -69,7 +70,9 @@ class Engine:
         self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
-        self._recordings = Recordings(self._hub, config, sink, self.spawn)
+        self._sprites = SpriteQueue(self.spawn)
+        recorded = SpritesOnFinish(sink, self._sprites) if config.recording.sprites else sink
+        self._recordings = Recordings(self._hub, config, recorded, self.spawn)
         self._pulls = Pulls(self._hub, config, sink, self.spawn)
         self._hub.on_publish(self._begin)
         self._rtmp = RtmpListener(
@@ -145,6 +148,7 @@ class Engine:
             self._transcoders.close(),
             self._relays.close(),
             self._recordings.close(),
+            self._sprites.close(),
         )
         self._beat.close()
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mediaserver.errors import EngineError
+from mediaserver.events import Event, RecordingFinished
+from mediaserver.ports import EventSink
 from mediaserver.worker.frames import Frame, Note
 from mediaserver.worker.process import Worker
 
@@ -154,6 +156,19 @@ class SpriteQueue:
             log.warning("sprites_failed", extra={"facts": {**facts, "reason": str(error)}})
         else:
             log.info("sprites_made", extra={"facts": {**facts, "pictures": self._working.result().pictures}})
+
+
+class SpritesOnFinish:
+    """An EventSink that passes everything on to ``sink``, and each recording that is finished to ``queue`` as well."""
+
+    def __init__(self, sink: EventSink, queue: SpriteQueue) -> None:
+        self._sink, self._queue = sink, queue
+
+    def emit(self, event: Event) -> None:
+        """Never awaits and never raises."""
+        self._sink.emit(event)
+        if isinstance(event, RecordingFinished):
+            self._queue.add(Path(event.path))
 
 
 def main(files: Sequence[Path]) -> int:

@@ -1,6 +1,7 @@
 """A still image of what is live, over HTTP from a real server that a real encoder pushes to."""
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from aiohttp import ClientSession
 
+from mediaserver.recording.sprites import sheet_file, vtt_file
 from protocols.flv import FlvReader
 from protocols.media import Packet
 from tests.conftest import Serve
@@ -36,8 +38,12 @@ def number(image: bytes) -> int:
 
 
 def workers(server: Server) -> list[psutil.Process]:
-    children = psutil.Process(server.process.pid).children()
-    return [child for child in children if STILLS in child.cmdline()]
+    """Those that run now; one that ends while we look does not count."""
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if STILLS in child.cmdline() else []
+    return found
 
 
 def fetch(server: Server, name: str, query: str = "", method: str = "GET") -> tuple[int, HTTPMessage, bytes]:
@@ -136,3 +142,16 @@ async def test_a_rendition_has_a_thumbnail_of_its_own(clips: Clips) -> None:
                 frame = next(container.decode(video=0))
             sizes.append((frame.width, frame.height))
         assert sizes == [(320, 192), (160, 96)]
+
+
+def test_a_finished_recording_gets_sprites_if_the_configuration_says_so(clips: Clips, peers: Peers, serve: Serve) -> None:
+    server = serve(recording={"always": True, "sprites": True}, rtmp={"reconnect_grace": 0.0})
+    assert peers.ffmpeg_push(clips.get(seconds=3), server.rtmp("show"), loop=False).wait() == 0
+    folder = server.folder / "data" / "recordings" / "show"
+    (vtt,) = wait_until(lambda: list(folder.glob("*.sprites.vtt")), f"the sprites:\n{server.log()}")
+    (recording,) = folder.glob("*.mp4")
+    assert vtt == vtt_file(recording)
+    assert vtt.read_text().count("-->") == 3
+    with av.open(str(sheet_file(recording, 1)), format="image2") as container:
+        sheet = next(container.decode(video=0)).to_ndarray(format="gray")
+    assert [frame_number(sheet[:, left : left + 160]) for left in (0, 160, 320)] == [0, 25, 50]

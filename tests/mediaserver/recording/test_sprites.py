@@ -1,6 +1,7 @@
 """Sprite sheets of real recordings; the WebVTT file is read by FFmpeg, and each picture that it points at is looked at."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -224,7 +225,12 @@ async def test_what_takes_too_long_is_ended(record: Recorder) -> None:
 
 
 def workers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if sprites.MODULE in child.cmdline()]
+    """Those that run now; one that ends while we look does not count."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if sprites.MODULE in child.cmdline() else []
+    return found
 
 
 async def test_a_worker_that_dies_is_told(record: Recorder, tmp_path: Path) -> None:
