@@ -42,6 +42,10 @@ def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
             from mediaserver.recording import sprites  # noqa: PLC0415 - the server needs it only where it is asked for
 
             sys.exit(sprites.main(asked.files))
+        case "recording":
+            from mediaserver.recording import faststart  # noqa: PLC0415
+
+            sys.exit(faststart.main(asked.file, asked.out))
     sys.exit(0)
 
 
@@ -74,6 +78,10 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
     what = "small pictures in a grid, and a WebVTT file that says when each is shown, for players' seek bars"
     verb = verbs.add_parser("sprites", help=what, description=f"Make {what}; both lie beside FILE.")
     verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a finished recording (mp4, ts, flv, mkv)")
+    what = "a plain MP4 whose tables come first, for players that must begin or seek at once; nothing is coded anew"
+    verb = verbs.add_parser("faststart", help=what, description=f"Write {what}.")
+    verb.add_argument("file", type=Path, metavar="FILE", help="a recording (mp4)")
+    verb.add_argument("out", type=Path, metavar="OUT", help="what to write")
 
 
 def _demo(serve: Serve, config: Config, file: Path | None) -> None:

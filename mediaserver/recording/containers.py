@@ -6,10 +6,14 @@ from typing import Protocol
 
 from mediaserver.ports import RecordingFormat
 from mediaserver.recording.flv import FlvFile
+from mediaserver.recording.mkv import MkvFile
 from mediaserver.recording.mp4 import Mp4File
+from mediaserver.recording.ts import TsFile
 from protocols.errors import ProtocolError
+from protocols.matroska import head
 from protocols.media import MediaKind, Packet, Track
 from protocols.mp4.fragment import track_box
+from protocols.mpegts import elementary
 
 
 class Container(Protocol):
@@ -50,4 +54,6 @@ class Form:
 FORMS: Mapping[RecordingFormat, Form] = {
     RecordingFormat.MP4: Form("mp4", Mp4File, track_box),
     RecordingFormat.FLV: Form("flv", FlvFile, bool),
+    RecordingFormat.TS: Form("ts", TsFile, elementary),
+    RecordingFormat.MKV: Form("mkv", MkvFile, lambda track: head({track.kind: track})),
 }

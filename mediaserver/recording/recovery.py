@@ -34,7 +34,12 @@ class Recovered:
     seconds: float
 
 
-_SCANS: Mapping[str, Callable[[BinaryIO], scan.Whole]] = {"mp4": scan.mp4, "flv": scan.flv}
+_SCANS: Mapping[str, Callable[[BinaryIO], scan.Whole]] = {
+    "mp4": scan.mp4,
+    "flv": scan.flv,
+    "ts": scan.ts,
+    "mkv": scan.mkv,
+}
 
 
 def recover(root: Path) -> list[Recovered]:

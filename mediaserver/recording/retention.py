@@ -84,8 +84,10 @@ def _find_in(descriptor: int, folder: str) -> Iterator[_Found]:
             continue
         status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            beside = [other for other in companions.get(match[1], ()) if other != name and not _FILE.fullmatch(other)]
-            yield _Found(status.st_mtime, status.st_size, folder, name, tuple(beside))
+            beside = tuple(other for other in companions[match[1]] if other != name)
+            if any(_FILE.fullmatch(other.removesuffix(MARKER_SUFFIX)) for other in beside):
+                beside = ()  # another recording's too
+            yield _Found(status.st_mtime, status.st_size, folder, name, beside)
 
 
 def _remove(root: Path, file: _Found) -> bool:

@@ -1,9 +1,11 @@
 """How much of a file is whole, and how long it plays: what a recording that was cut off is good for. Blocks."""
 
 import os
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from mediaserver.recording.flv import FlvFile
+from protocols import matroska, mpegts
 from protocols.errors import ProtocolError, RemoteProtocolError
 from protocols.flv import TAG_HEADER_SIZE
 from protocols.mp4.movie import duration_patch
@@ -11,6 +13,8 @@ from protocols.mp4.reader import LONG_HEADER_SIZE, BoxHeader, StoredTrack, box_h
 
 #: Bytes of a movie header or of a fragment's that we are willing to read. Real ones have under 100 kB.
 MOST_BYTES = 16 << 20
+#: Bytes in which the head of a file and its first part begin.
+_FIRST_PART = 1 << 20
 
 
 class Whole(NamedTuple):
@@ -98,3 +102,55 @@ def flv(file: BinaryIO) -> Whole:
     if not media:
         return Whole(0, 0.0, None)
     return Whole(good, last / 1000, FlvFile.duration_patch(last / 1000))
+
+
+def ts(file: BinaryIO) -> Whole:
+    """A transport stream up to the last null packet, with which a part ends."""
+    size = file.seek(0, os.SEEK_END)
+    ends = _part_ends(file, size)
+    good = next(ends, 0)
+    if not good:
+        return Whole(0, 0.0, None)
+    begin = next(ends, 0)
+    file.seek(begin)
+    latest = list(mpegts.stamps(file.read(min(good - begin, MOST_BYTES))))
+    file.seek(0)
+    first = list(mpegts.stamps(file.read(min(good, _FIRST_PART))))
+    # The clock wraps after a day.
+    seconds = ((max(latest) - min(first)) % mpegts.WRAP) / mpegts.CLOCK if first and latest else 0.0
+    return Whole(good, seconds, None)
+
+
+def _part_ends(file: BinaryIO, size: int) -> Iterator[int]:
+    """Where parts end, from the last one back."""
+    block = mpegts.PACKET_SIZE * 1024
+    end = size - size % mpegts.PACKET_SIZE
+    while end > 0:
+        begin = max(end - block, 0)
+        file.seek(begin)
+        data = file.read(end - begin)
+        for position in range(len(data), 0, -mpegts.PACKET_SIZE):
+            if data[position - mpegts.PACKET_SIZE : position] == mpegts.NULL_PACKET:
+                yield begin + position
+        end = begin
+
+
+def mkv(file: BinaryIO) -> Whole:
+    """A Matroska file up to its last whole cluster. RemoteProtocolError if it is none."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    position, room = matroska.read_head(file.read(_FIRST_PART))
+    good, latest = 0, 0
+    while True:
+        file.seek(position)
+        try:
+            identifier, header, length = matroska.read_element(file.read(12))
+            end = position + header + length
+            if not matroska.is_cluster(identifier) or length < 0 or end > size or length > MOST_BYTES * 4:
+                break
+            file.seek(position + header)
+            latest = max(latest, matroska.cluster_end(file.read(length)))
+        except ProtocolError:
+            break
+        position = good = end
+    return Whole(good, latest / 1000, (room, matroska.duration(latest / 1000)))

@@ -25,9 +25,9 @@ def ftyp(kind: bytes, major: bytes, *compatible: bytes) -> bytes:
     return box(kind, major, b"\0\0\0\0", *compatible)
 
 
-def mvhd(timescale: int, next_track_id: int) -> bytes:
-    """Movie header: ``timescale`` in units a second."""
-    times = struct.pack(">4I", 0, 0, timescale, _NO_DURATION)
+def mvhd(timescale: int, next_track_id: int, duration: int = _NO_DURATION) -> bytes:
+    """Movie header: ``timescale`` in units a second, ``duration`` in such units."""
+    times = struct.pack(">4I", 0, 0, timescale, duration)
     rate_and_volume = struct.pack(">IH10x", 0x10000, 0x0100)
     return full_box(b"mvhd", 0, 0, times, rate_and_volume, _MATRIX, bytes(24), struct.pack(">I", next_track_id))
 
