@@ -47,7 +47,12 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
             if begin.startswith(b"#EXTM3U"):
                 raise SourceRefused("this is a playlist: its input type is hls")
             tape = Tape(resource, begin)
-            yield from _flv(tape) if begin.startswith(b"FLV") else read_container(tape)
+            try:
+                yield from _flv(tape) if begin.startswith(b"FLV") else read_container(tape)
+            except SourceLost:
+                # Most likely because the demuxer was told of an end too early.
+                if tape.failure is None:
+                    raise
             if tape.failure is not None:
                 raise tape.failure
             if resource.length is not None:

@@ -65,7 +65,7 @@ class Fetcher:
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Resource:
         """The resource at ``url``, redirects followed. Raises FetchError, and Refused for where the server may not go."""
-        given = urlsplit(url)
+        given = self._parse(url)
         for _ in range(MAX_REDIRECTS + 1):
             parts = self._parse(url)
             # A password is for the host that it was given for, and for no other that this one names.
