@@ -103,13 +103,11 @@ class _Job:
 class SpriteQueue:
     """Makes the sprites of one recording after another. What cannot be made is logged; beyond MAX_WAITING it is left out."""
 
-    def __init__(self, spawn: Callable[[Coroutine[None, None, None]], object]) -> None:
+    def __init__(self, spawn: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"]) -> None:
         self._spawn = spawn
         self._waiting: deque[Path] = deque()
-        self._working: asyncio.Task[Sprites] | None = None
-        self._running = self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def add(self, file: Path) -> None:
         """Make the sprites of ``file`` when its turn comes."""
@@ -117,45 +115,36 @@ class SpriteQueue:
             log.warning("sprites_left_out", extra={"facts": {"path": str(file)}})
             return
         self._waiting.append(file)
-        if not self._running:
-            self._running = True
-            self._idle.clear()
-            self._spawn(self._work())
+        if self._task is None:
+            self._task = self._spawn(self._work())
+
+    async def idle(self) -> None:
+        """Return when nothing is being made and nothing waits."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
 
     async def close(self) -> None:
         """Begin no more, and break off what is being made."""
         self._closed = True
-        self._waiting.clear()
-        if self._working is not None:
-            self._working.cancel()
-        await self._idle.wait()
-
-    async def idle(self) -> None:
-        """Return when nothing is being made and nothing waits."""
-        await self._idle.wait()
+        if self._task is not None:
+            self._task.cancel()
+            await self.idle()
 
     async def _work(self) -> None:
         try:
             while self._waiting:
                 await self._make(self._waiting.popleft())
         finally:
-            self._running = False
-            self._idle.set()
+            self._task = None
 
-    async def _make(self, file: Path) -> None:
-        self._working = asyncio.ensure_future(make_sprites(file))
+    @staticmethod
+    async def _make(file: Path) -> None:
         try:
-            await asyncio.wait((self._working,))
-        finally:
-            # Not left behind when the engine's own end comes first.
-            self._working.cancel()
-        if self._working.cancelled():
-            return
-        facts: dict[str, object] = {"path": str(file)}
-        if (error := self._working.exception()) is not None:
-            log.warning("sprites_failed", extra={"facts": {**facts, "reason": str(error)}})
+            made = await make_sprites(file)
+        except SpritesError as error:
+            log.warning("sprites_failed", extra={"facts": {"path": str(file), "reason": str(error)}})
         else:
-            log.info("sprites_made", extra={"facts": {**facts, "pictures": self._working.result().pictures}})
+            log.info("sprites_made", extra={"facts": {"path": str(file), "pictures": made.pictures}})
 
 
 class SpritesOnFinish:
