@@ -14,11 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Page, sync_playwright
@@ -27,10 +25,9 @@ from rich.table import Table
 
 from bench.load.process import LoadError
 from bench.servers import Ours, Settings
-from mediaserver.ingest.testcard import Connection
-from protocols.flv import FlvReader
+from mediaserver.ingest import testcard
+from mediaserver.ingest.testcard import FRAME_RATE, HEIGHT, SAMPLE_RATE, WIDTH
 
-WIDTH, HEIGHT, FRAME_RATE, SAMPLE_RATE = 1280, 720, 30, 48000
 BITRATE: Final = 2_500_000
 #: Milliseconds of Unix time in 27 bits, and their sum modulo 31 in 5, so that a picture between two is not misread.
 TIME_BITS, SUM_BITS = 27, 5
@@ -105,48 +102,12 @@ def picture(base: npt.NDArray[np.uint8], number: int, stamp: int) -> npt.NDArray
     return frame
 
 
-class _Pipe:
-    """The muxer's file: keeps what it is given until it is taken."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self.data += data
-        return len(data)
-
-    def take(self) -> bytes:
-        data = bytes(self.data)
-        self.data.clear()
-        return data
-
-
 def publish(url: str) -> None:
     """Publish stamped pictures and silence to ``url`` in real time, for ever."""
-    connection, pipe, reader = Connection(url), _Pipe(), FlvReader()
     base = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
     base[:HEIGHT] = np.random.default_rng(1).integers(40, 200, (HEIGHT // 8, WIDTH // 8), np.uint8).repeat(8, 0).repeat(8, 1)
-    with av.open(pipe, "w", format="flv", options={"flvflags": "no_duration_filesize", "flush_packets": "1"}) as output:
-        options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "scenecut=0:threads=1:log=-1"}
-        video = output.add_stream("libx264", rate=FRAME_RATE, options=options)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.bit_rate, video.gop_size = BITRATE, FRAME_RATE * 2
-        audio = output.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        begin, number, samples = time.monotonic(), 0, SAMPLE_RATE // FRAME_RATE
-        while True:
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, samples), np.float32), format="fltp", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE, number * samples, Fraction(1, SAMPLE_RATE)
-            output.mux(audio.encode(sound))
-            stamp = round(time.time() * 1000) % MODULUS
-            frame = av.VideoFrame.from_ndarray(picture(base, number, stamp), format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
-            output.mux(video.encode(frame))
-            for tag in reader.receive_data(pipe.take()):
-                connection.send(*tag)
-            connection.flush()
-            connection.receive(0)
-            number += 1
-            time.sleep(max(0.0, begin + number / FRAME_RATE - time.monotonic()))
+    silence = np.zeros((1, SAMPLE_RATE // FRAME_RATE), np.float32)
+    testcard.publish(url, lambda number: picture(base, number, round(time.time() * 1000) % MODULUS), lambda _: silence, BITRATE)
 
 
 def watch(page: Page, url: str, player: str, settle: float, seconds: float) -> Glass:

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import signal
 from collections.abc import Callable
-from typing import cast
 
 from aiohttp import web
 
@@ -16,7 +15,7 @@ from control.plane import ControlPlane, open_control
 from control.services import SERVICES
 from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
-from mediaserver.delivery.aiohttp_lane import media_handler
+from mediaserver.delivery.aiohttp_lane import lane, media_handler
 from mediaserver.engine import Engine
 from mediaserver.errors import CannotServe
 from mediaserver.preflight import reachable
@@ -50,10 +49,10 @@ async def _serve(
     engine = Engine(config, control.authorizer, control.feed)
     app = create_app(engine, config, control=control, media_requests=engine.web.counters.requests)
     app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=config.http.keepalive_timeout)
+    runner = web.AppRunner(app, handle_signals=False)
     await runner.setup()
     try:
-        await engine.start(cast(Callable[[], asyncio.Protocol], runner.server))
+        await engine.start(lane(runner, config.http.keepalive_timeout))
         await app[SERVICES].conductor.resume()
         # What exists now lives as long as the process: no collection need look at it again. And packets die by
         # reference count, so the cycle collector may sleep longer than its default of 700 allocations.

@@ -37,8 +37,15 @@ def main(serve: Serve, arguments: Sequence[str] | None = None) -> NoReturn:
         case "config" if asked.check is None:
             sys.stdout.write(_manual())
         case "config":
-            _load(asked.check)
-            sys.stdout.write(f"{asked.check}: fine\n")
+            _check(asked.check)
+        case "recording" if asked.verb == "sprites":
+            from mediaserver.recording import sprites  # noqa: PLC0415 - the server needs it only where it is asked for
+
+            sys.exit(sprites.main(asked.files))
+        case "recording":
+            from mediaserver.recording import faststart  # noqa: PLC0415
+
+            sys.exit(faststart.main(asked.file, asked.out))
     sys.exit(0)
 
 
@@ -60,8 +67,21 @@ def _parser() -> argparse.ArgumentParser:
         )
     what = "print every setting with its default and what it means: redirect it into a file to begin your own"
     command = commands.add_parser("config", help=what, description=what[0].upper() + what[1:] + ".")
-    command.add_argument("--check", type=Path, metavar="FILE", help="say whether the server would start with FILE")
+    command.add_argument("--check", type=Path, metavar="FILE", help="say whether FILE is right, and which of its ports are taken")
+    what = "make something of a recording that is finished"
+    _add_recording(commands.add_parser("recording", help=what, description=what[0].upper() + what[1:] + "."))
     return parser
+
+
+def _add_recording(command: argparse.ArgumentParser) -> None:
+    verbs = command.add_subparsers(dest="verb", required=True, metavar="VERB")
+    what = "small pictures in a grid, and a WebVTT file that says when each is shown, for players' seek bars"
+    verb = verbs.add_parser("sprites", help=what, description=f"Make {what}; both lie beside FILE.")
+    verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a finished recording (mp4, ts, flv, mkv)")
+    what = "a plain MP4 whose tables come first, for players that must begin or seek at once; nothing is coded anew"
+    verb = verbs.add_parser("faststart", help=what, description=f"Write {what}.")
+    verb.add_argument("file", type=Path, metavar="FILE", help="a recording (mp4)")
+    verb.add_argument("out", type=Path, metavar="OUT", help="what to write")
 
 
 def _demo(serve: Serve, config: Config, file: Path | None) -> None:
@@ -75,6 +95,16 @@ def _load(file: Path | None) -> Config:
         return load(file, os.environ)
     except ConfigError as error:
         _fail(BAD_CONFIG, str(error))
+
+
+def _check(file: Path) -> None:
+    """Ports come and go, and a server that runs has its own: what is in their way is told, and does not make the file wrong."""
+    from mediaserver import preflight  # noqa: PLC0415
+
+    config = _load(file)
+    sys.stdout.write(f"{file}: fine\n")
+    for problem in filter(None, map(preflight.obstacle, preflight.listeners(config))):
+        sys.stdout.write(f"As things are, the server could not start here: {problem}\n")
 
 
 def _fail(status: int, text: str) -> NoReturn:
@@ -121,7 +151,7 @@ def _make_data_dir(config: Config) -> None:
 
 
 def _within_descriptors(config: Config) -> Config:
-    """No more connections on either side than this process may open sockets: the next one is refused, and nothing fails."""
+    """No more connections than this process may open sockets: the next one is refused, and nothing fails."""
     from mediaserver.preflight import OWN_DESCRIPTORS, raise_descriptor_limit  # noqa: PLC0415
 
     most = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)

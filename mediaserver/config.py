@@ -209,6 +209,7 @@ class RelayConfig(_Table):
     max_backlog_seconds: Timeout = 8.0
     first_retry: Timeout = 1.0
     longest_retry: Timeout = 30.0
+    tls_ca: File = ""
 
 
 class RecordingConfig(_Table):
@@ -222,6 +223,7 @@ class RecordingConfig(_Table):
     split_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
     retention: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 0.0
     retention_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
+    sprites: Switch = False
     min_free_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 100_000_000
 
 
@@ -374,6 +376,8 @@ def _nearest(word: str, words: list[str], prefix: str = "") -> str:
 
 def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
     """(table, key, what is wrong) for values that are fine alone and not together."""
+    if config.relay.tls_ca and not Path(config.relay.tls_ca).is_file():
+        yield "relay", "tls_ca", f"= {config.relay.tls_ca!r}: there is no such file; allowed: the path of a PEM file"
     rtmp, http, auth, hls, limits = config.rtmp, config.http, config.auth, config.hls, config.limits
     if rtmp.tls_port and not rtmp.tls_cert:
         yield "rtmp", "tls_port", f"= {rtmp.tls_port} needs rtmp.tls_cert and rtmp.tls_key; allowed without them: 0"

@@ -112,7 +112,7 @@ def _ports(config: Config) -> Iterator[Finding]:
 def _descriptors(config: Config) -> Finding:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = preflight.MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
-    wanted = 2 * config.limits.max_connections + preflight.OWN_DESCRIPTORS  # RTMP's, and as many on HTTP
+    wanted = config.limits.max_connections + preflight.OWN_DESCRIPTORS
     found = f"{most} may be open"
     if most < wanted:
         remedy = (

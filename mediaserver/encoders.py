@@ -1,4 +1,5 @@
-"""Which video encoders really open on this machine: each is made to encode one frame, in a process that it may take down.
+"""Which video encoders and hardware decoders really work on this machine: each is made to code one frame, in a process that
+it may take down.
 
 FFmpeg lists encoders whose driver is missing, and some of them end the process that tries: so nothing less tells.
 """
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from protocols.media import Codec
+
 #: FFmpeg's names, by who does the work. The first family needs no hardware.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "software": ("libx264", "libx265", "libsvtav1"),
@@ -20,16 +23,40 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Video4Linux": ("h264_v4l2m2m", "hevc_v4l2m2m"),
     "Apple": ("h264_videotoolbox", "hevc_videotoolbox"),
 }
+#: The same names by what they make, the first choice first.
+CANDIDATES: dict[Codec, tuple[str, ...]] = {
+    Codec.H264: ("h264_nvenc", "h264_qsv", "h264_amf", "h264_v4l2m2m", "h264_videotoolbox", "libx264"),
+    Codec.HEVC: ("hevc_nvenc", "hevc_qsv", "hevc_amf", "hevc_v4l2m2m", "hevc_videotoolbox", "libx265"),
+    Codec.AV1: ("av1_nvenc", "av1_qsv", "av1_amf", "libsvtav1"),
+}
+SOFTWARE: dict[Codec, str] = {codec: names[-1] for codec, names in CANDIDATES.items()}
+#: What stands before FFmpeg's name of a device that decodes, where encoders and decoders are in one list.
+DECODER = "decode:"
+DECODERS = (f"{DECODER}cuda", f"{DECODER}qsv", f"{DECODER}videotoolbox")
+#: Everything there is to try.
+EVERY = (*(name for names in FAMILIES.values() for name in names), *DECODERS)
+#: Encoders that are not FFmpeg's, by name: "MODULE:FACTORY", which a transcoder's process imports and calls.
+OWN: dict[str, str] = {}
 #: Seconds that all encoders together may take.
 PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one encoder did. ``failure`` is empty if it encoded a frame."""
+    """What one encoder (or decoder) did. ``failure`` is empty if it coded a frame."""
 
     encoder: str
     failure: str
+
+
+def register(name: str, factory: str) -> None:
+    """From now on ``name`` may be asked for as an encoder; ``factory`` is "MODULE:FACTORY" (see ``transcode.encoding``)."""
+    OWN[name] = factory
+
+
+def picture_format(encoder: str) -> str:
+    """FFmpeg's name of the pictures that ``encoder`` takes."""
+    return "nv12" if encoder.endswith(("_qsv", "_v4l2m2m")) else "yuv420p"
 
 
 def probe(encoders: Sequence[str]) -> list[Probe]:
@@ -52,19 +79,33 @@ def probe(encoders: Sequence[str]) -> list[Probe]:
     return probes
 
 
-def _encode_one_frame(name: str) -> None:
+def _encode_one_frame(name: str) -> tuple[bytes, list[bytes]]:
+    """The decoder configuration and the packets of one grey picture."""
     import av  # noqa: PLC0415 - in the child only: FFmpeg's memory is not the server's
 
     context = av.CodecContext.create(name, "w")
     if not isinstance(context, av.VideoCodecContext):
         raise TypeError(f"{name} encodes no video")
-    context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"
+    context.width, context.height, context.pix_fmt = 640, 360, picture_format(name)
     context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
     context.open()
-    frame = av.VideoFrame(640, 360, "yuv420p")
+    frame = av.VideoFrame(640, 360, picture_format(name))
     frame.pts, frame.time_base = 0, Fraction(1, 30)
-    if not [*context.encode(frame), *context.encode(None)]:
+    packets = [*context.encode(frame), *context.encode(None)]
+    if not packets:
         raise ValueError("gave no packet for a frame")
+    return context.extradata or b"", [bytes(packet) for packet in packets]
+
+
+def _decode_one_frame(device: str) -> None:
+    import av  # noqa: PLC0415
+    from av.codec.hwaccel import HWAccel  # noqa: PLC0415
+
+    _, packets = _encode_one_frame("libx264")
+    context = av.CodecContext.create("h264", "r", hwaccel=HWAccel(device, allow_software_fallback=False))
+    frames = [frame for data in packets for frame in context.decode(av.Packet(data))]
+    if not [*frames, *context.decode(None)] or not context.is_hwaccel:
+        raise ValueError("gave no frame for a packet")
 
 
 def main() -> None:
@@ -74,9 +115,12 @@ def main() -> None:
     av.logging.set_level(None)
     for name in sys.argv[1:]:
         try:
-            _encode_one_frame(name)
+            if name.startswith(DECODER):
+                _decode_one_frame(name.removeprefix(DECODER))
+            else:
+                _encode_one_frame(name)
             failure = ""
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, RuntimeError) as error:
             failure = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
         sys.stdout.write(json.dumps([name, failure]) + "\n")
         sys.stdout.flush()

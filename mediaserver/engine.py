@@ -22,8 +22,11 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
 from mediaserver.packaging.packagers import Packagers
+from mediaserver.packaging.resources import Resources
+from mediaserver.packaging.thumbnails import Thumbnails
 from mediaserver.ports import Authorizer, EventSink, PublishGrant, PullSource, RecordingOrder, RelayTarget, Wire
 from mediaserver.recording.recordings import Recordings
+from mediaserver.recording.sprites import SpriteQueue, SpritesOnFinish
 from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.transcode.transcoders import Transcoders
@@ -66,9 +69,12 @@ class Engine:
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
         self._packagers = Packagers(self._hub, config.hls, time.time)
+        self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
-        self._recordings = Recordings(self._hub, config, sink, self.spawn)
+        self._sprites = SpriteQueue(self.spawn)
+        recorded = SpritesOnFinish(sink, self._sprites) if config.recording.sprites else sink
+        self._recordings = Recordings(self._hub, config, recorded, self.spawn)
         self._pulls = Pulls(self._hub, config, sink, self.spawn)
         self._hub.on_publish(self._begin)
         self._rtmp = RtmpListener(
@@ -86,20 +92,20 @@ class Engine:
             SessionLimits(message=config.limits.message_bytes, reassembly=config.limits.reassembly_bytes),
             handshake_timeout=config.rtmp.handshake_timeout,
             idle_timeout=config.rtmp.idle_timeout,
-            max_connections=config.limits.max_connections,
+            has_room=self._has_room,
         )
         self.web = Web(
             WebServices(
                 hub=self._hub,
                 fanout=self._fanout,
-                resolver=self._packagers,
+                resolver=Resources(self._packagers, self._thumbnails),
                 authorizer=authorizer,
                 sink=sink,
                 spawn=self.spawn,
                 lane=self._page,
             ),
             config.http,
-            max_connections=config.limits.max_connections,
+            self._has_room,
         )
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -157,11 +163,16 @@ class Engine:
         await asyncio.gather(
             self._rtmp.close(reason, drain),
             self.web.close(reason),
+            self._thumbnails.close(),
             self._transcoders.close(),
             self._relays.close(),
             self._recordings.close(),
+            self._sprites.close(),
         )
         self._beat.close()
+
+    def _has_room(self) -> bool:
+        return len(self._rtmp.connections) + len(self.web) < self.config.limits.max_connections
 
     def _begin(self, stream: LiveStream) -> None:
         """A stream has begun: what its grant asks for begins with it."""
@@ -268,6 +279,7 @@ class Engine:
             self._rtmp,
             self._fanout,
             self._packagers,
+            self._thumbnails,
             self.web,
             self._transcoders,
             self._relays,

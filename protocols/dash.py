@@ -23,7 +23,8 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """One track of a Period, alone in its AdaptationSet. ``media`` holds ``$Number$``; ``bandwidth`` in bit/s.
+    """One track of a Period, in an AdaptationSet with those of its kind and codec. ``media`` holds ``$Number$``; ``bandwidth`` in
+    bit/s.
 
     ``presentation_time_offset`` is the media time that the Period's start shows. ``availability_time_offset`` is how many
     seconds before it is whole a segment can be asked for; 0: not before.
@@ -123,9 +124,9 @@ def render(mpd: Mpd) -> str:
         parts.append(_service_description(latency))
     for period in mpd.periods:
         parts.append(_open("Period", {"id": period.id, "start": duration(period.start)}))
-        for index, representation in enumerate(period.representations):
-            reference = "" if latency is None else _reference_time(mpd, period, representation)
-            parts.append(_adaptation_set(index, representation, reference))
+        for index, group in enumerate(_adaptation_sets(period)):
+            reference = "" if latency is None else _reference_time(mpd, period, group[0])
+            parts.append(_adaptation_set(index, group, reference))
         parts.append("</Period>\n")
     if not static:
         parts.append(_utc_timing(mpd))
@@ -172,8 +173,16 @@ def _reference_time(mpd: Mpd, period: Period, representation: Representation) ->
     )
 
 
-def _adaptation_set(index: int, representation: Representation, reference: str) -> str:
-    kind = representation.content_type
+def _adaptation_sets(period: Period) -> list[list[Representation]]:
+    """Players switch within an AdaptationSet: it holds what one decoder can go on with (5.3.3.1)."""
+    sets: dict[tuple[str, str], list[Representation]] = {}
+    for representation in period.representations:
+        sets.setdefault((representation.content_type, representation.codecs.partition(".")[0]), []).append(representation)
+    return list(sets.values())
+
+
+def _adaptation_set(index: int, group: list[Representation], reference: str) -> str:
+    kind = group[0].content_type
     adaptation = {
         "id": str(index),
         "contentType": kind,
@@ -181,6 +190,10 @@ def _adaptation_set(index: int, representation: Representation, reference: str) 
         "segmentAlignment": "true",
         "startWithSAP": "1",
     }
+    return f"{_open('AdaptationSet', adaptation)}{reference}{''.join(map(_representation, group))}</AdaptationSet>\n"
+
+
+def _representation(representation: Representation) -> str:
     attributes = {"id": representation.id, "codecs": representation.codecs, "bandwidth": str(representation.bandwidth)}
     if representation.width:
         attributes |= {"width": str(representation.width), "height": str(representation.height)}
@@ -203,13 +216,11 @@ def _adaptation_set(index: int, representation: Representation, reference: str) 
         channels = f'<AudioChannelConfiguration schemeIdUri="{_CHANNELS}" value="{representation.channels}"/>\n'
     return "".join(
         (
-            _open("AdaptationSet", adaptation),
-            reference,
             _open("Representation", attributes),
             channels,
             _open("SegmentTemplate", template),
             timeline(representation.timeline.durations, representation.timeline.time),
-            "</SegmentTemplate>\n</Representation>\n</AdaptationSet>\n",
+            "</SegmentTemplate>\n</Representation>\n",
         )
     )
 

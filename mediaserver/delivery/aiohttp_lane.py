@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
@@ -16,6 +16,27 @@ from mediaserver.delivery.web import Web
 from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
 
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+
+class Lane(web.RequestHandler):
+    """aiohttp's protocol. What it refuses by itself, since it is no HTTP, says no more about the server than our answers do."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        response = super().handle_error(request, status, exc, message)
+        response.headers["Server"] = SERVER
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def lane(runner: web.AppRunner, keepalive_timeout: float) -> Callable[[], asyncio.Protocol]:
+    """What makes the protocol of a connection that is the business of ``runner``, which is set up."""
+    loop, server = asyncio.get_running_loop(), cast(web.Server, runner.server)
+    # None is what aiohttp documents for no access log, and does not declare.
+    return lambda: Lane(server, loop=loop, keepalive_timeout=keepalive_timeout, access_log=None)  # type: ignore[arg-type]
 
 
 def media_handler(fast: Web) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -3,7 +3,8 @@
 from typing import Final
 
 KINDS: Final = (
-    "playlist", "manifest", "segment", "init", "flv", "ws-flv", "preflight", "missing", "refused", "malformed", "other",
+    "playlist", "manifest", "segment", "init", "thumbnail", "flv", "ws-flv", "preflight", "missing", "refused", "malformed",
+    "other",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream
 from mediaserver.ports import EventSink
+from mediaserver.transport.lost import notice_loss
 from protocols import flv
 from protocols.media import MediaKind, Metadata, Packet, Track
 
@@ -103,7 +104,7 @@ class FlvPlayer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            self._reason = "reset by the player" if isinstance(exc, ConnectionResetError) else str(exc) or type(exc).__name__
+            self.player.lost(exc)
         self._players.leave(self, self._reason)
         if self._on_lost is not None:
             self._on_lost(exc)
@@ -262,6 +263,7 @@ class FlvPlayers:
         make = WsFlvPlayer if request.websocket is not None else ChunkedFlvPlayer if request.chunked else FlvPlayer
         player = make(self, session, transport, on_lost)
         transport.set_protocol(player)
+        notice_loss(transport.get_extra_info("socket"), self._fanout.patience)
         self._players[session.id] = player
         self._counters.requests["flv" if request.websocket is None else "ws-flv"] += 1
         player.player.say(head + player.begin(tuple(stream.tracks.values())))

@@ -13,7 +13,7 @@ JOIN_LIMIT: Final = 16 * 1024
 MAX_KEPT: Final = 256
 MAX_KEY: Final = 2 * 1024
 
-_KINDS: Final = {"m3u8": "playlist", "mpd": "manifest", "m4s": "segment", "mp4": "init"}
+_KINDS: Final = {"m3u8": "playlist", "mpd": "manifest", "m4s": "segment", "mp4": "init", "jpg": "thumbnail"}
 
 _WIRES: Final = {"playlist": Wire.HLS, "manifest": Wire.DASH}
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from mediaserver.hub.fanout import Fanout, Word
 from mediaserver.hub.player import FanoutPlayer
 from mediaserver.hub.stream import LiveStream
+from mediaserver.transport.lost import notice_loss
 from mediaserver.transport.rtmp import RtmpConnection
 from protocols.flv import AUDIO, DATA, VIDEO
 from protocols.media import MediaKind, Metadata, Packet
@@ -61,6 +62,7 @@ class RtmpPlayback:
         if not self._connection.protocol.accept_play(self._request):
             return False
         self._connection.flush()
+        notice_loss(self._connection.transport.get_extra_info("socket"), self._fanout.patience)
         self._fanout.join(stream, RTMP_WIRE, self.player)
         return True
 

@@ -27,6 +27,7 @@ from mediaserver.hub.hub import Hub
 from mediaserver.hub.session import Session, new_session_id
 from mediaserver.packaging.answer import Answer, Gone, Missing
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, Wire
+from mediaserver.transport.lost import notice_loss
 
 BACKLOG: Final = 1024
 #: Seconds that a TLS peer has for its goodbye.
@@ -58,11 +59,12 @@ class WebServices:
 class Web:
     """What all connections to the HTTP port share: the listeners, the ready answers, the grants, the counters.
 
-    ``sweep`` is to be called about once a second: every deadline, and the Date of answers, follows from it.
+    ``has_room`` says whether one more connection can be taken on. ``sweep`` is to be called about once a second: every
+    deadline, and the Date of answers, follows from it.
     """
 
     def __init__(
-        self, services: WebServices, config: HttpConfig, *, max_connections: int, clock: Callable[[], float] = monotonic
+        self, services: WebServices, config: HttpConfig, has_room: Callable[[], bool], *, clock: Callable[[], float] = monotonic
     ) -> None:
         self.config = config
         self.clock = clock
@@ -83,7 +85,7 @@ class Web:
         self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout, self._left.set, clock)
         self._lane = services.lane
         self._grants = Grants(services.authorizer)
-        self._max_connections = max_connections
+        self._has_room = has_room
         self._trusted = tuple(ip_network(text) for text in config.trusted_proxies)
         self._connections: set[Connection] = set()
         self._handed: dict[asyncio.Transport, HandedConnection] = {}
@@ -102,6 +104,8 @@ class Web:
             ssl_handshake_timeout=self.config.header_timeout if tls else None,
             ssl_shutdown_timeout=TLS_GOODBYE if tls else None,
         )
+        for listening in server.sockets:
+            notice_loss(listening, self.config.send_timeout)
         self._servers.append(server)
         number: int = server.sockets[0].getsockname()[1]
         return number
@@ -121,9 +125,13 @@ class Web:
             await self._left.wait()
         self.bodies.close()
 
+    def __len__(self) -> int:
+        """Connections, whoever has them."""
+        return len(self._connections) + len(self._handed) + len(self.players)
+
     def admit(self, connection: Connection) -> bool:
         """Whether one more connection can be taken on."""
-        if len(self._connections) + len(self._handed) + len(self.players) >= self._max_connections:
+        if not self._has_room():
             return False
         self._connections.add(connection)
         return True

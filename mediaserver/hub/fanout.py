@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Protocol
 
 from mediaserver.hub.beat import Beat, Pace
-from mediaserver.hub.player import FanoutPlayer, PlayerState
+from mediaserver.hub.player import TOOK_NOTHING, FanoutPlayer, PlayerState
 from mediaserver.hub.stream import LiveStream
 from protocols.media import MediaKind, Metadata, Packet, Track
 
@@ -315,8 +315,9 @@ class Fanout:
 
     def __init__(self, beat: Beat, patience: float) -> None:
         self._beat = beat
-        self._patience = patience
-        #: Players that were cut off because they took nothing.
+        #: Seconds that a player may take nothing.
+        self.patience = patience
+        #: Players that were cut off because they took nothing, by us or by the kernel.
         self.cut_off = 0
         self._groups: dict[tuple[LiveStream, WireFormat], FanoutGroup] = {}
 
@@ -333,6 +334,8 @@ class Fanout:
         """``player`` is gone. Harmless twice, and for one that never joined."""
         group = player.group
         if group is not None:
+            if player.verdict == TOOK_NOTHING and player.state is not PlayerState.LEFT:
+                self.cut_off += 1
             group.leave(player)
             self._forget_empty(group)
 
@@ -350,9 +353,8 @@ class Fanout:
         """Cut off the players that have been full for longer than the configured patience, whatever they wait for."""
         for group in tuple(self._groups.values()):
             for player in (*group.live, *group.aside):
-                if player.full and now - player.full_since > self._patience and not player.transport.is_closing():
-                    self.cut_off += 1
-                    player.cut_off("took nothing for too long")
+                if player.full and now - player.full_since > self.patience and not player.transport.is_closing():
+                    player.cut_off()
             self._forget_empty(group)
 
     def _forget_empty(self, group: FanoutGroup) -> None:

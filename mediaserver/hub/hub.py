@@ -15,6 +15,8 @@ from mediaserver.ports import EventSink, PublishGrant, rendition_name
 from protocols.media import Metadata, Packet, Track
 
 TAKEN_OVER = "taken over by another publisher"
+#: Milliseconds between the last packet of a source and the first of what stands in for it, or the other way round, at least.
+FRAME = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,15 @@ class HubLimits:
 
 
 class Publisher:
-    """The right to write to one LiveStream, until closed. One at a time per name."""
+    """The right to write to one LiveStream, until closed. One at a time per name. ``stand_in``: until anybody else comes."""
 
-    def __init__(self, hub: "Hub", stream: LiveStream, session: Session, on_kick: Callable[[str], None]) -> None:
+    def __init__(
+        self, hub: "Hub", stream: LiveStream, session: Session, on_kick: Callable[[str], None], *, stand_in: bool = False
+    ) -> None:
         self.stream = stream
         self.session = session
         self.on_kick = on_kick
+        self.stand_in = stand_in
         self._hub = hub
         # Bound here, because the hot path calls them 20 000 times a second.
         self.write: Callable[[Packet], None] = stream.write
@@ -57,6 +62,7 @@ class Hub:
         self._away: dict[str, tuple[asyncio.TimerHandle, Publisher]] = {}
         self._waiters: dict[str, set[asyncio.Future[LiveStream]]] = {}
         self._on_publish: list[Callable[[LiveStream], object]] = []
+        self._on_lost: list[Callable[[LiveStream], object]] = []
 
     def find(self, name: str) -> LiveStream | None:
         """The stream of that name if it is live or within its grace period."""
@@ -65,6 +71,10 @@ class Hub:
     def on_publish(self, callback: Callable[[LiveStream], object]) -> None:
         """Call ``callback`` with every stream that begins (not with one whose publisher returns)."""
         self._on_publish.append(callback)
+
+    def on_lost(self, callback: Callable[[LiveStream], object]) -> None:
+        """Call ``callback`` with every stream whose publisher has just left, before players are told: it may ``stand_in``."""
+        self._on_lost.append(callback)
 
     async def wait_for(self, name: str, seconds: float) -> LiveStream | None:
         """The stream of that name, waiting up to so many seconds for it to begin."""
@@ -96,10 +106,12 @@ class Hub:
         if stream is not None and stream.source is not None:
             raise NameTaken(f"{name} is a rendition of {stream.source.name}")
         if present is not None:
-            if not self.limits.takeover:
+            if not (self.limits.takeover or present.stand_in):
                 raise NameTaken(f"{name} is being published already")
             # Players go on even where nobody would be waited for.
             self._step_down(present, TAKEN_OVER)
+            if not present.stand_in:
+                present.stream.move_to(StreamState.AWAY)
         if stream is None and len(self.streams) >= self.limits.max_streams:
             raise Refused("too many streams")
         resumed = stream is not None
@@ -107,9 +119,7 @@ class Hub:
             stream = self.streams[name] = self._new_stream(grant)
         else:
             self._resume(stream)
-        publisher = self.publishers[name] = Publisher(self, stream, session, on_kick)
-        session.name = name
-        session.publishing = True
+        publisher = self._admit(Publisher(self, stream, session, on_kick))
         if present is not None:
             present.on_kick(TAKEN_OVER)
         try:
@@ -118,6 +128,22 @@ class Hub:
             # Whoever was told fails: nobody holds the publisher then, and the name must not stay taken.
             publisher.close("failed to begin")
             raise
+        return publisher
+
+    def stand_in(self, stream: LiveStream, session: Session, on_kick: Callable[[str], None]) -> Publisher:
+        """Write to ``stream``, whose publisher has just left (see ``on_lost``), until it is back or another one comes.
+
+        Players take it for the same stream.
+        """
+        self._resume(stream)
+        publisher = self._admit(Publisher(self, stream, session, on_kick, stand_in=True))
+        self._announce(stream, session, resumed=True)
+        return publisher
+
+    def _admit(self, publisher: Publisher) -> Publisher:
+        session = publisher.session
+        session.name, session.publishing = publisher.stream.name, True
+        self.publishers[session.name] = publisher
         return publisher
 
     def add_rendition(self, source: LiveStream, rung: str) -> LiveStream | None:
@@ -169,11 +195,21 @@ class Hub:
                     future.set_result(stream)
 
     def unpublish(self, publisher: Publisher, reason: str) -> None:
-        """The publisher's end. The stream is AWAY for the grace period, then ENDED."""
-        name = publisher.stream.name
-        if self.publishers.get(name) is not publisher:
+        """The publisher's end. Unless somebody stands in, the stream is AWAY for the grace period, then ENDED."""
+        stream = publisher.stream
+        if self.publishers.get(stream.name) is not publisher:
             return
         self._step_down(publisher, reason)
+        if stream.tracks and not publisher.stand_in:
+            for callback in self._on_lost:
+                callback(stream)
+        if stream.name not in self.publishers:
+            self._send_away(publisher, reason)
+
+    def _send_away(self, publisher: Publisher, reason: str) -> None:
+        """Nobody publishes any more: the grace period begins."""
+        name = publisher.stream.name
+        publisher.stream.move_to(StreamState.AWAY)
         # A name under which nothing came has nothing to wait for.
         if self.limits.reconnect_grace > 0 and publisher.stream.tracks:
             timer = asyncio.get_running_loop().call_later(self.limits.reconnect_grace, self._end, publisher, reason)
@@ -185,7 +221,8 @@ class Hub:
         """End the stream now, without a grace period; its publisher is kicked. Harmless if there is none."""
         publisher = self.publishers.get(name)
         if publisher is not None:
-            self.unpublish(publisher, reason)
+            self._step_down(publisher, reason)
+            self._send_away(publisher, reason)
             publisher.on_kick(reason)
         if name in self._away:
             timer, publisher = self._away[name]
@@ -211,18 +248,21 @@ class Hub:
         stream.bytes_before += session.bytes_in
         stream.meter = Meter()
         stream.left_at = time.monotonic()
-        stream.move_to(StreamState.AWAY)
         self._sink.emit(PublisherLeft(name=stream.name, session_id=session.id, at=time.time(), reason=reason))
 
     def _resume(self, stream: LiveStream) -> None:
         if stream.name in self._away:
             timer, _ = self._away.pop(stream.name)
             timer.cancel()
-        stream.move_to(StreamState.LIVE)
+        gap = int((time.monotonic() - stream.left_at) * 1000)
+        if stream.state is StreamState.AWAY:
+            stream.move_to(StreamState.LIVE)
+        else:
+            gap = max(gap, FRAME)  # a slate takes over, or gives back: nobody has been away
         for each in (stream, *stream.renditions.values()):
             each.gop.clear()
         # Players' clocks went on while nobody published: so does the stream's.
-        stream.timeline.resume(int((time.monotonic() - stream.left_at) * 1000))
+        stream.timeline.resume(gap)
 
     def _end(self, publisher: Publisher, reason: str) -> None:
         stream = publisher.stream

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 #: What a player may have waiting in this process beyond its start, in bytes, before it is told to skip. The kernel holds
 #: some seconds more.
 HIGH_WATER = 512 * 1024
+TOOK_NOTHING = "took nothing for too long"
+
+
+def reason_of(error: Exception) -> str:
+    """Why a connection was lost, for people. The kernel's timeout is that of ``transport.lost``."""
+    match error:
+        case TimeoutError():
+            return TOOK_NOTHING
+        case ConnectionResetError() | BrokenPipeError():
+            return "reset by the peer"
+        case _:
+            return str(error) or type(error).__name__
 
 
 class PlayerState(enum.Enum):
@@ -59,7 +71,7 @@ class FanoutPlayer:
         self.burst_at = -1.0
         self.missing_from = 0
         self.accounted = 0
-        # Why the fan-out itself ended it, if it did.
+        # Why it was cut off, or lost, if it was.
         self.verdict = ""
         self._since = time.time()
         self._before = session.bytes_out
@@ -85,8 +97,9 @@ class FanoutPlayer:
             sent = os.write(self._fd, data)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            # Gone: the transport learns it from its own read or write and tells the protocol.
+        except OSError as error:
+            # Gone. Why is told once, and was told here.
+            self.lost(error)
             self.transport.abort()
             return
         if sent != len(data):
@@ -109,9 +122,13 @@ class FanoutPlayer:
         self.session.bytes_out += len(data)
         self.transport.write(data)
 
-    def cut_off(self, verdict: str) -> None:
+    def lost(self, error: Exception) -> None:
+        """The connection has failed. The first to know is believed."""
+        self.verdict = self.verdict or reason_of(error)
+
+    def cut_off(self) -> None:
         """End the connection now: its peer takes nothing."""
-        self.verdict = verdict
+        self.verdict = self.verdict or TOOK_NOTHING
         self.transport.abort()
 
     def started(self) -> PlayStarted:

@@ -1,11 +1,14 @@
 """Pulls: streams that are fetched instead of pushed."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mediaserver.config import Config
+from mediaserver.errors import NameTaken, Refused
 from mediaserver.hub.hub import Hub
-from mediaserver.ports import EventSink, PublishGrant, PullSource
+from mediaserver.ingest.pull import Pull, PullState
+from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, is_name
 from mediaserver.snapshot import PullSnapshot
 
 
@@ -14,21 +17,56 @@ class Pulls:
 
     def __init__(self, hub: Hub, config: Config, sink: EventSink, spawn: Callable[[Coroutine[None, None, None]], Any]) -> None:
         self._hub, self._config, self._sink, self._spawn = hub, config, sink, spawn
+        self._pulls: dict[str, Pull] = {}
 
-    def start(self, source: PullSource, grant: PublishGrant) -> str:  # noqa: ARG002
-        """Fetch ``source`` and publish it as ``grant`` says, until stopped. The id of the session. Raises Refused."""
-        return ""
+    def start(self, source: PullSource, grant: PublishGrant) -> str:
+        """Fetch ``source`` and publish it as ``grant`` says, until stopped. The id of the session. Raises Refused.
 
-    def stop(self, session_id: str, reason: str) -> bool:  # noqa: ARG002
+        Whether the source can be had shows later, in events and in the snapshot.
+        """
+        if not is_name(grant.name):
+            raise Refused("a stream cannot have this name")
+        if len(self._pulls) >= self._config.pull.max_jobs:
+            raise Refused("too many pulls (pull.max_jobs)")
+        if source.type is InputType.FILE and not self._config.pull.file_roots:
+            raise Refused("no files may be pulled (pull.file_roots is empty)")
+        present = self._hub.publishers.get(grant.name)
+        taken = present is not None and not present.stand_in and not self._hub.limits.takeover
+        if taken or any(pull.grant.name == grant.name for pull in self._pulls.values()):
+            raise NameTaken(f"{grant.name} is being published already")
+        pull = Pull(self._hub, self._config, self._sink, source, grant)
+        self._pulls[pull.session.id] = pull
+        pull.task = self._spawn(self._run(pull))
+        return pull.session.id
+
+    def stop(self, session_id: str, reason: str) -> bool:
         """End that pull and its stream. False if there is none."""
-        return False
+        pull = self._pulls.get(session_id)
+        if pull is None:
+            return False
+        pull.stop(reason)
+        return True
 
     def snapshots(self) -> tuple[PullSnapshot, ...]:
         """Every pull as it is now."""
-        return ()
+        return tuple(pull.snapshot() for pull in self._pulls.values() if pull.state is not PullState.OVER)
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines. To be called every second."""
+        for pull in self._pulls.values():
+            pull.check(now)
 
     async def close(self) -> None:
         """End all."""
+        pulls = tuple(self._pulls.values())
+        for pull in pulls:
+            pull.stop("the server is stopping")
+        await asyncio.gather(*(pull.task for pull in pulls if pull.task is not None), return_exceptions=True)
+
+    async def _run(self, pull: Pull) -> None:
+        try:
+            await pull.run()
+        finally:
+            self._pulls.pop(pull.session.id, None)
+            # A bug must not leave a name taken by nobody.
+            pull.stop("the pull broke off")

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from fractions import Fraction
 from urllib.parse import urlsplit
@@ -34,6 +34,9 @@ BITRATE = 1_500_000
 PATIENCE = 10.0
 
 Plane = npt.NDArray[np.uint8]
+Samples = npt.NDArray[np.float32]
+#: What goes out: type, timestamp in ms, body.
+Tag = tuple[int, int, bytes]
 
 # 75 % bars, then what stands below them, as R, G, B in fractions.
 _BARS = ((0.75, 0.75, 0.75), (0.75, 0.75, 0), (0, 0.75, 0.75), (0, 0.75, 0), (0.75, 0, 0.75), (0.75, 0, 0), (0, 0, 0.75))
@@ -118,12 +121,18 @@ class Picture:
         return self.frame
 
 
-def sound(number: int) -> npt.NDArray[np.float32]:
+def bars() -> Callable[[int], Plane]:
+    """What draws the colour bars of now."""
+    picture = Picture()
+    return lambda number: picture.draw(number, datetime.now().astimezone())
+
+
+def sound(number: int) -> Samples:
     """The samples that go with frame ``number``: 440 Hz at -34 dB, 12 dB louder for a tenth of each second."""
     count = SAMPLE_RATE // FRAME_RATE
     at = np.arange(number * count, (number + 1) * count)
     loud = np.where(at % SAMPLE_RATE < SAMPLE_RATE // 10, 0.08, 0.02)
-    wave: npt.NDArray[np.float32] = (loud * np.sin(2 * math.pi * 440 / SAMPLE_RATE * at)).astype(np.float32)
+    wave: Samples = (loud * np.sin(2 * math.pi * 440 / SAMPLE_RATE * at)).astype(np.float32)
     return wave.reshape(1, -1)
 
 
@@ -143,27 +152,32 @@ class _Pipe:
         return data
 
 
-def tags() -> Iterator[list[tuple[int, int, bytes]]]:
-    """One list of FLV tags (type, timestamp in ms, body) after each frame, in real time, for ever."""
-    pipe, reader, picture = _Pipe(), FlvReader(), Picture()
+def tags(draw: Callable[[int], Plane], sound: Callable[[int], Samples], bitrate: int) -> Iterator[list[Tag]]:
+    """One list of FLV tags after each frame, in real time, for ever.
+
+    ``draw`` gives the picture of a number, planar YUV 4:2:0 of narrow range, shape (HEIGHT * 3 / 2, WIDTH); ``sound`` the
+    samples that go with it, shape (1, SAMPLE_RATE / FRAME_RATE). ``bitrate`` is the picture's, in bits a second.
+    """
+    pipe, reader = _Pipe(), FlvReader()
     with av.open(pipe, "w", format="flv", options={"flvflags": "no_duration_filesize", "flush_packets": "1"}) as output:
         # Two seconds between key frames, no reordering: a player of any kind starts soon and stays close.
         options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "scenecut=0:threads=1:log=-1"}
         video = output.add_stream("libx264", rate=FRAME_RATE, options=options)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.bit_rate, video.gop_size = BITRATE, FRAME_RATE * 2
+        video.bit_rate, video.gop_size = bitrate, FRAME_RATE * 2
         video.codec_context.color_range, video.codec_context.colorspace = 1, 1
         audio = output.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = 64_000
         begin, number = time.monotonic(), 0
         while True:
-            frame = av.VideoFrame.from_ndarray(picture.draw(number, datetime.now().astimezone()), format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
-            output.mux(video.encode(frame))
             samples = av.AudioFrame.from_ndarray(sound(number), format="fltp", layout="mono")
             samples.sample_rate, samples.pts = SAMPLE_RATE, number * SAMPLE_RATE // FRAME_RATE
             samples.time_base = Fraction(1, SAMPLE_RATE)
             output.mux(audio.encode(samples))
+            # The picture last: what it shows is as new as it can be.
+            frame = av.VideoFrame.from_ndarray(draw(number), format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
+            output.mux(video.encode(frame))
             yield reader.receive_data(pipe.take())
             number += 1
             time.sleep(max(0.0, begin + number / FRAME_RATE - time.monotonic()))
@@ -214,10 +228,10 @@ class Connection:
             self.session.send_media(type_id, timestamp, body)
 
 
-def publish(url: str) -> None:
-    """Publish to ``url`` until the server goes."""
+def publish(url: str, draw: Callable[[int], Plane], sound: Callable[[int], Samples], bitrate: int) -> None:
+    """Publish to ``url`` until the server goes: what ``tags`` makes."""
     connection = Connection(url)
-    for frame in tags():
+    for frame in tags(draw, sound, bitrate):
         for tag in frame:
             connection.send(*tag)
         connection.flush()
@@ -234,7 +248,7 @@ def main() -> None:
     """Publish to the address that is the only argument. Exit status 1, and a line that says why, when it cannot go on."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        publish(sys.argv[1])
+        publish(sys.argv[1], bars(), sound, BITRATE)
     except (OSError, Refused, RemoteProtocolError) as error:
         sys.exit(f"colour bars: {error}")
 

@@ -1,4 +1,4 @@
-"""A Packager's windows as a DASH MPD over the same bytes and URLs.
+"""A Family's windows as a DASH MPD over the same bytes and URLs.
 
 What players make of a SegmentTimeline in low latency (dash.js 5 read and run): it asks for a segment when its announced
 end minus availabilityTimeOffset has come, reads a chunked answer as it grows when availabilityTimeComplete is false, and
@@ -8,7 +8,9 @@ no harm; one that is too short would make dash.js fetch a segment twice, so the 
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from mediaserver.packaging.family import HOME, Family, Folder, Place
 from mediaserver.packaging.hls import bit_rates
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.segment import Epoch, Segment
@@ -27,13 +29,23 @@ CLOCK_URL = "/api/time"
 _LOOK_BACK = 4
 
 
-def mpd(packager: Packager, now: float) -> str:
-    """The MPD. ``now`` is Unix time in seconds."""
-    windows = [window for window in packager.windows if window.started]
+class _Listed(NamedTuple):
+    """A window that stands in the MPD: its Representation's id, where its folder is, and its pictures a second."""
+
+    id: str
+    folder: str
+    window: Window
+    frame_rate: float = 0.0
+
+
+def mpd(family: Family, now: float, place: Place = HOME) -> str:
+    """The MPD of all renditions, or (in a rendition's own folder) of that one. ``now`` is Unix time in seconds."""
+    packager, listed = family.leader, _listed(family, place)
+    windows = [each.window for each in listed]
     epochs = {segment.epoch.period: segment.epoch for window in windows for segment in window.visible()}
     start = packager.epochs.availability_start
     last = max(epochs)
-    periods = tuple(_period(packager, windows, epochs[period], start, last=period == last) for period in sorted(epochs))
+    periods = tuple(_period(packager, listed, epochs[period], start, last=period == last) for period in sorted(epochs))
     longest = max(window.target_duration for window in windows)
     target = max(TARGET_LATENCY, LATENCY_PARTS * packager.part_target)
     return dash.render(
@@ -53,6 +65,18 @@ def mpd(packager: Packager, now: float) -> str:
     )
 
 
+def _listed(family: Family, place: Place) -> list[_Listed]:
+    listed = [
+        _Listed(f"video-{rung}" if rung else "video", place.to(family.name, rung), video.window, each.frame_rate)
+        for rung, each, video in family.pictures()
+        if place.folder is not Folder.OWN or rung == place.rung
+    ]
+    # One sound for all; a rendition that is sound alone is that itself.
+    sounds = family.sounds()
+    own = [each for each in sounds if place.folder is Folder.OWN and each[0] == place.rung]
+    return listed + [_Listed("audio", place.to(family.name, rung), audio.window) for rung, audio in (own or sounds)[:1]]
+
+
 def _depth(packager: Packager, windows: list[Window]) -> float:
     """How far back one can go. Not only as far as a young stream has come: dash.js keeps its latency below this."""
     settings = packager.settings
@@ -66,38 +90,40 @@ def _duration(windows: list[Window], start: float) -> float:
     return max(ends) - start
 
 
-def _period(packager: Packager, windows: list[Window], epoch: Epoch, start: float, *, last: bool) -> dash.Period:
+def _period(packager: Packager, listed: list[_Listed], epoch: Epoch, start: float, *, last: bool) -> dash.Period:
     """What goes on is the last Period, unless its publisher is away or a discontinuity has just been."""
     now = packager.epochs.current
     live = last and not packager.ended and now is not None and now.number == epoch.number
-    representations = tuple(_representations(packager, windows, epoch, live=live))
+    representations = tuple(_representations(packager, listed, epoch, live=live))
     return dash.Period(f"p{epoch.period}", max(0.0, epoch.anchor + (epoch.begin or 0.0) - start), representations)
 
 
-def _representations(packager: Packager, windows: list[Window], epoch: Epoch, *, live: bool) -> Iterator[dash.Representation]:
-    for window in windows:
+def _representations(packager: Packager, listed: list[_Listed], epoch: Epoch, *, live: bool) -> Iterator[dash.Representation]:
+    for each in listed:
+        window = each.window
         segments = [segment for segment in window.visible() if segment.epoch is epoch]
         if not segments:
             continue
         init = segments[-1].init
+        segments = [segment for segment in segments if segment.init is init]
         parameters = init.parameters
         predicted = _predict(window, segments) if live else 0
         video = parameters if isinstance(parameters, VideoParameters) else None
         audio = parameters if isinstance(parameters, AudioParameters) else None
         yield dash.Representation(
-            id=window.kind,
+            id=each.id,
             content_type=window.kind,
             codecs=parameters.rfc6381,
             bandwidth=max(bit_rates(window)[0], 1),
             timescale=init.timescale,
             timeline=dash.Timeline(segments[0].sequence, segments[0].time, tuple(_durations(segments, predicted))),
-            initialization=f"{window.kind}/init-{init.index}.mp4",
-            media=f"{window.kind}/$Number$.m4s",
+            initialization=f"{each.folder}{window.kind}/init-{init.index}.mp4",
+            media=f"{each.folder}{window.kind}/$Number$.m4s",
             presentation_time_offset=round((epoch.begin or 0.0) * init.timescale),
             availability_time_offset=max(0.0, predicted / init.timescale - packager.part_target),
             width=video.width if video is not None else 0,
             height=video.height if video is not None else 0,
-            frame_rate=packager.frame_rate if video is not None else 0.0,
+            frame_rate=each.frame_rate,
             sample_rate=audio.sample_rate if audio is not None else 0,
             channels=audio.channels if audio is not None else 0,
         )

@@ -1,14 +1,15 @@
 """A Packager's windows as HLS playlists: rendered once per change, however many players ask."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from mediaserver.packaging.packager import Packager
+from mediaserver.packaging.family import HOME, Family, Folder, Place
+from mediaserver.packaging.presentation import Presentation
+from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from protocols import hls
 from protocols.codec import AudioParameters, VideoParameters
-from protocols.media import MediaKind
 
 #: The smallest distance to the end that RFC 8216bis lets a server advise, in parts and in target durations (4.4.3.8).
 PART_HOLD_BACK = 3.0
@@ -20,11 +21,14 @@ SKIP_UNTIL = 6
 #: A stream is peaky: what its busiest segment so far had, and a tenth.
 HEADROOM = 1.1
 
+#: What most lines carry (bit/s): players begin with the first variant in the list, so the largest below this comes first.
+START_BANDWIDTH = 3_000_000
+
 _AUDIO_GROUP = "audio"
 
 
-def media_playlist(packager: Packager, window: Window, *, delta: bool) -> str:
-    """The playlist of one track; ``delta`` as far as there is anything to leave out."""
+def media_playlist(packager: Presentation, window: Window, others: Iterable[tuple[str, Window]], *, delta: bool) -> str:
+    """The playlist of one track; ``delta`` as far as there is anything to leave out. ``others`` are to be reported of."""
     segments = window.visible()
     target = window.target_duration
     part_target = packager.part_target
@@ -48,7 +52,7 @@ def media_playlist(packager: Packager, window: Window, *, delta: bool) -> str:
         return hls.media_playlist(head, entries, ended=True)
     sequence, part = window.position()
     hint = hls.PreloadHint(f"{window.kind}/{sequence}.{part}.m4s")
-    return hls.media_playlist(head, entries, hint, _reports(packager, window))
+    return hls.media_playlist(head, entries, hint, _reports(window, others))
 
 
 def _gaps(window: Window, first: int, count: int) -> Iterator[str]:
@@ -73,7 +77,7 @@ def _entries(window: Window, segments: list[Segment], skipped: int) -> Iterator[
             yield segment.tail()
 
 
-def can_skip_until(packager: Packager, window: Window) -> float:
+def can_skip_until(packager: Presentation, window: Window) -> float:
     """CAN-SKIP-UNTIL in seconds; 0 where the playlist is too short for a delta to be worth a second rendering."""
     boundary = SKIP_UNTIL * window.target_duration
     length = max(packager.settings.dvr, window.listed * packager.settings.segment_duration)
@@ -90,56 +94,113 @@ def _skippable(segments: list[Segment], until: float) -> int:
     return 0
 
 
-def discontinuity_sequence(packager: Packager, segment: Segment) -> int:
+def discontinuity_sequence(packager: Presentation, segment: Segment) -> int:
     """EXT-X-DISCONTINUITY-SEQUENCE for a playlist that begins with ``segment``: its tags are still in the playlist."""
     return packager.first.discontinuity + segment.epoch.number - segment.discontinuities
 
 
-def _reports(packager: Packager, window: Window) -> Iterator[hls.RenditionReport]:
-    for other in packager.windows:
+def _reports(window: Window, others: Iterable[tuple[str, Window]]) -> Iterator[hls.RenditionReport]:
+    for uri, other in others:
         if other is window or not other.started:
             continue
         sequence, part = other.position()
         if part:
-            yield hls.RenditionReport(f"{other.kind}.m3u8", sequence, part - 1)
+            yield hls.RenditionReport(uri, sequence, part - 1)
         else:
             before = other.get(sequence - 1)
-            yield hls.RenditionReport(f"{other.kind}.m3u8", sequence - 1, len(before.parts) - 1 if before is not None else None)
+            parts = 0 if before is None else len(before.parts)
+            yield hls.RenditionReport(uri, sequence - 1, parts - 1 if parts else None)
+
+
+def addresses(family: Family, place: Place) -> Iterator[tuple[str, Window]]:
+    """Where the playlists of all that is listed are, seen from ``place``."""
+    for rung, window in family.windows():
+        if place.folder is not Folder.OWN or window.kind == "audio":
+            yield f"{place.to(family.name, rung)}{window.kind}.m3u8", window
 
 
 # -- the multivariant playlist ---------------------------------------------------------------------------------------------
 
 
-def multivariant_playlist(packager: Packager) -> str:
-    """One variant: video with audio as a group of its own, or either alone."""
-    started = {kind: r for kind, r in packager.renditions.items() if r.window.started}
-    video, audio = started.get(MediaKind.VIDEO), started.get(MediaKind.AUDIO)
-    rates = [bit_rates(rendition.window) for rendition in started.values()]
-    peak, average = sum(rate[0] for rate in rates), sum(rate[1] for rate in rates)
-    codecs = ",".join(r.init.parameters.rfc6381 for r in (video, audio) if r is not None)
+def multivariant_playlist(family: Family, place: Place = HOME) -> str:
+    """All renditions, or (in a rendition's own folder) that one: a picture each, with one sound for all, and sound alone."""
+    pictures, sounds = family.pictures(), family.sounds()
+    shared = sounds[0] if sounds else None
+    if place.folder is Folder.OWN:
+        pictures = [each for each in pictures if each[0] == place.rung]
+        sounds = [each for each in sounds if each[0] == place.rung]
+    variants = [_variant(family, place, rung, each, video, shared) for rung, each, video in pictures]
+    alone = [
+        _sound_variant(family, place, rung, audio, in_group=bool(variants) and shared is not None and audio is shared[1])
+        for rung, audio in sounds
+        if _alone(family, rung)
+    ]
     renditions = []
-    resolution = None
-    if video is not None and audio is not None:
-        channels = audio.init.parameters.channels if isinstance(audio.init.parameters, AudioParameters) else 0
-        renditions.append(hls.Rendition("AUDIO", _AUDIO_GROUP, "Audio", "audio.m3u8", channels=str(channels) if channels else ""))
-    if video is not None and isinstance(video.init.parameters, VideoParameters) and video.init.parameters.width:
-        resolution = (video.init.parameters.display_width, video.init.parameters.height)
-    variant = hls.Variant(
-        uri="audio.m3u8" if video is None else "video.m3u8",
+    if variants and shared is not None:
+        channels = shared[1].init.parameters.channels if isinstance(shared[1].init.parameters, AudioParameters) else 0
+        uri = f"{place.to(family.name, shared[0])}audio.m3u8"
+        renditions.append(hls.Rendition("AUDIO", _AUDIO_GROUP, "Audio", uri, channels=str(channels) if channels else ""))
+    return hls.multivariant_playlist([*_in_order(variants), *alone], renditions)
+
+
+def _alone(family: Family, rung: str) -> bool:
+    each = family.of(rung)
+    return each is not None and all(window.kind == "audio" for window in each.windows if window.started)
+
+
+def _in_order(variants: list[hls.Variant]) -> list[hls.Variant]:
+    """From the best down, but for the one that players begin with."""
+    ordered = sorted(variants, key=lambda variant: variant.bandwidth, reverse=True)
+    start = next((variant for variant in ordered if variant.bandwidth <= START_BANDWIDTH), ordered[-1] if ordered else None)
+    return ordered if start is None else [start, *(variant for variant in ordered if variant is not start)]
+
+
+def _variant(
+    family: Family, place: Place, rung: str, each: Presentation, video: Rendition, shared: tuple[str, Rendition] | None
+) -> hls.Variant:
+    described = video.init.parameters
+    size = isinstance(described, VideoParameters) and described.width > 0
+    codecs = [described.rfc6381]
+    peak, average = bit_rates(video.window)
+    if shared is not None:
+        codecs.append(shared[1].init.parameters.rfc6381)
+        sound = bit_rates(shared[1].window)
+        peak, average = peak + sound[0], average + sound[1]
+    metered = family.bit_rate(rung)
+    if metered and not any(segment.complete for segment in video.window.segments):
+        # All that there is so far is a keyframe and little more.
+        peak, average = _rounded(HEADROOM * metered), _rounded(metered)
+    return hls.Variant(
+        uri=f"{place.to(family.name, rung)}video.m3u8",
         bandwidth=peak,
         average_bandwidth=average,
-        codecs=codecs,
-        resolution=resolution,
-        frame_rate=0.0 if video is None else packager.frame_rate,
-        audio=_AUDIO_GROUP if renditions else "",
+        codecs=",".join(codecs),
+        resolution=(described.display_width, described.height) if size and isinstance(described, VideoParameters) else None,
+        frame_rate=each.frame_rate,
+        audio=_AUDIO_GROUP if shared is not None else "",
     )
-    return hls.multivariant_playlist([variant], renditions)
+
+
+def _sound_variant(family: Family, place: Place, rung: str, audio: Rendition, *, in_group: bool) -> hls.Variant:
+    peak, average = bit_rates(audio.window)
+    return hls.Variant(
+        uri=f"{place.to(family.name, rung)}audio.m3u8",
+        bandwidth=peak,
+        average_bandwidth=average,
+        codecs=audio.init.parameters.rfc6381,
+        audio=_AUDIO_GROUP if in_group else "",
+    )
 
 
 def bit_rates(window: Window) -> tuple[int, int]:
     """Peak and average of what the window holds, bit/s, rounded up to whole kilobits."""
-    whole = [s for s in window.segments if s.complete and s.duration] or [s for s in window.segments if s.duration]
+    filled = [segment for segment in window.segments if segment.duration and segment.nbytes]
+    whole = [segment for segment in filled if segment.complete] or filled
     peak = max((8 * s.nbytes / s.seconds for s in whole), default=0.0)
     seconds = sum(s.seconds for s in whole)
     average = 8 * sum(s.nbytes for s in whole) / seconds if seconds else 0.0
-    return math.ceil(HEADROOM * peak / 1000) * 1000, math.ceil(average / 1000) * 1000
+    return _rounded(HEADROOM * peak), _rounded(average)
+
+
+def _rounded(bit_rate: float) -> int:
+    return math.ceil(bit_rate / 1000) * 1000

@@ -8,28 +8,21 @@ from typing import Protocol
 from mediaserver.hub.stream import LiveStream
 from mediaserver.packaging import dash, hls
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar, Wait
-from mediaserver.packaging.packager import Numbers, Packager, Settings
+from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
+from mediaserver.packaging.numbers import NumberBook
+from mediaserver.packaging.packager import Packager
+from mediaserver.packaging.presentation import Presentation, Settings
 from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.text import Text
-from mediaserver.packaging.window import LEAST_SEGMENTS, Position, Window
+from mediaserver.packaging.window import Position, Window
+from mediaserver.ports import RENDITION_MARK
 from protocols import dash as dash_format
 from protocols import hls as hls_format
 from protocols.errors import RemoteProtocolError
 from protocols.media import MediaKind
 
-#: Numbers start from the time since the year 2026 when packaging starts, and need no state on disk. Media sequence numbers
-#: count tenths of seconds: no segment is that short, so they never go back, not over a restart of the server either.
-#: Discontinuity sequence numbers count ten minutes: not finer, because hls.js walks an array of that length several times a
-#: second. Within a process they never go back: a name whose stream had more than that is remembered until the clock has
-#: passed it. Over a restart they go back by as many; players meet a new MEDIA-SEQUENCE there, behind a pause, and begin anew.
-NUMBERS_SINCE = 1_767_225_600
-SEQUENCE_UNIT = 0.1
-DISCONTINUITY_UNIT = 600.0
-
-#: Names that are remembered so. Beyond that all new streams begin where the least of them was.
-MAX_AHEAD = 1000
-
-#: How long (seconds) the playlists of a stream that is over can still be fetched, with their EXT-X-ENDLIST.
+#: How long (seconds) the playlists of a stream that is over can still be fetched, with their EXT-X-ENDLIST; and the segments
+#: of a rendition that is over before its stream.
 LINGER = 60.0
 
 #: No request is held for longer (seconds): hls.js gives up after ten, and takes that for a fault of the server.
@@ -38,8 +31,9 @@ MAX_PATIENCE = 6.0
 #: A blocked playlist may be cached for this many target durations (RFC 8216bis, appendix B.1).
 BLOCKED_AGE = 6.0
 
-_RESOURCE = re.compile(r"(video|audio)/(?:init-(\d{1,9})\.mp4|(\d{1,19})(?:\.(\d{1,6}))?\.m4s)", re.ASCII)
+_RESOURCE = re.compile(r"(video|audio)/(?:init-(\d{1,19})\.mp4|(\d{1,19})(?:\.(\d{1,6}))?\.m4s)", re.ASCII)
 _PLAYLISTS = {"video.m3u8": MediaKind.VIDEO, "audio.m3u8": MediaKind.AUDIO}
+_LISTS = frozenset({"index.m3u8", "manifest.mpd"})
 
 
 class Streams(Protocol):
@@ -49,11 +43,10 @@ class Streams(Protocol):
 
 
 class _Entry:
-    """A stream that is being packaged, and the texts that were rendered of it last."""
+    """A stream that is being packaged with its renditions, and the texts that were rendered of them last."""
 
-    def __init__(self, stream: LiveStream, packager: Packager, now: float) -> None:
-        self.stream = stream
-        self.packager = packager
+    def __init__(self, family: Family, now: float) -> None:
+        self.family = family
         self.asked = now
         self.ended_at: float | None = None
         self.ready = False
@@ -61,16 +54,18 @@ class _Entry:
 
 
 class Packagers:
-    """Every stream that is packaged now, by name. ``wall`` is Unix time in seconds; ``now`` any steady clock's."""
+    """Every stream that is packaged now, by name. ``wall`` is Unix time in seconds; ``now`` any steady clock's.
+
+    What is asked of a rendition is asked of its stream: they begin, and stop for want of questions, together. Its resources
+    are found in a folder of its stream's (``NAME/720p/video.m3u8``), and in one of its own (``NAME@720p/video.m3u8``).
+    """
 
     def __init__(self, streams: Streams, settings: Settings, wall: Callable[[], float]) -> None:
         self.settings = settings
         self._streams = streams
         self._wall = wall
         self._entries: dict[str, _Entry] = {}
-        # What no stream begins below, and the names that are ahead of it.
-        self._least = first_numbers(wall())
-        self._ahead: dict[str, Numbers] = {}
+        self._numbers = NumberBook(wall)
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
@@ -82,14 +77,15 @@ class Packagers:
         """Forget the packaging of ``name``. Harmless twice."""
         entry = self._entries.pop(name, None)
         if entry is not None:
-            entry.stream.unsubscribe(entry.packager)
-            self._remember(name, entry.packager.next)
+            entry.family.close()
+            self._numbers.remember(name, entry.family.leader.next)
 
     def sweep(self, now: float) -> None:
         """Stop what nobody asks for, and forget what has been over for a while. To be called every second or so."""
-        self._follow_clock()
+        self._numbers.follow_clock()
         for name, entry in list(self._entries.items()):
-            if entry.packager.ended:
+            entry.family.sweep(now, LINGER)
+            if entry.family.leader.ended:
                 if entry.ended_at is None:
                     entry.ended_at = now
                 expired = now - entry.ended_at > LINGER
@@ -99,9 +95,9 @@ class Packagers:
                 self.stop(name)
 
     def find(self, name: str) -> Packager | None:
-        """The packager of ``name`` if there is one now."""
-        entry = self._entries.get(name)
-        return None if entry is None else entry.packager
+        """The packager of ``name``, or of the stream that it is a rendition of, if there is one now."""
+        entry, _ = self._locate(name)
+        return None if entry is None else entry.family.leader
 
     def target_duration(self, name: str) -> float:
         """EXT-X-TARGETDURATION of ``name`` as far as it is known, seconds."""
@@ -115,78 +111,104 @@ class Packagers:
     def _entry(self, name: str, now: float) -> _Entry | None:
         stream = self._streams.find(name)
         entry = self._entries.get(name)
-        if stream is None or (entry is not None and entry.stream is stream):
+        if stream is None or (entry is not None and entry.family.stream is stream):
             return entry
         self.stop(name)
-        packager = Packager(name, self.settings, self._wall, self._first(name))
-        entry = self._entries[name] = _Entry(stream, packager, now)
+        packager = Packager(name, self.settings, self._wall, self._numbers.first(name))
+        entry = self._entries[name] = _Entry(Family(stream, packager), now)
         stream.subscribe(packager)
+        entry.family.gather()
         return entry
 
-    # -- numbers ----------------------------------------------------------------------------------------------------------
-
-    def _first(self, name: str) -> Numbers:
-        """Where ``name`` may begin now."""
-        self._follow_clock()
-        return _larger(self._least, self._ahead.get(name, self._least))
-
-    def _follow_clock(self) -> None:
-        """What the clock has passed need not be remembered; a clock that was set back does not count."""
-        self._least = _larger(self._least, first_numbers(self._wall()))
-        for name in [name for name, unused in self._ahead.items() if _larger(self._least, unused) == self._least]:
-            del self._ahead[name]
-
-    def _remember(self, name: str, unused: Numbers) -> None:
-        self._ahead[name] = _larger(unused, self._ahead.get(name, unused))
-        self._follow_clock()
-        if len(self._ahead) > MAX_AHEAD:
-            nearest = min(self._ahead, key=lambda known: self._ahead[known].discontinuity)
-            self._least = _larger(self._least, self._ahead.pop(nearest))
+    def _locate(self, name: str) -> tuple[_Entry | None, Place]:
+        """Who answers for ``name`` as far as it is packaged, and which folder that is."""
+        entry = self._entries.get(name)
+        if entry is not None:
+            return entry, HOME
+        name, _, rung = name.rpartition(RENDITION_MARK)
+        return self._entries.get(name), Place(Folder.OWN, rung)
 
     # -- questions ------------------------------------------------------------------------------------------------------
 
     def answer(self, name: str, resource: str, query: Mapping[str, str], now: float) -> Answer:
         """What to say to a request for ``/live/{name}/{resource}``. A pure question, but that it starts packaging."""
-        playlist = _PLAYLISTS.get(resource)
-        match = None if playlist is not None else _RESOURCE.fullmatch(resource)
-        if playlist is None and match is None and resource not in {"index.m3u8", "manifest.mpd"}:
-            return Missing()
-        entry = self._entry(name, now)
+        place = HOME
+        whole = resource in _PLAYLISTS or resource in _LISTS
+        match = None if whole else _RESOURCE.fullmatch(resource)
+        if match is None and not whole:
+            rung, _, resource = resource.partition("/")
+            match = _RESOURCE.fullmatch(resource)
+            if not rung or (match is None and resource not in _PLAYLISTS):
+                return Missing()
+            place = Place(Folder.BELOW, rung)
+        stream = self._streams.find(name)
+        if stream is not None and stream.source is not None:
+            stream = stream.source
+        entry = self._locate(name)[0] if stream is None else self._entry(stream.name, now)
         if entry is None:
             return Missing()
+        if name != entry.family.name:
+            if place is not HOME:
+                return Missing()
+            place = Place(Folder.OWN, name[len(entry.family.name) + 1 :])
+        return self._of(entry, place, resource, match, query, now)
+
+    def _of(
+        self, entry: _Entry, place: Place, resource: str, match: re.Match[str] | None, query: Mapping[str, str], now: float
+    ) -> Answer:
+        family = entry.family
+        presentation = family.of(place.rung)
+        if presentation is None:
+            family.gather()
+            presentation = family.of(place.rung)
+            if presentation is None:
+                return Missing()
         entry.asked = now
         if match is not None:
-            return self._media(entry, match)
-        if playlist is not None:
-            return self._playlist(entry, playlist, query)
-        if not entry.ready:
-            if not entry.packager.ready:
-                return self._not_yet(entry)
-            entry.ready = True
-        return self._multivariant(entry) if resource == "index.m3u8" else self._mpd(entry)
+            return self._media(presentation, match)
+        if place.rung != SOURCE and family.is_gone(place.rung):
+            return Gone()
+        if resource in _PLAYLISTS:
+            return self._playlist(entry, place, presentation, _PLAYLISTS[resource], query)
+        return self._list(entry, place, resource)
 
-    def _not_yet(self, entry: _Entry) -> Answer:
+    def _list(self, entry: _Entry, place: Place, resource: str) -> Answer:
+        """A multivariant playlist or an MPD."""
+        family = entry.family
+        if not entry.ready:
+            family.gather()
+            if not family.ready:
+                return self._not_yet(family)
+            entry.ready = True
+        if place.rung != SOURCE and not any(rung == place.rung for rung, _ in family.present()):
+            return self._not_yet(family)
+        return self._multivariant(entry, place) if resource == "index.m3u8" else self._mpd(entry, place)
+
+    def _not_yet(self, family: Family) -> Answer:
         """Nothing to play so far, but there will be."""
-        windows = entry.packager.windows
-        if not windows or entry.packager.ended:
+        windows = [window for _, each in family.all() for window in each.windows]
+        if not windows or family.leader.ended:
             return Missing()
         waiting = next((window for window in windows if not window.started), windows[0])
-        return Wait(waiting.signal, self._patience(waiting))
+        # A rendition's window may be late; the stream's own is in motion.
+        signal = waiting.signal if waiting in family.leader.windows else windows[0].signal
+        return Wait(signal, self._patience(waiting))
 
     @staticmethod
     def _patience(window: Window) -> float:
         """For how long a request may be held: three target durations (RFC 8216bis, 6.2.5.2), and below players' own patience."""
         return min(3.0 * window.target_duration, MAX_PATIENCE)
 
-    def _multivariant(self, entry: _Entry) -> Answer:
-        packager = entry.packager
-        # Bit rates are the only thing in it that changes: look again when a segment begins.
-        key = sum([window.next_sequence for window in packager.windows])
-        return self._text(entry, "index.m3u8", key, 1.0, lambda: hls.multivariant_playlist(packager))
+    def _multivariant(self, entry: _Entry, place: Place) -> Answer:
+        family = entry.family
+        # Bit rates and renditions are all that changes in it: look again when a segment begins.
+        key = tuple([(id(window), window.next_sequence) for _, window in family.windows()])
+        return self._text(entry, ("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
-    def _playlist(self, entry: _Entry, kind: MediaKind, query: Mapping[str, str]) -> Answer:
-        packager = entry.packager
-        rendition = packager.renditions.get(kind)
+    def _playlist(
+        self, entry: _Entry, place: Place, presentation: Presentation, kind: MediaKind, query: Mapping[str, str]
+    ) -> Answer:
+        rendition = presentation.renditions.get(kind)
         if rendition is None:
             return Missing()
         window = rendition.window
@@ -195,27 +217,32 @@ class Packagers:
         except RemoteProtocolError as error:
             return TooFar(str(error))
         if not window.started:
-            return self._not_yet(entry)
+            return Missing() if window.ended else Wait(window.signal, self._patience(window))
         skip = reload.skip is not hls_format.Skip.NO
+        listing = functools.partial(self._listing, entry, place, presentation, window, delta=skip)
         if reload.msn is None:
-            return self._listing(entry, window, delta=skip)
-        match window.poll(reload.msn, reload.part, part_advance(packager.part_target)):
+            return listing()
+        match window.poll(reload.msn, reload.part, part_advance(presentation.part_target)):
             case Position.TOO_FAR:
                 return TooFar("the playlist is not so far yet")
             case Position.WAIT:
-                late = functools.partial(self._listing, entry, window, delta=skip)
-                return Wait(window.signal, self._patience(window), late)
+                return Wait(window.signal, self._patience(window), listing)
             case _:
-                return self._listing(entry, window, delta=skip, blocked=True)
+                return listing(blocked=True)
 
-    def _listing(self, entry: _Entry, window: Window, *, delta: bool, blocked: bool = False) -> Text:
+    def _listing(
+        self, entry: _Entry, place: Place, presentation: Presentation, window: Window, *, delta: bool, blocked: bool = False
+    ) -> Text:
         """The playlist as it is now. ``blocked``: it was asked for by a position that it holds."""
-        packager = entry.packager
-        delta = delta and hls.can_skip_until(packager, window) > 0
+        delta = delta and hls.can_skip_until(presentation, window) > 0
         # A position's playlist may be kept; a plain one is old with the next part.
         max_age = BLOCKED_AGE * window.target_duration if blocked else 0.0
-        name = (window.kind, delta, blocked)
-        return self._text(entry, name, window.version, max_age, lambda: hls.media_playlist(packager, window, delta=delta))
+        name = (place, window.kind, delta, blocked)
+
+        def render() -> str:
+            return hls.media_playlist(presentation, window, hls.addresses(entry.family, place), delta=delta)
+
+        return self._text(entry, name, (id(window), window.version), max_age, render)
 
     @staticmethod
     def _text(
@@ -233,14 +260,14 @@ class Packagers:
         entry.texts[name] = (key, text)
         return text
 
-    def _mpd(self, entry: _Entry) -> Answer:
-        packager = entry.packager
-        key = tuple(window.version for window in packager.windows)
-        return self._text(entry, "manifest.mpd", key, 0.0, lambda: dash.mpd(packager, self._wall()), dash_format.CONTENT_TYPE)
+    def _mpd(self, entry: _Entry, place: Place) -> Answer:
+        family = entry.family
+        key = tuple([(id(window), window.version) for _, window in family.windows()])
+        content_type = dash_format.CONTENT_TYPE
+        return self._text(entry, ("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type)
 
-    def _media(self, entry: _Entry, match: re.Match[str]) -> Answer:
-        kind = MediaKind(match[1])
-        rendition = entry.packager.renditions.get(kind)
+    def _media(self, presentation: Presentation, match: re.Match[str]) -> Answer:
+        rendition = presentation.renditions.get(MediaKind(match[1]))
         if rendition is None:
             return Missing()
         window = rendition.window
@@ -256,16 +283,6 @@ class Packagers:
                 return Growing(_reader(window, sequence), f"{window.kind}/mp4", window.signal, self._patience(window))
             return Wait(window.signal, self._patience(window))
         return Gone() if position is Position.GONE else Missing()
-
-
-def first_numbers(unix_time: float) -> Numbers:
-    """Where a stream's numbers start that is packaged from now on."""
-    elapsed = max(0.0, unix_time - NUMBERS_SINCE)
-    return Numbers(int(elapsed / SEQUENCE_UNIT) + LEAST_SEGMENTS, int(elapsed / DISCONTINUITY_UNIT))
-
-
-def _larger(one: Numbers, other: Numbers) -> Numbers:
-    return Numbers(max(one.sequence, other.sequence), max(one.discontinuity, other.discontinuity))
 
 
 def part_advance(part_target: float) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from mediaserver.packaging.segment import Epoch, InitSegment, Segment
 from mediaserver.packaging.segmenter import Cut, Segmenter
+from mediaserver.packaging.timetable import Mark
 from mediaserver.packaging.window import Window
 from protocols.mp4.fragment import Sample, fragment
 
@@ -13,10 +14,12 @@ class Rendition:
     """Builds the fragments of one track. Times are decode times in the init segment's timescale.
 
     A sample is held until the next one comes, because only then its duration is known.
-    ``on_segment`` is called with the time at which a new segment will begin.
+    ``on_segment`` is called with the Mark of each segment that begins, its times in the track's timescale.
     """
 
-    def __init__(self, window: Window, init: InitSegment, segmenter: Segmenter, on_segment: Callable[[int], None]) -> None:
+    def __init__(
+        self, window: Window, init: InitSegment, segmenter: Segmenter, on_segment: Callable[[Mark], None] | None = None
+    ) -> None:
         self.window = window
         self.init = init
         self.segmenter = segmenter
@@ -33,21 +36,37 @@ class Rendition:
         self._samples: list[Sample] = []
         self._part_time = 0
         self._held: tuple[int, bytes, int, bool] | None = None
-        self._epoch: Epoch | None = None
+        self._mark: Mark | None = None
 
-    def push(self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool) -> int:
-        """One more access unit, later than the one before. The duration of that one, 0 if there was none."""
+    def push(self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool, mark: Mark | None = None) -> int:
+        """One more access unit, later than the one before. The duration of that one, 0 if there was none.
+
+        ``mark`` is the segment that begins with it, where that is not for this rendition to say.
+        """
         held = self._held
         self._held = (time, data, offset, keyframe)
         self.last = time
         self.fresh = False
-        self._epoch = epoch
         if held is None:
             self._part_time = time
+            self._start(epoch, mark, fresh=True)
             return 0
         duration = time - held[0]
-        self._append(held, duration, boundary=self._is_boundary(time, keyframe=keyframe))
+        boundary = mark is not None or self._is_boundary(time, keyframe=keyframe)
+        if self._append(held, duration, boundary=boundary):
+            self._start(epoch, mark, fresh=False)
         return duration
+
+    def _start(self, epoch: Epoch, mark: Mark | None, *, fresh: bool) -> None:
+        """A segment begins with the sample that is held."""
+        if self._held is None:
+            return
+        time, _, offset, keyframe = self._held
+        if epoch.begin is None:
+            epoch.begin = time / self.init.timescale
+        self._mark = mark or Mark(time, time + offset, self.window.next_sequence, epoch, keyframe, fresh)
+        if self._on_segment is not None:
+            self._on_segment(self._mark)
 
     def _is_boundary(self, time: int, *, keyframe: bool) -> bool:
         """Whether a segment may begin with the sample at ``time``."""
@@ -61,7 +80,8 @@ class Rendition:
             reached = True
         return reached
 
-    def _append(self, held: tuple[int, bytes, int, bool], duration: int, *, boundary: bool) -> None:
+    def _append(self, held: tuple[int, bytes, int, bool], duration: int, *, boundary: bool) -> bool:
+        """The sample's duration is known. Whether the segment ends behind it."""
         time, data, offset, keyframe = held
         step = self.segmenter.step(duration, boundary=boundary)
         if step.part_before:
@@ -70,11 +90,12 @@ class Rendition:
         if step.after is Cut.NONE:
             if step.part_before:
                 self.window.changed()
-            return
+            return False
         self._end_part(time + duration)
         if step.after is Cut.SEGMENT:
-            self._end_segment(time + duration)
+            self.window.complete()
         self.window.changed()
+        return step.after is Cut.SEGMENT
 
     def _end_part(self, end: int) -> None:
         samples = self._samples
@@ -88,30 +109,25 @@ class Rendition:
         self._part_time = end
 
     def _new_segment(self) -> Segment:
-        epoch = self._epoch
-        assert epoch is not None  # noqa: S101  set with every sample
-        if epoch.begin is None:
-            epoch.begin = self._part_time / self.init.timescale
+        mark = self._mark
+        assert mark is not None  # noqa: S101  set with the first sample of every segment
         previous = self.window.segments[-1] if self.window.segments else None
         return Segment(
             kind=self.window.kind,
-            sequence=self.window.next_sequence,
+            sequence=mark.sequence,
             init=self.init,
-            epoch=epoch,
+            epoch=mark.epoch,
             time=self._part_time,
-            discontinuities=0 if previous is None else epoch.number - previous.epoch.number,
+            discontinuities=0 if previous is None else mark.epoch.number - previous.epoch.number,
             new_init=previous is None or previous.init is not self.init,
         )
 
-    def _end_segment(self, next_time: int) -> None:
-        self.window.complete()
-        self._on_segment(next_time)
-
-    def finish(self) -> None:
-        """Nothing follows without a break: what is held goes out, the segment ends here. Harmless twice."""
+    def finish(self, end: int = 0) -> None:
+        """Nothing follows without a break: what is held goes out, the segment ends here, or at ``end`` if that is later.
+        Harmless twice."""
         held, self._held = self._held, None
         if held is not None:
-            frame = max(self.segmenter.frame, 1)
+            frame = max(self.segmenter.frame, end - held[0], 1)
             if self._samples and self.segmenter.step(frame, boundary=False).part_before:
                 self._end_part(held[0])
             self._samples.append(Sample(held[1], frame, held[2], held[3]))

@@ -58,7 +58,7 @@ class Segment:
     """Parts on their way to be a segment. ``time`` (decode time of the first sample) and ``duration`` in timescale units.
 
     ``discontinuities`` is how many there were since the segment before it; ``new_init`` says that the one before
-    had another init segment, or that there was none.
+    had another init segment, or that there was none. A ``gap`` is listed and has nothing in it.
     """
 
     kind: str
@@ -68,6 +68,7 @@ class Segment:
     time: int
     discontinuities: int
     new_init: bool
+    gap: bool = False
     parts: list[Part] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     duration: int = 0
@@ -85,8 +86,13 @@ class Segment:
 
     @property
     def independent(self) -> bool:
-        """Whether a player can begin here."""
-        return bool(self.parts) and self.parts[0].independent
+        """Whether a player can begin here, or need not."""
+        return self.gap or (bool(self.parts) and self.parts[0].independent)
+
+    @property
+    def listed(self) -> bool:
+        """Whether there is anything to say of it."""
+        return self.gap or bool(self.parts)
 
     # -- growing ----------------------------------------------------------------------------------------------------------
 
@@ -173,6 +179,7 @@ class Segment:
         return hls.Segment(
             uri=f"{self.kind}/{self.sequence}.m4s",
             duration=self.seconds,
+            gap=self.gap,
             discontinuities=self.discontinuities,
             map_uri=f"{self.kind}/init-{self.init.index}.mp4" if self.new_init or with_map else "",
             program_time=self.program_time,

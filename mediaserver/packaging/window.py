@@ -77,6 +77,18 @@ class Window:
         self.inits[segment.init.index] = segment.init
         self.next_sequence = segment.sequence + 1
 
+    def skip(self, segment: Segment) -> None:
+        """A segment of which there is nothing: a gap in the list."""
+        segment.gap = segment.complete = segment.settled = True
+        self.begin(segment)
+        self._trim()
+
+    def restart(self, sequence: int) -> None:
+        """Forget everything: the next segment has that number, and nobody knows what there was between."""
+        self.segments.clear()
+        self.inits.clear()
+        self.next_sequence = self.first_listed = sequence
+
     def add(self, body: bytes, duration: int, *, independent: bool) -> None:
         """One more part of the segment in the making. Wakes nobody: see ``changed``."""
         self.segments[-1].add(body, duration, independent=independent)
@@ -140,11 +152,11 @@ class Window:
     @property
     def started(self) -> bool:
         """Whether there is anything to play."""
-        return bool(self.segments) and bool(self.segments[0].parts)
+        return bool(self.segments) and self.segments[0].listed
 
     def visible(self) -> list[Segment]:
         """The segments in the playlist, the one in the making (with a part at least) last."""
-        return [segment for segment in self.segments if segment.sequence >= self.first_listed and segment.parts]
+        return [segment for segment in self.segments if segment.sequence >= self.first_listed and segment.listed]
 
     def recent(self) -> list[Segment]:
         """The segments whose parts are in the playlist: those near the end."""
@@ -192,6 +204,8 @@ class Window:
         """Is that segment (whole), or that part of it, here? Only what is hinted or announced next can be waited for."""
         segment = self.get(sequence)
         next_position = self.position()
+        if segment is not None and segment.gap:
+            return Position.GONE
         if segment is not None and segment.complete:
             return Position.READY if part is None or part < len(segment.parts) else Position.GONE
         if segment is not None and part is not None and part < len(segment.parts):

@@ -1,1 +1,1 @@
-"""Relays: a stream goes on to another server."""
+"""Relays: a stream goes on to other servers, by RTMP and RTMPS."""

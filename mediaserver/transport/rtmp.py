@@ -4,14 +4,13 @@ import asyncio
 import enum
 import logging
 import os
-import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, cast
 
 from mediaserver.hub.beat import Beat
-from mediaserver.hub.player import FanoutPlayer
+from mediaserver.hub.player import FanoutPlayer, reason_of
 from mediaserver.hub.session import Session
 from mediaserver.ports import Wire
 from protocols.errors import RemoteProtocolError
@@ -30,8 +29,6 @@ RESTING_TIME = 0.4
 CLOSING_TIME = 1.0
 #: What a peer is fed with in one turn of the loop while it is not known what it wants: bounds what a turn can cost.
 PIECE = 8 * 1024
-#: A player whose host is gone without a word is found out by the kernel: idle seconds, interval, probes.
-KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 #: Bytes of answers that may wait for a peer whose transport is full already.
 UNREAD_ANSWERS = 64 * 1024
 #: Connections that may wait to be accepted.
@@ -136,7 +133,9 @@ class RtmpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._closing_since:
-            self._reason = "reset by the peer" if isinstance(exc, ConnectionResetError) else str(exc) or type(exc).__name__
+            self._reason = reason_of(exc)
+            if self._handler is not None and self._handler.player is not None:
+                self._handler.player.lost(exc)
         if self._handler is not None:
             self._handler.on_closed(self._reason)
             self._handler = None
@@ -199,13 +198,6 @@ class RtmpConnection(asyncio.Protocol):
             self._listener.beat.add_reader(self)
         else:
             self._listener.beat.remove_reader(self)
-        if role is Role.PLAYER and not self.closing:
-            peer = self.transport.get_extra_info("socket")
-            if peer.family != socket.AF_UNIX:
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for option, value in KEEPALIVE.items():
-                    if hasattr(socket, option):  # not everywhere
-                        peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
     def hold(self, held: bool) -> None:
         """Stop reading while a question is out to the authorizer, or go on."""
@@ -339,7 +331,7 @@ class RtmpListener:
         *,
         handshake_timeout: float,
         idle_timeout: float,
-        max_connections: int,
+        has_room: Callable[[], bool],
     ) -> None:
         self.make_handler = make_handler
         self.loop = asyncio.get_running_loop()
@@ -347,7 +339,7 @@ class RtmpListener:
         self.limits = limits
         self.handshake_timeout = handshake_timeout
         self.idle_timeout = idle_timeout
-        self.max_connections = max_connections
+        self._has_room = has_room
         self.connections: set[RtmpConnection] = set()
         # Bytes of connections that are gone.
         self.bytes_in = 0
@@ -370,8 +362,10 @@ class RtmpListener:
         self._servers.append(server)
 
     def admit(self, connection: RtmpConnection) -> bool:
+        """Whether one more connection can be taken on. It is kept in any case, until it is gone."""
+        room = self._has_room()
         self.connections.add(connection)
-        return len(self.connections) <= self.max_connections
+        return room
 
     def forget(self, connection: RtmpConnection) -> None:
         self.connections.discard(connection)

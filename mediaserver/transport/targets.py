@@ -3,12 +3,25 @@
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from mediaserver.errors import Refused
 
-#: Addresses in IPv6 that stand for one in IPv4: mapped, 6to4, Teredo and NAT64 must not smuggle a private one in.
+#: In IPv4: what Python's ``is_global`` lets through although nobody's server is there (6to4 relays, RFC 7526).
+_CLOSED_V4 = (ipaddress.ip_network("192.88.99.0/24"),)
+#: In IPv6 only this is given out for servers (RFC 4291, 2.4) …
+_UNICAST = ipaddress.ip_network("2000::/3")
+#: … save what carries another address inside or is no address of anybody: Teredo and its like, documentation.
+_CLOSED_V6 = tuple(ipaddress.ip_network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20"))
+#: NAT64 (RFC 6052): the last 32 bits are the address in IPv4 that is meant.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: ISATAP (RFC 5214): so are they behind this, whatever the first half says.
+_ISATAP = (0x00005EFE, 0x02005EFE)
+
+#: ``socket.getaddrinfo``, or a test's.
+LookUp = Callable[..., list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +37,37 @@ async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[Target,
     """Every address of ``host``. Raises Refused where there is none, or one is not public and ``allow_private`` is false."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):  # names that cannot be written, too
         raise Refused(f"{host} cannot be resolved") from None
+    return _judge(host, port, found, allow_private)
+
+
+def resolve_waiting(host: str, port: int, *, allow_private: bool, look_up: LookUp | None = None) -> tuple[Target, ...]:
+    """``resolve`` for a worker process, which has no loop and may wait."""
+    try:
+        found = (look_up or socket.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        raise Refused(f"{host} cannot be resolved") from None
+    return _judge(host, port, found, allow_private)
+
+
+def connect(targets: tuple[Target, ...], timeout: float) -> socket.socket:
+    """A TCP connection to the first of ``targets`` that takes it, and to nowhere else. Raises OSError."""
+    failure: OSError = OSError("no address")
+    for target in targets:
+        connection = socket.socket(target.family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            connection.connect((target.address, target.port))
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
+
+
+def _judge(host: str, port: int, found: list[Any], allow_private: bool) -> tuple[Target, ...]:
     targets = tuple(Target(family, str(address[0]), port) for family, _, _, _, address in found)
     if not targets:
         raise Refused(f"{host} cannot be resolved")
@@ -35,16 +77,23 @@ async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[Target,
 
 
 def is_public(address: str) -> bool:
-    """Whether ``address`` (an IP address, with or without a zone) lies in the public internet."""
+    """Whether ``address`` (an IP address, with or without a zone) lies in the public internet.
+
+    An address in IPv6 that stands for one in IPv4 (mapped, 6to4, NAT64, ISATAP) is as public as that.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(parsed, ipaddress.IPv6Address):
-        teredo = parsed.teredo
-        embedded = parsed.ipv4_mapped or parsed.sixtofour or (teredo[1] if teredo else None)
-        if embedded is None and parsed in _NAT64:
-            embedded = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if embedded is not None:
-            return is_public(str(embedded))
-    return parsed.is_global and not parsed.is_multicast
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return parsed.is_global and not parsed.is_multicast and not any(parsed in network for network in _CLOSED_V4)
+    low = int(parsed) & 0xFFFFFFFF
+    if parsed.ipv4_mapped is not None or parsed in _NAT64:
+        return is_public(str(ipaddress.IPv4Address(low)))
+    if parsed not in _UNICAST or any(parsed in network for network in _CLOSED_V6):
+        return False
+    if parsed.sixtofour is not None:
+        return is_public(str(parsed.sixtofour))
+    if int(parsed) >> 32 & 0xFFFFFFFF in _ISATAP:
+        return is_public(str(ipaddress.IPv4Address(low)))
+    return parsed.is_global

@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from mediaserver.worker.frames import Frame, FrameReader, Note, encode
@@ -15,10 +16,11 @@ _READ_SIZE = 256 * 1024
 
 
 class Pipe:
-    """The socket to the server, read and written without a loop: a worker has nothing else to do."""
+    """The socket to the server, read and written without a loop: a worker has nothing else to do. Any thread may send."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._sending = threading.Lock()
         self._reader = FrameReader()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -28,7 +30,9 @@ class Pipe:
 
     def send(self, frame: Frame) -> None:
         """Give ``frame`` to the server; waits while that is busy. Raises BrokenPipeError when it is gone."""
-        self._connection.sendall(encode(frame))
+        data = encode(frame)
+        with self._sending:
+            self._connection.sendall(data)
 
     def _receive(self) -> bytes:
         try:

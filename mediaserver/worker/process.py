@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from mediaserver.worker.frames import Frame, FrameReader, Note, encode
+from mediaserver.worker.frames import Frame, FrameReader, Note, TrackFrame, encode
 from protocols.errors import RemoteProtocolError
 
 #: Lines of what a worker wrote to its standard error that are kept for the log.
@@ -85,9 +85,11 @@ class Worker(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, frame: Frame) -> bool:
-        """Give ``frame`` to the process. False if too much waits for it, or it is gone: the frame is dropped."""
+        """Give ``frame`` to the process. False if it is gone, or too much waits for it and ``frame`` is not an order: dropped."""
         transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > self.max_backlog:
+        if transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > self.max_backlog and not isinstance(frame, Note | TrackFrame):
             return False
         transport.write(encode(frame))
         return True

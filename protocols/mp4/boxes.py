@@ -25,9 +25,9 @@ def ftyp(kind: bytes, major: bytes, *compatible: bytes) -> bytes:
     return box(kind, major, b"\0\0\0\0", *compatible)
 
 
-def mvhd(timescale: int, next_track_id: int) -> bytes:
-    """Movie header: ``timescale`` in units a second."""
-    times = struct.pack(">4I", 0, 0, timescale, _NO_DURATION)
+def mvhd(timescale: int, next_track_id: int, duration: int = _NO_DURATION) -> bytes:
+    """Movie header: ``timescale`` in units a second, ``duration`` in such units."""
+    times = struct.pack(">4I", 0, 0, timescale, duration)
     rate_and_volume = struct.pack(">IH10x", 0x10000, 0x0100)
     return full_box(b"mvhd", 0, 0, times, rate_and_volume, _MATRIX, bytes(24), struct.pack(">I", next_track_id))
 
@@ -38,6 +38,13 @@ def tkhd(track_id: int, video: VideoParameters | None) -> bytes:
     layout = struct.pack(">8xHHHH", 0, 0, 0 if video else 0x0100, 0)
     width, height = (video.display_width, video.height) if video else (0, 0)
     return full_box(b"tkhd", 0, 7, identity, layout, _MATRIX, struct.pack(">II", width << 16, height << 16))
+
+
+def edts(*edits: tuple[int, int]) -> bytes:
+    """An edit list: each edit's duration in the movie's timescale (0: to the end, whenever that is) and its first media time in
+    the track's (-1: nothing is shown)."""
+    rows = b"".join(struct.pack(">QqI", duration, first, 0x10000) for duration, first in edits)
+    return box(b"edts", full_box(b"elst", 1, 0, struct.pack(">I", len(edits)), rows))
 
 
 def mdhd(timescale: int) -> bytes:

@@ -51,20 +51,33 @@ def timescale(track: Track) -> int:
 def init_segment(track: Track) -> bytes:
     """ftyp + moov for one track. RemoteProtocolError if the track's configuration is malformed or says too little."""
     described = parameters(track)
-    track_id = TRACK_IDS[track.kind]
-    if isinstance(described, AudioParameters):
-        entry, handler, video, flags = audio_sample_entry(track, described), (b"soun", b"audio"), None, SYNC
-        scale = described.sample_rate
-    else:
-        scale = VIDEO_TIMESCALE
-        entry, handler, video, flags = video_sample_entry(track, described), (b"vide", b"video"), described, NON_SYNC
-    media = boxes.box(b"mdia", boxes.mdhd(scale), boxes.hdlr(*handler), boxes.minf(video is not None, entry))
+    scale = VIDEO_TIMESCALE if isinstance(described, VideoParameters) else described.sample_rate
     return boxes.ftyp(b"ftyp", _BRANDS[0], *_BRANDS) + boxes.box(
         b"moov",
-        boxes.mvhd(scale, track_id + 1),
-        boxes.box(b"trak", boxes.tkhd(track_id, video), media),
-        boxes.box(b"mvex", boxes.trex(track_id, flags)),
+        boxes.mvhd(scale, TRACK_IDS[track.kind] + 1),
+        track_box(track),
+        boxes.box(b"mvex", extends_box(track)),
     )
+
+
+def track_box(track: Track, first: int = 0) -> bytes:
+    """The trak of a track that has no samples of its own, played from the media time ``first`` (its timescale) on.
+
+    RemoteProtocolError as ``init_segment``.
+    """
+    described = parameters(track)
+    if isinstance(described, AudioParameters):
+        entry, handler, video, scale = audio_sample_entry(track, described), (b"soun", b"audio"), None, described.sample_rate
+    else:
+        entry, handler, video, scale = video_sample_entry(track, described), (b"vide", b"video"), described, VIDEO_TIMESCALE
+    media = boxes.box(b"mdia", boxes.mdhd(scale), boxes.hdlr(*handler), boxes.minf(video is not None, entry))
+    edits = boxes.edts((0, first)) if first else b""
+    return boxes.box(b"trak", boxes.tkhd(TRACK_IDS[track.kind], video), edits, media)
+
+
+def extends_box(track: Track) -> bytes:
+    """The trex of a track: what its fragments say when they say nothing."""
+    return boxes.trex(TRACK_IDS[track.kind], SYNC if track.kind is MediaKind.AUDIO else NON_SYNC)
 
 
 def fragment(sequence_number: int, track: Track, base_decode_time: int, samples: Sequence[Sample]) -> bytes:
@@ -72,6 +85,28 @@ def fragment(sequence_number: int, track: Track, base_decode_time: int, samples:
 
     What is the same for all samples is written once. LocalProtocolError for no samples or numbers that do not fit.
     """
+    run = run_of(track.codec.kind, samples)
+    try:
+        head = _moof(sequence_number, TRACK_IDS[track.codec.kind], base_decode_time, run)
+        mdat = struct.pack(">I4s", 8 + run.nbytes, b"mdat")
+    except struct.error as error:
+        raise LocalProtocolError(f"a fragment's number does not fit its field: {error}") from None
+    return b"".join((head, mdat, *[sample.data for sample in samples]))
+
+
+class Run(NamedTuple):
+    """Samples as a tfhd and a trun tell of them: the defaults (duration, size, flags) of the tfhd; the flags, the count of
+    samples and the rows of the trun; and how many bytes the samples have."""
+
+    defaults: tuple[int, int, int]
+    flags: int
+    length: int
+    row: tuple[int, ...]
+    nbytes: int
+
+
+def run_of(kind: MediaKind, samples: Sequence[Sample]) -> Run:
+    """What is the same for all samples is written once. LocalProtocolError for no samples."""
     if not samples:
         raise LocalProtocolError("a fragment of no samples")
     payloads, durations, offsets, keyframes = zip(*samples, strict=True)
@@ -87,7 +122,7 @@ def fragment(sequence_number: int, track: Track, base_decode_time: int, samples:
         columns.append(sizes)
     default_flags = SYNC
     row: tuple[int, ...] = ()
-    if track.codec.kind is MediaKind.VIDEO and (keys := keyframes.count(True)) != count:
+    if kind is MediaKind.VIDEO and (keys := keyframes.count(True)) != count:
         default_flags = NON_SYNC
         if keys == 1 and keyframes[0]:
             flags |= _FIRST_FLAGS
@@ -99,35 +134,26 @@ def fragment(sequence_number: int, track: Track, base_decode_time: int, samples:
         flags |= _OFFSET
         columns.append(offsets if min(offsets) >= 0 else tuple([offset & 0xFFFFFFFF for offset in offsets]))
     row += tuple(chain.from_iterable(zip(*columns, strict=True)))
-    defaults = (durations[0], sizes[0], default_flags)
-    try:
-        head = _moof(sequence_number, TRACK_IDS[track.codec.kind], base_decode_time, defaults, flags, count, row)
-        mdat = struct.pack(">I4s", 8 + sum(sizes), b"mdat")
-    except struct.error as error:
-        raise LocalProtocolError(f"a fragment's number does not fit its field: {error}") from None
-    return b"".join((head, mdat, *payloads))
+    return Run((durations[0], sizes[0], default_flags), flags, count, row, sum(sizes))
 
 
-def _moof(
-    sequence_number: int,
-    track_id: int,
-    base_decode_time: int,
-    defaults: tuple[int, int, int],
-    flags: int,
-    count: int,
-    row: tuple[int, ...],
-) -> bytes:
-    """A moof with one traf and one trun; ``row`` is the trun behind its data offset, in 32-bit words."""
-    words = 4 * len(row)
+def _moof(sequence_number: int, track_id: int, base_decode_time: int, run: Run) -> bytes:
+    """A moof with one traf and one trun."""
+    words = 4 * len(run.row)
     size = _MOOF.size + words
     return _MOOF.pack(
         *(size, b"moof"),
         *(16, b"mfhd", 0, sequence_number & 0xFFFFFFFF),
         *(size - 24, b"traf"),
-        *(28, b"tfhd", _TFHD_FLAGS, track_id, *defaults),
+        *(28, b"tfhd", _TFHD_FLAGS, track_id, *run.defaults),
         *(20, b"tfdt", _TFDT_V1, base_decode_time),
-        *(20 + words, b"trun", flags, count, size + 8),
-    ) + _words(len(row)).pack(*row)
+        *(20 + words, b"trun", run.flags, run.length, size + 8),
+    ) + pack_row(run.row)
+
+
+def pack_row(row: tuple[int, ...]) -> bytes:
+    """The rows of a trun as 32-bit words."""
+    return _words(len(row)).pack(*row)
 
 
 @functools.lru_cache(maxsize=256)

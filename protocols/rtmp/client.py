@@ -89,6 +89,11 @@ class ClientSession(Endpoint):
         """Send a data message: an AMF0 body such as ``"@setDataFrame", "onMetaData", {…}``."""
         self.send_media(DATA, timestamp, body)
 
+    def pieces_to_send(self) -> list[bytes]:
+        """What has been queued since the last call, as ``data_to_send`` but not joined: bodies are the ones that were given."""
+        pieces, self._out = self._out, []
+        return pieces
+
     def close(self) -> None:
         """Say goodbye as encoders do; the connection is to be closed once this is written."""
         if self.stream_id:

@@ -42,7 +42,20 @@ def test_config_prints_the_manual_and_its_check_accepts_it(tmp_path: Path) -> No
     assert manual.stdout == (ROOT / "config.toml").read_text("utf-8")
     mine = tmp_path / "my.toml"
     mine.write_text(manual.stdout)
-    assert run(["config", "--check", str(mine)]).stdout == f"{mine}: fine\n"
+    assert run(["config", "--check", str(mine)], ports()).stdout == f"{mine}: fine\n"
+
+
+def test_a_check_of_the_config_names_the_ports_that_are_taken_and_finds_the_file_fine(tmp_path: Path) -> None:
+    mine = tmp_path / "my.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        mine.write_text(f'[rtmp]\nport = {free_port()}\n[http]\nhost = "127.0.0.1"\nport = {number}\n')
+        result = run(["config", "--check", str(mine)])
+    assert result.returncode == 0
+    first, second = result.stdout.splitlines()
+    assert first == f"{mine}: fine"
+    assert f"port {number} is in use by" in second
+    assert "http.port" in second
 
 
 @pytest.mark.parametrize("command", [["serve", "--config"], ["demo", "--config"], ["doctor", "--config"], ["config", "--check"]])

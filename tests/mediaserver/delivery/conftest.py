@@ -10,7 +10,7 @@ import uvloop
 from aiohttp import web as aiohttp_web
 
 from mediaserver.config import HttpConfig
-from mediaserver.delivery.aiohttp_lane import media_handler
+from mediaserver.delivery.aiohttp_lane import lane, media_handler
 from mediaserver.delivery.web import Web, WebServices
 from mediaserver.errors import Refused
 from mediaserver.events import Event
@@ -220,18 +220,19 @@ async def open_port() -> AsyncIterator[Callable[..., object]]:
         beat = Beat(loop, 0.1)
         fanout = Fanout(beat, patience=10)
         app = aiohttp_web.Application()
-        runner = aiohttp_web.AppRunner(app, access_log=None)
+        runner = aiohttp_web.AppRunner(app)
 
-        def lane() -> asyncio.Protocol:
-            assert runner.server is not None
-            return runner.server()
+        def page() -> asyncio.Protocol:
+            return pages()
 
-        services = WebServices(hub, fanout, resolver, doorkeeper, sink, loop.create_task, lane)
-        web = Web(services, HttpConfig(**config), max_connections=max_connections, clock=lambda: now[0])  # type: ignore[arg-type]
+        services = WebServices(hub, fanout, resolver, doorkeeper, sink, loop.create_task, page)
+        settings = HttpConfig(**config)  # type: ignore[arg-type]
+        web = Web(services, settings, lambda: len(web) < max_connections, clock=lambda: now[0])
         app.router.add_get("/", _page)
         app.router.add_post("/echo", _echo)
         app.router.add_route("*", "/live/{tail:.*}", media_handler(web))
         await runner.setup()
+        pages = lane(runner, 75.0)
         publisher = hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda reason: None)
         port = Port(web, hub, fanout, resolver, doorkeeper, sink, await web.listen("127.0.0.1", 0), publisher, now)
         opened.append((port, runner))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 import ssl
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from mediaserver.delivery.prepared import MAX_KEPT
 from mediaserver.delivery.response import Headers
 from mediaserver.packaging.answer import Growing, Ready, Wait
 from mediaserver.ports import PlayGrant, PlayRequest
-from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Port, Signal
+from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Connect, Port, Signal
 
 OpenPort = Callable[..., Awaitable[Port]]
 ASK = "GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -370,6 +371,19 @@ async def test_a_segment_that_stops_growing_is_visibly_cut(port: Port) -> None:
     assert await client.closed() == b""
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is missing")
+async def test_the_kernel_misses_a_client_that_vanished_and_a_player_of_flv_sooner(open_port: OpenPort) -> None:
+    port = await open_port(send_timeout=20.0)
+    client = await port.connect()
+    await port.until(lambda: bool(port.web._connections))
+    (connection,) = port.web._connections
+    peer = connection._transport.get_extra_info("socket")
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+    client.writer.write(b"GET /live/show.flv HTTP/1.1\r\nHost: x\r\n\r\n")
+    await port.until(lambda: len(port.web.players) == 1)
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+
+
 async def test_no_more_connections_than_are_allowed(open_port: OpenPort) -> None:
     port = await open_port(max_connections=2)
     for _ in range(2):
@@ -408,6 +422,24 @@ async def test_a_request_with_a_body_is_handed_over_with_what_was_read(port: Por
 
 async def test_a_page_that_is_not_there_is_aiohttp_s_to_answer(port: Port) -> None:
     assert (await (await port.connect()).get("/nothing")).status == 404
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "G<b>T / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_aiohttp_s_own_refusals_do_not_say_what_it_is(connect: Connect, port: Port, nonsense: str) -> None:
+    client = await connect(port)
+    await client.send(nonsense)
+    status, headers = await client.head()
+    assert status == 400
+    assert headers["server"] == "mediaserver"
+    assert "text/html" not in headers.get("content-type", "")
+    assert b"ython" not in await client.closed()
 
 
 async def test_aiohttp_s_own_client_gets_pages_and_media_on_one_connection(port: Port) -> None:

@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -10,7 +12,7 @@ from mediaserver.hub import fanout
 from mediaserver.hub.beat import Beat, Pace
 from mediaserver.hub.fanout import Fanout, Word
 from mediaserver.hub.gop import GopCache
-from mediaserver.hub.player import HIGH_WATER, FanoutPlayer, PlayerState
+from mediaserver.hub.player import HIGH_WATER, FanoutPlayer, PlayerState, reason_of
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import Wire
@@ -248,6 +250,20 @@ async def test_a_player_that_vanished_costs_the_others_nothing(stage: Stage) -> 
         await gone.lost.wait()
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)), "took nothing for too long"),
+        (OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)), "reset by the peer"),
+        (OSError(errno.EPIPE, os.strerror(errno.EPIPE)), "reset by the peer"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), f"[Errno {errno.EHOSTUNREACH}] No route to host"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_the_reason_of_a_loss_is_told_in_words(error: Exception, words: str) -> None:
+    assert reason_of(error) == words
+
+
 async def test_pause_holds_packets_and_going_on_starts_with_the_gop(stage: Stage) -> None:
     protocol, reader = await stage.player()
     stage.write(0, keyframe=True)
@@ -289,7 +305,10 @@ async def test_a_full_player_stays_full_through_a_pause_and_is_cut_off(stage: St
     stage.fanout.sweep(slow.player.full_since + 11)
     async with asyncio.timeout(5):
         await slow.lost.wait()
+    stage.fanout.leave(slow.player)
+    stage.fanout.leave(slow.player)
     assert stage.fanout.cut_off == 1
+    assert slow.player.ended("closed by the peer").reason == "took nothing for too long"
 
 
 async def test_a_player_that_is_full_before_its_first_keyframe_is_not_taken_in(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """The demo's stream: pictures that move, a clock, a tone, from a child that never outlives its parent."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from mediaserver.ingest.colorbars import colorbars
-from mediaserver.ingest.testcard import HEIGHT, WIDTH, Picture, tags
+from mediaserver.ingest.testcard import BITRATE, HEIGHT, WIDTH, Picture, bars, sound, tags
 from protocols.flv import AUDIO, DATA, VIDEO
 from tests.peers import ROOT, Peers, ffprobe, free_port, wait_until
 
@@ -40,7 +41,7 @@ def test_the_marker_moves_and_the_clock_shows_the_time() -> None:
 
 
 def test_tags_start_with_metadata_and_both_sequence_headers() -> None:
-    stream = tags()
+    stream = tags(bars(), sound, BITRATE)
     frames = [next(stream) for _ in range(8)]
     stream.close()  # type: ignore[attr-defined]
     sent = [tag for frame in frames for tag in frame]
@@ -113,7 +114,12 @@ def test_nobody_listens_is_told_in_a_line() -> None:
 
 
 def _children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "mediaserver.ingest.testcard" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that has just died has no command line
+            if "mediaserver.ingest.testcard" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def _started() -> psutil.Process:

@@ -9,8 +9,12 @@ import av
 
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.stream import LiveStream
-from mediaserver.packaging.packager import Numbers, Packager
+from mediaserver.packaging import hls
+from mediaserver.packaging.family import HOME, Family
+from mediaserver.packaging.numbers import Numbers
+from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.packagers import Packagers
+from mediaserver.packaging.window import Window
 from protocols.flv import FlvReader, TagReader
 from protocols.media import MediaKind, Packet, Track
 
@@ -80,6 +84,16 @@ def feed(
 
 def packager(settings: Settings | None = None, wall: Wall | None = None) -> Packager:
     return Packager("test", settings or Settings(), wall or Wall(), FIRST)
+
+
+def family(subject: Packager) -> Family:
+    """It alone, without renditions."""
+    return Family(LiveStream(subject.name, GopCache(8 << 20, 10_000), 0.0), subject)
+
+
+def media_playlist(subject: Packager, window: Window, *, delta: bool) -> str:
+    """The playlist as a player in the stream's own folder gets it."""
+    return hls.media_playlist(subject, window, hls.addresses(family(subject), HOME), delta=delta)
 
 
 class OneStream:

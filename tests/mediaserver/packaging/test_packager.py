@@ -21,8 +21,10 @@ from tests.mediaserver.packaging.material import (
     Settings,
     Wall,
     decode,
+    family,
     feed,
     media_bytes,
+    media_playlist,
     only,
     packager,
     read_flv,
@@ -87,7 +89,7 @@ def test_every_codec_pair_decodes_and_is_named(clips: Clips, video: str, audio: 
     # Sound that comes before the first picture is left out.
     assert decode(media_bytes(subject, VIDEO)).frames == len(payloads(items, VIDEO))
     assert decode(media_bytes(subject, AUDIO)).frames >= len(payloads(items, AUDIO)) - 1
-    assert f'CODECS="{codecs}"' in hls.multivariant_playlist(subject)
+    assert f'CODECS="{codecs}"' in hls.multivariant_playlist(family(subject))
 
 
 @pytest.mark.parametrize("kind", list(MediaKind))
@@ -95,7 +97,7 @@ def test_one_track_alone_is_a_stream(clip: list[Track | Packet], kind: MediaKind
     subject = packager()
     feed(subject, only(clip, kind))
     assert subject.ready
-    playlist = hls.multivariant_playlist(subject)
+    playlist = hls.multivariant_playlist(family(subject))
     assert playlist.endswith(f"{kind.value}.m3u8\n")
     assert "EXT-X-MEDIA" not in playlist
     lengths = [segment.seconds for segment in window(subject, kind).segments if segment.complete]
@@ -165,7 +167,7 @@ def test_a_publisher_that_returns_continues_behind_a_discontinuity(clip: list[Tr
     subject = packager(wall=wall)
     feed(subject, clip, wall)
     subject.on_away()
-    before = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    before = media_playlist(subject, window(subject, VIDEO), delta=False)
     assert "ENDLIST" not in before
     wall.at += 5
     feed(subject, shifted(clip, 4100, discontinuity=True), wall)
@@ -176,7 +178,7 @@ def test_a_publisher_that_returns_continues_behind_a_discontinuity(clip: list[Tr
         first = next(segment for segment in segments if segment.discontinuities)
         assert first.independent
         assert first.program_time - segments[0].program_time == pytest.approx(9, abs=0.2)
-    after = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    after = media_playlist(subject, window(subject, VIDEO), delta=False)
     assert "#EXT-X-DISCONTINUITY\n" in after
     assert "#EXT-X-DISCONTINUITY-SEQUENCE:50\n" in after
 
@@ -201,12 +203,12 @@ def test_new_parameters_get_a_new_init_segment_behind_a_discontinuity(clips: Cli
     feed(subject, clip)
     feed(subject, shifted(other, 4100))
     video = window(subject, VIDEO)
-    playlist = hls.media_playlist(subject, video, delta=False)
+    playlist = media_playlist(subject, video, delta=False)
     first, second = video.inits
     assert playlist.index(f"video/init-{first}.mp4") < playlist.index("#EXT-X-DISCONTINUITY\n")
     assert f'#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="video/init-{second}.mp4"\n' in playlist
     assert [segment.init.index for segment in video.segments] == [first] * 4 + [second] * 4
-    assert "256x144" in hls.multivariant_playlist(subject)
+    assert "256x144" in hls.multivariant_playlist(family(subject))
     tail = video.inits[second].answer.body + b"".join(s.body for s in video.segments if s.init.index == second)
     assert decode(tail).frames > 0
 
@@ -227,11 +229,11 @@ def test_the_end_completes_the_last_segment_and_says_so(clip: list[Track | Packe
     fired: list[bool] = []
     window(subject, VIDEO).signal.add(lambda: fired.append(True))
     subject.on_end()
-    playlist = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    playlist = media_playlist(subject, window(subject, VIDEO), delta=False)
     assert playlist.endswith("#EXT-X-ENDLIST\n")
     assert "PRELOAD-HINT" not in playlist
     assert fired
-    assert 'type="static"' in dash.mpd(subject, 0.0)
+    assert 'type="static"' in dash.mpd(family(subject), 0.0)
 
 
 def test_a_new_period_begins_at_a_discontinuity(clip: list[Track | Packet]) -> None:
@@ -240,7 +242,7 @@ def test_a_new_period_begins_at_a_discontinuity(clip: list[Track | Packet]) -> N
     feed(subject, clip, wall)
     wall.at += 5
     feed(subject, shifted(clip, 4100, discontinuity=True), wall)
-    text = dash.mpd(subject, wall.at)
+    text = dash.mpd(family(subject), wall.at)
     assert '<Period id="p0" start="PT0S">' in text
     assert '<Period id="p1" start="PT9' in text or '<Period id="p1" start="PT8.9' in text
 
@@ -262,7 +264,7 @@ def test_a_publisher_whose_clock_runs_away_is_dated_anew_without_a_discontinuity
         true = begin + (segment.time / 90_000 - 10) * rate
         assert segment.program_time == pytest.approx(true, abs=1.0)
     assert not any(segment.discontinuities for segment in video.segments)
-    assert dash.mpd(subject, wall.at).count("<Period") > 1
+    assert dash.mpd(family(subject), wall.at).count("<Period") > 1
 
 
 # -- odd input ---------------------------------------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def test_a_gop_without_end_is_cut_and_not_called_independent(clips: Clips) -> No
     segments = [segment for segment in window(subject, VIDEO).segments if segment.complete]
     assert [segment.seconds for segment in segments] == pytest.approx([1.0] * 3, abs=0.05)
     assert [segment.independent for segment in segments] == [True, False, False]
-    assert "INDEPENDENT-SEGMENTS" not in hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+    assert "INDEPENDENT-SEGMENTS" not in media_playlist(subject, window(subject, VIDEO), delta=False)
 
 
 def test_audio_goes_on_by_itself_when_video_stops(clip: list[Track | Packet]) -> None:
@@ -302,11 +304,11 @@ def test_video_that_was_away_for_long_begins_anew(clip: list[Track | Packet]) ->
 def test_late_audio_joins_at_the_segment_that_video_is_in(clip: list[Track | Packet]) -> None:
     subject = packager()
     feed(subject, only(clip, VIDEO))
-    assert "EXT-X-MEDIA" not in hls.multivariant_playlist(subject)
+    assert "EXT-X-MEDIA" not in hls.multivariant_playlist(family(subject))
     number = window(subject, VIDEO).position()[0]
     feed(subject, shifted(clip, 4000))
     assert window(subject, AUDIO).segments[0].sequence == number
-    assert "EXT-X-MEDIA" in hls.multivariant_playlist(subject)
+    assert "EXT-X-MEDIA" in hls.multivariant_playlist(family(subject))
 
 
 def test_video_before_its_first_keyframe_is_left_out(clip: list[Track | Packet]) -> None:
@@ -398,10 +400,10 @@ def test_nothing_that_comes_makes_it_raise(clips: Clips, clip: tuple[str, str], 
     subject.on_end()
     for found in subject.windows:
         if found.started:
-            hls.media_playlist(subject, found, delta=True)
+            media_playlist(subject, found, delta=True)
     if subject.ready:
-        hls.multivariant_playlist(subject)
-        dash.mpd(subject, 0.0)
+        hls.multivariant_playlist(family(subject))
+        dash.mpd(family(subject), 0.0)
 
 
 def test_silence_of_video_keeps_no_list_of_what_audio_missed(clip: list[Track | Packet]) -> None:
@@ -559,7 +561,7 @@ def test_a_rendition_that_was_dropped_and_comes_back_uses_no_number_twice(clip: 
         assert VIDEO not in subject.renditions
         feed(subject, shifted(video, 4000 * turn))
         now = [segment.sequence for segment in window(subject, VIDEO).segments]
-        playlist = hls.media_playlist(subject, window(subject, VIDEO), delta=False)
+        playlist = media_playlist(subject, window(subject, VIDEO), delta=False)
         first = int(playlist.partition("MEDIA-SEQUENCE:")[2].split()[0])
         assert first > max(listed)
         listed = now

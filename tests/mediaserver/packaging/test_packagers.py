@@ -1,6 +1,7 @@
 """Questions of players and the answers to them, over a real LiveStream."""
 
 import gzip
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,8 +16,8 @@ from mediaserver.delivery.response import Cors, respond
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, TooFar, Wait
-from mediaserver.packaging.packager import Numbers
-from mediaserver.packaging.packagers import LINGER, MAX_AHEAD, Packagers, first_numbers
+from mediaserver.packaging.numbers import MAX_AHEAD, Numbers, first_numbers
+from mediaserver.packaging.packagers import LINGER, Packagers
 from protocols.media import MediaKind, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.packaging.material import (
@@ -93,7 +94,8 @@ def test_the_first_request_is_answered_at_once_from_the_gop_cache(clip: list[Tra
     assert "video.m3u8" in site.text("index.m3u8")
     playlist = m3u8.loads(site.text("video.m3u8"))
     assert playlist.segments[-1].parts[0].independent == "YES"
-    assert decode(site.get("video/init-0.mp4").body + site.get(playlist.segments[-1].parts[0].uri).body).frames > 0
+    init = re.findall('EXT-X-MAP:URI="(.+?)"', site.text("video.m3u8"))[-1]
+    assert decode(site.get(init).body + site.get(playlist.segments[-1].parts[0].uri).body).frames > 0
 
 
 def test_a_young_stream_is_preceded_by_gaps_that_never_come_back(clip: list[Track | Packet]) -> None:
@@ -475,19 +477,19 @@ def test_numbers_never_go_back_with_the_clock(site: Site, clip: list[Track | Pac
 def test_a_name_is_forgotten_when_the_clock_has_passed_its_numbers(site: Site, clip: list[Track | Packet]) -> None:
     discontinue(site, clip, 20)
     site.subject.stop("test")
-    assert len(site.subject._ahead) == 1
+    assert len(site.subject._numbers._ahead) == 1
     site.wall.at += 30 * 600
     site.subject.sweep(0)
-    assert not site.subject._ahead
+    assert not site.subject._numbers._ahead
 
 
 def test_names_that_are_remembered_are_bounded_and_the_bound_costs_no_order(clip: list[Track | Packet]) -> None:
     site = Site()
     for number in range(3 * MAX_AHEAD):
-        site.subject._remember(f"name{number}", Numbers(0, 10**6 + number))
-    assert len(site.subject._ahead) == MAX_AHEAD
-    assert site.subject._first("name0").discontinuity >= 10**6
-    assert site.subject._first(f"name{3 * MAX_AHEAD - 1}").discontinuity == 10**6 + 3 * MAX_AHEAD - 1
+        site.subject._numbers.remember(f"name{number}", Numbers(0, 10**6 + number))
+    assert len(site.subject._numbers._ahead) == MAX_AHEAD
+    assert site.subject._numbers.first("name0").discontinuity >= 10**6
+    assert site.subject._numbers.first(f"name{3 * MAX_AHEAD - 1}").discontinuity == 10**6 + 3 * MAX_AHEAD - 1
 
 
 # -- what did not come in time -----------------------------------------------------------------------------------------------

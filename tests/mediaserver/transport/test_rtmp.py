@@ -112,6 +112,11 @@ async def test_no_more_connections_than_allowed() -> None:
                 three.session.start()
                 await three.closed()
             assert town.names() == {"one", "two"}
+            # One number for all ports.
+            reader, writer = await asyncio.open_connection("127.0.0.1", town.engine.config.http.port)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
         await town.until(lambda: not town.engine._rtmp.connections)
         async with town.client("three") as three:
             await three.publish()
@@ -145,7 +150,7 @@ async def test_close_ends_everybody_and_frees_the_port() -> None:
         SessionLimits(),
         handshake_timeout=5,
         idle_timeout=5,
-        max_connections=5,
+        has_room=lambda: True,
     )
     port = free_port()
     await listener.listen("127.0.0.1", port)

@@ -1,0 +1,246 @@
+"""One pull: a worker process fetches the source, what it sends is published, and when it is lost it is tried again."""
+
+import asyncio
+import enum
+import time
+from random import SystemRandom
+from urllib.parse import urlsplit
+
+from mediaserver.config import Config
+from mediaserver.errors import Refused
+from mediaserver.events import PullChanged
+from mediaserver.hub.hub import Hub, Publisher
+from mediaserver.hub.session import Session
+from mediaserver.ingest.pull_terms import Terms
+from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, Wire
+from mediaserver.snapshot import PullSnapshot
+from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
+from mediaserver.worker.process import Worker
+
+#: Schemes of each type's addresses. A file's may have none.
+SCHEMES: dict[InputType, tuple[str, ...]] = {
+    InputType.RTMP: ("rtmp", "rtmps"),
+    InputType.RTSP: ("rtsp", "rtsps"),
+    InputType.HTTP: ("http", "https"),
+    InputType.HLS: ("http", "https"),
+    InputType.FILE: ("", "file"),
+    InputType.SRT: ("srt",),
+}
+#: Characters of an address.
+LONGEST_URL = 4096
+#: Seconds that a worker may take beyond ``pull.timeout`` to start and to find out what the source has.
+OPENING = 10.0
+#: Seconds that a worker may take to end.
+PATIENCE = 2.0
+#: Seconds before the first new try, and seconds of a stream after which the next loss counts as the first one again.
+FIRST_RETRY, STEADY = 1.0, 10.0
+#: Timeouts without a packet: a playlist's segments come in one piece each.
+_QUIET = {InputType.HLS: 3.0}
+#: Bytes that may wait for a worker, which is told nothing but its terms.
+_BACKLOG = 1 << 16
+
+_MODULE = "mediaserver.ingest.pull_worker"
+_random = SystemRandom()
+
+
+class PullState(enum.Enum):
+    """CONNECTING: a worker is at it. LIVE: its packets are published. BACKING_OFF: the source was lost, and is tried again
+    later. OVER: for good."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    BACKING_OFF = "backing off"
+    OVER = "over"
+
+
+#: What may follow what; an absent key is the error.
+TRANSITIONS: dict[PullState, frozenset[PullState]] = {
+    PullState.CONNECTING: frozenset({PullState.LIVE, PullState.BACKING_OFF, PullState.OVER}),
+    PullState.LIVE: frozenset({PullState.BACKING_OFF, PullState.OVER}),
+    PullState.BACKING_OFF: frozenset({PullState.CONNECTING, PullState.OVER}),
+}
+
+
+def address_of(source: PullSource) -> str:
+    """Where ``source`` is, without passwords, keys and folders. Raises Refused for an address that cannot be."""
+    url = source.url
+    if not url or len(url) > LONGEST_URL or not url.isprintable():
+        raise Refused("this is not an address")
+    if source.type is InputType.FILE:
+        if not url.startswith("file:") and "://" in url:
+            raise Refused("a file is named by its path")
+        return url.rstrip("/").rpartition("/")[2][:64]
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise Refused("this is not an address") from None
+    if parts.scheme not in SCHEMES[source.type] or not host or " " in url:
+        allowed = " or ".join(f"{scheme}://" for scheme in SCHEMES[source.type])
+        raise Refused(f"an input of type {source.type.value} needs an address that begins with {allowed}")
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
+
+
+class Pull:
+    """One source, from ``run()`` until it is stopped, it has ended, or it cannot be had. A WorkerHandler."""
+
+    def __init__(self, hub: Hub, config: Config, sink: EventSink, source: PullSource, grant: PublishGrant) -> None:
+        self.session = Session(Wire.PULL, address_of(source))
+        self.grant = grant
+        self.state = PullState.CONNECTING
+        self.reason = "connecting"
+        self.attempts = 0
+        self.task: asyncio.Task[None] | None = None
+        self._hub, self._sink = hub, sink
+        self._terms = Terms(
+            type=source.type,
+            url=source.url,
+            loop=source.loop,
+            allow_private=config.server.allow_private_targets,
+            timeout=config.pull.timeout,
+            roots=config.pull.file_roots,
+            largest=config.limits.message_bytes,
+            memory=config.pull.memory,
+        )
+        self._longest_retry = config.pull.longest_retry
+        self._quiet = config.pull.timeout * _QUIET.get(source.type, 1.0)
+        self._worker: Worker | None = None
+        self._gone: asyncio.Future[str] | None = None
+        self._verdict: dict[str, str] = {}
+        self._publisher: Publisher | None = None
+        self._heard = self._live_since = 0.0
+        self._failures = 0
+        self._told: tuple[bool, str] | None = None
+
+    def snapshot(self) -> PullSnapshot:
+        return PullSnapshot(
+            session_id=self.session.id,
+            name=self.grant.name,
+            address=self.session.address,
+            connected=self.state is PullState.LIVE,
+            since=self.session.since,
+            attempts=self.attempts,
+            reason=self.reason,
+        )
+
+    async def run(self) -> None:
+        """Fetch and publish, as often as it takes."""
+        while await self._attempt():
+            delay = min(FIRST_RETRY * 2.0 ** min(self._failures, 16), self._longest_retry)
+            self._failures += 1
+            await asyncio.sleep(delay * _random.uniform(0.5, 1.0))
+            self._move(PullState.CONNECTING, "connecting")
+
+    def stop(self, reason: str) -> None:
+        """End the pull and its stream. Harmless twice."""
+        if self.state is PullState.OVER:
+            return
+        name, present = self.grant.name, self._hub.publishers.get(self.grant.name)
+        self._finish(reason)
+        # What another publishes under the name meanwhile is not ours to end.
+        if present is None or present.stand_in or present.session is self.session:
+            self._hub.end(name, reason)
+
+    def check(self, now: float) -> None:
+        """Give up a worker whose source is silent."""
+        patience = self._quiet if self.state is PullState.LIVE else self._quiet + OPENING
+        if self._worker is not None and self.state in (PullState.CONNECTING, PullState.LIVE) and now - self._heard > patience:
+            self._verdict.setdefault("lost", "the source is silent")
+            self._worker.kill()
+
+    # -- one try --------------------------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> bool:
+        """One worker's life. Whether there shall be another."""
+        self.attempts += 1
+        self._verdict = {}
+        self._heard = time.monotonic()
+        self._gone = asyncio.get_running_loop().create_future()
+        self._worker = worker = Worker(_MODULE, self._terms.settings(), self, _BACKLOG)
+        try:
+            await worker.start()
+            words = await self._gone
+        except OSError as error:
+            words = f"no process can be started: {error.strerror}"
+        finally:
+            self._worker = None
+            worker.kill()
+            await worker.close(PATIENCE)
+        return self._conclude(words)
+
+    def _conclude(self, words: str) -> bool:
+        verdict = self._verdict
+        for kind in ("ended", "refused"):
+            if kind in verdict:
+                self.stop(verdict[kind])
+                return False
+        if self.state is PullState.LIVE and time.monotonic() - self._live_since > STEADY:
+            self._failures = 0
+        reason = verdict.get("lost") or words
+        publisher, self._publisher = self._publisher, None
+        self._move(PullState.BACKING_OFF, reason)
+        if publisher is not None:
+            publisher.close(reason)
+        return True
+
+    # -- WorkerHandler ---------------------------------------------------------------------------------------------------
+
+    def on_frame(self, frame: Frame) -> None:
+        self._heard = time.monotonic()
+        match frame:
+            case PacketFrame(packet=packet):
+                if self._publisher is not None:
+                    self.session.bytes_in += len(packet.body)
+                    self._publisher.write(packet)
+            case TrackFrame(track=track):
+                if self._publisher is None and not self._publish():
+                    return
+                if self._publisher is not None:
+                    self._publisher.write_track(track)
+            case Note(values):
+                self._verdict = {key: str(value)[:400] for key, value in values.items()} | self._verdict
+            case _:
+                pass
+
+    def on_exit(self, status: int, words: str) -> None:
+        last = words.rpartition("\n")[2]
+        if self._gone is not None and not self._gone.done():
+            how = f"by signal {-status}" if status < 0 else f"with status {status}"
+            self._gone.set_result(f"its process ended {how}{': ' if last else ''}{last.partition(':')[0]}")
+
+    def _publish(self) -> bool:
+        """The source has something: take the name."""
+        if self.state is not PullState.CONNECTING or self._verdict:
+            return False
+        try:
+            self._publisher = self._hub.publish(self.grant, self.session, self._kicked)
+        except Refused as refusal:
+            self._verdict["lost"] = refusal.reason
+            if self._worker is not None:
+                self._worker.kill()
+            return False
+        self._live_since = time.monotonic()
+        self._move(PullState.LIVE, "connected")
+        return True
+
+    def _kicked(self, reason: str) -> None:
+        """The hub took the name away."""
+        self._publisher = None
+        self._finish(reason)
+
+    def _finish(self, reason: str) -> None:
+        if self.state is not PullState.OVER:
+            self._move(PullState.OVER, reason)
+            if self.task is not None and self.task is not asyncio.current_task():
+                self.task.cancel()
+
+    def _move(self, state: PullState, reason: str) -> None:
+        """The one place where the state changes; tells whoever takes note."""
+        if state not in TRANSITIONS.get(self.state, ()):
+            raise ValueError(f"a pull that is {self.state.value} cannot become {state.value}")
+        self.state, self.reason = state, reason
+        told = state is PullState.LIVE, reason
+        if state is not PullState.CONNECTING and (told != self._told or state is PullState.OVER):
+            self._told = told
+            self._sink.emit(PullChanged(self.grant.name, self.session.id, time.time(), *told))

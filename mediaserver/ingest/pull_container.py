@@ -1,0 +1,78 @@
+"""What FFmpeg's demuxers read: files, MPEG-2 TS, Matroska, MP4, RTSP, opened within limits. Runs in a worker process."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import av
+
+from mediaserver.ingest.pull_recode import RecodedPictures, RecodedSound
+from mediaserver.ingest.pull_remux import CARRIED, Copied, Lane, codec_of
+from mediaserver.ingest.pull_terms import SourceLost, SourceRefused
+from protocols.media import MediaKind, Packet, Track
+
+av.logging.set_level(None)
+
+#: What a demuxer may take to find out what it has: streams, bytes, and microseconds of media.
+LIMITS = {"max_streams": "32", "probesize": str(2 << 20), "analyzeduration": str(3_000_000), "max_probe_packets": "1000"}
+#: Demuxers that open nothing else by themselves.
+FORMATS = "mpegts,flv,mov,matroska,webm,mp3,aac,ogg,wav,avi,flac,mpeg"
+
+_ATTACHED = av.stream.Disposition.attached_pic
+
+
+def _deny(url: str, flags: int, options: Mapping[str, str]) -> Any:  # noqa: ARG001
+    """A container that wants to open something else does not get it."""
+    raise PermissionError("a container refers to something outside of itself")
+
+
+def read(source: Any, *, formats: str = FORMATS, name: str | None = None) -> Iterator[Track | Packet]:
+    """Everything in ``source`` (an object with ``read``) as tracks and packets, timestamps in ms on its own clock.
+
+    Raises SourceLost for what cannot be read, SourceRefused where there is nothing in it.
+    """
+    options = {**LIMITS, "format_whitelist": formats, "protocol_whitelist": "none"}
+    try:
+        with av.open(source, format=name, options=options, io_open=_deny) as container:
+            yield from demux(container)
+    except av.FFmpegError as error:
+        raise unreadable(error) from None
+
+
+def unreadable(error: av.FFmpegError) -> SourceLost:
+    """``error`` without the address that may be in it."""
+    return SourceLost(f"it cannot be read: {error.strerror or type(error).__name__}")
+
+
+def demux(container: av.container.InputContainer) -> Iterator[Track | Packet]:
+    """Likewise, of what has been opened."""
+    lanes = _lanes(container)
+    if not lanes:
+        raise SourceRefused("the source has neither pictures nor sound that can be decoded")
+    started = not any(index in lanes for index in (stream.index for stream in container.streams.video))
+    for packet in container.demux([container.streams[index] for index in lanes]):
+        if packet.size:
+            for item in lanes[packet.stream_index].feed(packet):
+                # What comes before the first keyframe nobody can show.
+                if not started and isinstance(item, Packet) and item.kind is MediaKind.VIDEO:
+                    if not item.keyframe:
+                        continue
+                    started = True
+                yield item
+    for lane in lanes.values():
+        yield from lane.finish()
+
+
+def _lanes(container: av.container.InputContainer) -> dict[int, Lane]:
+    """The first stream of pictures and the first of sound, each with what becomes of it."""
+    lanes: dict[int, Lane] = {}
+    for picture in container.streams.video:
+        if not picture.disposition & _ATTACHED:
+            codec = codec_of(picture)
+            lanes[picture.index] = Copied(codec, picture) if codec in CARRIED and codec is not None else RecodedPictures(picture)
+            break
+    for sound in container.streams.audio:
+        if sound.codec_context.sample_rate:
+            codec = codec_of(sound)
+            lanes[sound.index] = Copied(codec, sound) if codec in CARRIED and codec is not None else RecodedSound(sound)
+            break
+    return lanes

@@ -1,0 +1,83 @@
+"""What leaves a pull's worker: tracks and packets on the encoder's clock that the hub expects, and not before their time."""
+
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
+from protocols.media import MediaKind, Packet, Track
+
+#: Packets, and milliseconds of them, that are looked at before the first one leaves, to find the earliest timestamp.
+_LOOK_PACKETS, _LOOK_SPAN = 64, 1000
+#: A step of the source's clock beyond these, in ms, is a jump: time is counted anew from there.
+_FORWARD, _BACKWARD = 10_000, 1_000
+#: Seconds of delay that are made up for; a source that was away longer goes on from now.
+_LATE = 5.0
+_MASK = (1 << 32) - 1
+
+
+class Pipe(Protocol):
+    """Where frames go."""
+
+    def send(self, frame: Frame) -> None: ...
+
+
+class Outlet:
+    """``lead`` is how many seconds packets may leave before their time; None sends them as they come.
+
+    Packets of more than ``largest`` bytes are left out.
+    """
+
+    def __init__(self, pipe: Pipe, lead: float | None, largest: int) -> None:
+        self._pipe, self._lead, self._largest = pipe, lead, largest
+        self._waiting: list[Packet] | None = []
+        self._kinds: set[MediaKind] = set()
+        self._shift = 0
+        self._begin, self._first, self._last = 0.0, 0, 0
+        self.dropped = 0
+
+    def take(self, items: Iterable[Track | Packet]) -> None:
+        """Send all of ``items``, whose timestamps may begin anywhere, below zero too."""
+        for item in items:
+            if isinstance(item, Track):
+                self._kinds.add(item.kind)
+                self._pipe.send(TrackFrame(0, item))
+            elif len(item.body) > self._largest:
+                self.dropped += 1
+            elif self._waiting is None:
+                self._send(item)
+            else:
+                self._waiting.append(item)
+                if self._seen_enough(self._waiting):
+                    self.settle()
+
+    def settle(self) -> None:
+        """Let what was looked at go: the earliest timestamp becomes 0."""
+        waiting, self._waiting = self._waiting, None
+        if waiting:
+            self._shift = -min(packet.dts for packet in waiting)
+            self._begin, self._first, self._last = time.monotonic(), -self._shift, waiting[0].dts
+            for packet in waiting:
+                self._send(packet)
+
+    def _seen_enough(self, waiting: list[Packet]) -> bool:
+        if len(waiting) >= _LOOK_PACKETS or abs(waiting[-1].dts - waiting[0].dts) > _LOOK_SPAN:
+            return True
+        # Two of each kind: pictures may begin before the sound that stands before them.
+        return len(self._kinds) > 1 and all(sum(packet.kind is kind for packet in waiting) > 1 for kind in self._kinds)
+
+    def _send(self, packet: Packet) -> None:
+        if self._lead is not None:
+            self._pace(packet.dts)
+        packet.dts = (packet.dts + self._shift) & _MASK
+        self._pipe.send(PacketFrame(0, packet))
+
+    def _pace(self, dts: int) -> None:
+        now = time.monotonic()
+        jumped = not -_BACKWARD <= dts - self._last <= _FORWARD
+        if jumped or now - self._begin - (dts - self._first) / 1000 > _LATE:
+            self._begin, self._first = now, dts
+        self._last = dts
+        wait = self._begin + (dts - self._first) / 1000 - now - (self._lead or 0.0)
+        if wait > 0:
+            time.sleep(wait)

@@ -1,0 +1,101 @@
+"""Pulling over RTMP and RTMPS: plays like any player. Bodies pass as they come. Runs in a worker process, and waits."""
+
+import ssl
+import time
+from collections.abc import Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from mediaserver.errors import Refused
+from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
+from mediaserver.transport.targets import connect, resolve_waiting
+from protocols.errors import RemoteProtocolError
+from protocols.flv import TagReader
+from protocols.media import Packet, Track
+from protocols.rtmp.client import ClientSession
+from protocols.rtmp.enhanced import server_capabilities
+from protocols.rtmp.events import CommandFailed, Event, MediaReceived, StatusReceived, StreamEnded
+from protocols.rtmp.limits import SessionLimits
+
+_PORTS = {"rtmp": 1935, "rtmps": 443}
+_READ_SIZE = 1 << 16
+#: Statuses that end a play.
+_OVER = frozenset({"NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete"})
+
+
+def read(terms: Terms) -> Iterator[Track | Packet]:
+    """Everything that the server at ``terms.url`` (``rtmp://HOST[:PORT]/APP/NAME``) sends, with its timestamps."""
+    parts = urlsplit(terms.url)
+    app, _, name = parts.path.strip("/").rpartition("/")
+    if not app or not name:
+        raise SourceRefused("an RTMP address needs an application and a name: rtmp://HOST/APP/NAME")
+    if parts.query:
+        name += f"?{parts.query}"
+    host = parts.netloc.rpartition("@")[2]
+    limits = SessionLimits(message=terms.largest, reassembly=2 * terms.largest)
+    session = ClientSession(app, f"{parts.scheme}://{host}/{app}", properties=server_capabilities(), limits=limits)
+    connection = _connect(parts, terms)
+    reader = TagReader()
+    try:
+        session.start()
+        session.play(name)
+        # Control messages alone are no stream: the server must answer in time, and then send media in time.
+        silent_from = time.monotonic()
+        while True:
+            connection.sendall(session.data_to_send())
+            data = connection.recv(_READ_SIZE)
+            if not data:
+                raise SourceLost("the server closed the connection")
+            for event in session.receive_data(data):
+                if isinstance(event, MediaReceived):
+                    silent_from = time.monotonic()
+                    yield from items_of(reader, event.type_id, event.timestamp, event.body)
+                else:
+                    _look(event)
+            if time.monotonic() - silent_from > terms.timeout:
+                raise SourceLost("the source is silent")
+    except TimeoutError:
+        raise SourceLost("the source is silent") from None
+    except (OSError, RemoteProtocolError) as error:
+        raise SourceLost(f"the connection broke: {error}") from None
+    finally:
+        connection.close()
+
+
+def _connect(parts: SplitResult, terms: Terms) -> ssl.SSLSocket:
+    """A socket to where the address leads, if the server may go there."""
+    host = parts.hostname or ""
+    try:
+        targets = resolve_waiting(host, parts.port or _PORTS[parts.scheme], allow_private=terms.allow_private)
+        connection = connect(targets, terms.timeout)
+        if parts.scheme == "rtmps":
+            connection = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+    except Refused as refusal:
+        raise SourceLost(refusal.reason) from None
+    except OSError as error:
+        raise SourceLost(f"{host} cannot be reached: {error.strerror or type(error).__name__}") from None
+    return connection  # type: ignore[return-value]  # a plain socket has what is used of it
+
+
+def items_of(reader: TagReader, type_id: int, timestamp: int, body: bytes) -> Iterator[Track | Packet]:
+    """What one FLV tag holds."""
+    item = reader.read(type_id, timestamp, body)
+    if item is None:
+        return
+    yield item
+    if isinstance(item, Track) and not item.body:
+        # A codec without a sequence header: the tag that told of the track is a packet too.
+        again = reader.read(type_id, timestamp, body)
+        if again is not None:
+            yield again
+
+
+def _look(event: Event) -> None:
+    match event:
+        case StreamEnded():
+            raise SourceLost("the stream has ended")
+        case CommandFailed() | StatusReceived(level="error"):
+            raise SourceLost(f"the server refuses: {event.description[:200] or event.code[:100]}")
+        case StatusReceived(code=code) if code in _OVER:
+            raise SourceLost("the stream has ended")
+        case _:
+            pass

@@ -1,0 +1,145 @@
+"""What is told of one packaged stream: its tracks' renditions and windows, how long its parts and pictures are."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from mediaserver.packaging.epochs import Epochs
+from mediaserver.packaging.numbers import Numbers
+from mediaserver.packaging.rendition import Rendition
+from mediaserver.packaging.segment import InitSegment
+from mediaserver.packaging.segmenter import FrameClock, part_limit
+from mediaserver.packaging.tracks import Tracks
+from mediaserver.packaging.window import Window
+from protocols.codec import AudioParameters, VideoParameters, packet_duration, sample_data
+from protocols.errors import ProtocolError
+from protocols.media import Codec, MediaKind, Packet, Track
+
+
+class Settings(Protocol):
+    """What is asked of the configuration's ``hls`` table. Seconds; ``window`` in segments."""
+
+    @property
+    def always(self) -> bool: ...
+    @property
+    def segment_duration(self) -> float: ...
+    @property
+    def part_duration(self) -> float: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def dvr(self) -> float: ...
+    @property
+    def idle_timeout(self) -> float: ...
+
+
+class Presentation(ABC):
+    """A packaged stream as playlists and the MPD see it. ``first`` is where its numbers started."""
+
+    def __init__(self, name: str, settings: Settings, first: Numbers, epochs: Epochs, index: Callable[[], int]) -> None:
+        self.name = name
+        self.settings = settings
+        self.first = first
+        self.epochs = epochs
+        self.tracks = Tracks(name, index)
+        self.renditions: dict[MediaKind, Rendition] = {}
+        #: The renditions' windows, video first.
+        self.windows: list[Window] = []
+        self.ended = False
+        self.frame_rate = 0.0
+        self._clock = FrameClock(90)
+        self._part_limit = settings.part_duration
+        self._part_target = (-1, 0.0)
+
+    def on_track(self, track: Track) -> None:
+        """Begin a rendition, or go on with other parameters behind a discontinuity."""
+        self._adopt(track)
+
+    def _adopt(self, track: Track, *, completed: bool = False) -> None:
+        present = self.renditions.get(track.kind)
+        if present is not None and present.init.track.codec is track.codec and present.init.track.config == track.config:
+            return
+        init = self.tracks.declare(track, completed=completed)
+        if init is None:
+            self._drop(track.kind)
+        else:
+            self._begin(track.kind, init)
+
+    @abstractmethod
+    def _begin(self, kind: MediaKind, init: InitSegment) -> None:
+        """A track begins, or goes on with other parameters."""
+
+    @abstractmethod
+    def _drop(self, kind: MediaKind) -> None:
+        """A track whose parameters cannot be packaged (any more)."""
+
+    def _rendition_of(self, packet: Packet) -> Rendition | None:
+        """Where ``packet`` goes, after it has said what its track's configuration does not."""
+        rendition = self.renditions.get(packet.kind)
+        completed = self.tracks.completed_by(packet, None if rendition is None else rendition.init.track)
+        if completed is not None:
+            self._adopt(completed, completed=True)
+            rendition = self.renditions.get(packet.kind)
+        return rendition if len(packet.body) > packet.offset else None
+
+    def _list_windows(self) -> None:
+        self.windows = [self.renditions[kind].window for kind in MediaKind if kind in self.renditions]
+        self._part_target = (-1, 0.0)
+
+    # -- how long things are ----------------------------------------------------------------------------------------------
+
+    def _learn(self, rendition: Rendition, duration: int) -> None:
+        """A picture was so long (90 kHz). What it tells is taken at the beginning of a segment, before its first part."""
+        if duration and rendition.window.growing is None and (frame := self._clock.learn(duration)) is not None:
+            self._set_frame(frame)
+
+    def _set_frame(self, frame: int) -> None:
+        """The usual duration of a picture is known (90 kHz), or there are none: parts get a length that fits."""
+        video, audio = self.renditions.get(MediaKind.VIDEO), self.renditions.get(MediaKind.AUDIO)
+        if video is not None:
+            self._part_limit = part_limit(self.settings.part_duration, frame / 90_000)
+            self.frame_rate = _frame_rate(video.init.parameters, 90_000 / frame)
+            video.segmenter.frame = frame
+            video.segmenter.part_limit = int(self._part_limit * 90_000)
+        elif audio is not None:
+            self._part_limit = part_limit(self.settings.part_duration, audio.segmenter.frame / audio.init.timescale)
+        if audio is not None:
+            audio.segmenter.part_limit = int(self._part_limit * audio.init.timescale)
+
+    @property
+    def part_target(self) -> float:
+        """EXT-X-PART-INF, seconds: no listed part is longer. Rises when one is (the encoder held its breath)."""
+        version = sum([window.version for window in self.windows])
+        if self._part_target[0] != version:
+            longest = max((s.longest_part / s.init.timescale for window in self.windows for s in window.recent()), default=0.0)
+            self._part_target = (version, math.ceil(1000 * max(longest, self._part_limit) - 1e-6) / 1000)
+        return self._part_target[1]
+
+
+def picture_data(rendition: Rendition, packet: Packet) -> bytes | None:
+    """The packet as ISO BMFF stores it; None where it is malformed."""
+    data = packet.body[packet.offset :]
+    if rendition.init.track.codec is not Codec.AV1:
+        return data
+    try:
+        return sample_data(Codec.AV1, data)
+    except ProtocolError:
+        return None
+
+
+def sound_duration(rendition: Rendition, data: bytes) -> int:
+    """Samples in a packet of sound; 0 if it does not tell."""
+    described = rendition.init.parameters
+    if isinstance(described, AudioParameters) and described.samples_per_packet:
+        return described.samples_per_packet
+    try:
+        return packet_duration(rendition.init.track, data)
+    except ProtocolError:
+        return 0
+
+
+def _frame_rate(described: VideoParameters | AudioParameters, measured: float) -> float:
+    """Frames a second as the track itself says it, unless what comes tells otherwise."""
+    declared = described.frame_rate if isinstance(described, VideoParameters) else 0.0
+    return declared if abs(declared - measured) < 0.05 * measured else float(max(round(measured), 1))

@@ -1,0 +1,23 @@
+"""Everything below ``/live/NAME/``: who answers for it."""
+
+from collections.abc import Mapping
+
+from mediaserver.packaging import thumbnails
+from mediaserver.packaging.answer import Answer
+from mediaserver.packaging.packagers import Packagers
+from mediaserver.packaging.thumbnails import Thumbnails
+
+
+class Resources:
+    """The packaging house to its players: playlists and media of the packagers, still images of the thumbnails."""
+
+    def __init__(self, packagers: Packagers, thumbnails: Thumbnails) -> None:
+        self.target_duration = packagers.target_duration
+        self._packaged = packagers.answer
+        self._thumbnail = thumbnails.answer
+
+    def answer(self, name: str, resource: str, query: Mapping[str, str], now: float) -> Answer:
+        """What to say to a request for ``/live/{name}/{resource}``."""
+        if resource == thumbnails.RESOURCE:
+            return self._thumbnail(name, resource, query, now)
+        return self._packaged(name, resource, query, now)

@@ -1,0 +1,77 @@
+"""Where the segments of a stream begin: its renditions follow that, so that the segments of all are numbered and cut alike."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mediaserver.packaging.segment import Epoch
+
+#: Media time counts in this unit here, whatever a track's own timescale is.
+TICKS = 90_000
+
+#: Stamps of the same picture in two renditions differ by no more than this (10 ms).
+SAME = 900
+
+#: How many segments back can be looked up: a rendition that is later than that begins anew.
+KEPT = 64
+
+
+class Mark(NamedTuple):
+    """A segment begins. ``time`` is the decode time of its first sample and ``shown`` when that is shown, in ``TICKS``.
+
+    ``fresh``: behind a break, so that the one before does not reach up to it.
+    """
+
+    time: int
+    shown: int
+    sequence: int
+    epoch: Epoch
+    keyframe: bool
+    fresh: bool
+
+
+class Timetable:
+    """The marks of one stream, oldest first, and how far it has come (``reached``, the last sample's time)."""
+
+    def __init__(self) -> None:
+        self.marks: deque[Mark] = deque(maxlen=KEPT)
+        self.reached = -1
+        self._waiting: dict[Callable[[], None], None] = {}
+
+    def add(self, mark: Mark) -> None:
+        """One more segment."""
+        self.marks.append(mark)
+
+    def reach(self, time: int) -> None:
+        """The stream has come to ``time``: tell those who were ahead of it."""
+        self.reached = time
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for callback in waiting:
+                callback()
+
+    def wait(self, callback: Callable[[], None]) -> None:
+        """Call back once when there is news."""
+        self._waiting[callback] = None
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Call back no more. Harmless twice."""
+        self._waiting.pop(callback, None)
+
+    def after(self, sequence: int) -> Mark | None:
+        """The first mark behind segment ``sequence``, if it is known yet."""
+        if not self.marks or self.marks[-1].sequence <= sequence:
+            return None
+        return next(mark for mark in self.marks if mark.sequence > sequence)
+
+    def keyframe_at(self, shown: int) -> Mark | None:
+        """The segment that begins with the keyframe that is shown at that time."""
+        return next((mark for mark in reversed(self.marks) if mark.keyframe and abs(mark.shown - shown) <= SAME), None)
+
+    def knows_keyframe(self, shown: int) -> bool:
+        """Whether it is decided if a segment begins with the keyframe that is shown at that time."""
+        return self.reached >= shown - SAME or any(mark.shown >= shown - SAME for mark in self.marks)
+
+    def before(self, time: int) -> Mark | None:
+        """The segment that ``time`` belongs to."""
+        return next((mark for mark in reversed(self.marks) if mark.time <= time), None)

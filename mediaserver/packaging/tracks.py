@@ -1,0 +1,68 @@
+"""What a stream's tracks are, as far as they can be packaged: what their records say, and packets where those say more."""
+
+import logging
+from collections.abc import Callable
+
+from mediaserver.packaging.segment import InitSegment, media_answer
+from protocols.codec import complete, parameters
+from protocols.errors import ProtocolError
+from protocols.media import Codec, MediaKind, Packet, Track
+from protocols.mp4.fragment import init_segment, timescale
+
+log = logging.getLogger(__name__)
+
+#: Codecs whose packets complete the track (picture size, frame header), and those where a keyframe may change it again.
+_COMPLETED_BY_PACKET = frozenset({Codec.AV1, Codec.VP9, Codec.MP3, Codec.AC3, Codec.EAC3})
+_CHANGED_BY_KEYFRAME = frozenset({Codec.AV1, Codec.VP9})
+
+
+class Tracks:
+    """The tracks of the stream ``name``. ``index`` gives each init segment a number that no other of the name ever had: it is
+    part of an address that caches keep for ever."""
+
+    def __init__(self, name: str, index: Callable[[], int]) -> None:
+        self._name = name
+        self._index = index
+        self._incomplete: dict[MediaKind, Track] = {}
+        self._warned: set[Codec] = set()
+
+    def declare(self, track: Track, *, completed: bool = False) -> InitSegment | None:
+        """The init segment of ``track``; None where it has none, or not before a packet completes it."""
+        self._incomplete.pop(track.kind, None)
+        try:
+            described, units, body = parameters(track), timescale(track), init_segment(track)
+        except ProtocolError as error:
+            if track.codec in _COMPLETED_BY_PACKET and not completed:
+                self._incomplete[track.kind] = track
+            else:
+                self._warn(track, error)
+            return None
+        return InitSegment(self._index(), track, described, units, media_answer(track.kind.value, body))
+
+    def completed_by(self, packet: Packet, present: Track | None) -> Track | None:
+        """The track of ``packet`` as that completes or changes it, if it does; ``present`` is what it is known as now."""
+        if not packet.keyframe or (present is not None and present.codec not in _CHANGED_BY_KEYFRAME):
+            return None
+        track = present or self._incomplete.get(packet.kind)
+        if track is None:
+            return None
+        try:
+            completed = complete(track, packet.payload)
+        except ProtocolError:
+            return None
+        return None if completed is track else completed
+
+    def awaits(self, kind: MediaKind) -> bool:
+        """Whether a packet has yet to say what this track is."""
+        return kind in self._incomplete
+
+    def __bool__(self) -> bool:
+        """Whether all is said."""
+        return not self._incomplete
+
+    def _warn(self, track: Track, error: ProtocolError) -> None:
+        """Say once that ``track`` is left out: a broken encoder repeats its header for ever."""
+        if track.codec not in self._warned:
+            self._warned.add(track.codec)
+            facts = {"name": self._name, "kind": track.kind.value, "codec": track.codec.value, "reason": str(error)}
+            log.warning("track_not_packaged", extra={"facts": facts})

@@ -1,0 +1,52 @@
+"""Whether a target is tried again, and when. Pure: the time (in seconds, of any clock) is told."""
+
+from mediaserver.relay.push import Ending, Outcome
+
+#: Seconds that a connection must have lasted for the next loss to count as the first one.
+STEADY = 10.0
+#: Seconds after a loss for which "somebody publishes there already" is believed to be our own lost connection.
+GHOST = 300.0
+#: How often in a row a target may close instead of answering to the key, until that is the answer.
+DISMISSALS = 3
+#: By how much a wait is longer or shorter than it should be, so that many who were lost together do not come back together.
+JITTER = 0.2
+
+
+class Retry:
+    """Twice the wait each time, from ``first`` to ``longest`` seconds; a no that is meant ends it."""
+
+    __slots__ = ("_dismissals", "_failures", "_first", "_lived_until", "_longest")
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._failures = 0  # in a row
+        self._dismissals = 0
+        self._lived_until: float | None = None
+
+    def lived(self, began: float, until: float) -> None:
+        """A connection on which the stream flowed is over."""
+        self._lived_until = until
+        self._dismissals = 0
+        if until - began >= STEADY:
+            self._failures = 0
+
+    def verdict(self, ending: Ending, now: float) -> str:
+        """Why there is no hope after ``ending``, or nothing if there is."""
+        match ending.outcome:
+            case Outcome.REFUSED | Outcome.UNFIT:
+                return ending.reason
+            case Outcome.TAKEN:
+                ghost = self._lived_until is not None and now - self._lived_until < GHOST
+                return "" if ghost else ending.reason
+            case Outcome.DISMISSED:
+                self._dismissals += 1
+                return f"{ending.reason}, {DISMISSALS} times in a row" if self._dismissals >= DISMISSALS else ""
+            case _:
+                return ""
+
+    def delay(self, jitter: float) -> float:
+        """Seconds until the next try. ``jitter`` is a random number from -1 to 1."""
+        wanted = min(self._first * float(2 ** min(self._failures, 16)), self._longest)
+        self._failures += 1
+        return wanted * (1 + JITTER * jitter)

@@ -1,0 +1,115 @@
+"""One rung on the server's side: what becomes of its packets, and how sound and pictures of different age come together."""
+
+from collections import deque
+
+from mediaserver.hub.hub import Hub
+from mediaserver.hub.stream import LiveStream, StreamState
+from mediaserver.transcode.ladder import FittedRung
+from protocols.media import MediaKind, Packet, Track
+
+#: Milliseconds of sound that wait for the pictures of their time, which an encoder holds back; then they wait no longer.
+LONGEST_WAIT = 5_000
+#: Packets of sound likewise.
+MOST_WAITING = 1_000
+
+
+class Output:
+    """Feeds the rendition stream of one rung, which begins with its first track.
+
+    Sound comes straight from the source or soon after, pictures later: so a rung with pictures holds its sound until its
+    pictures have come as far.
+    """
+
+    def __init__(self, hub: Hub, source: LiveStream, fitted: FittedRung) -> None:
+        self.fitted = fitted
+        self.stream: LiveStream | None = None
+        self.refused = False  # the name is somebody else's
+        self.encoder = ""
+        self._hub = hub
+        self._source = source
+        self._held: deque[Packet] = deque()
+        self._tracks: dict[MediaKind, Track] = {}
+        self._video: int | None = None  # the last picture's dts
+        self._last = dict.fromkeys(MediaKind, -1)
+        # Kinds of which nothing goes on until a packet marks a new beginning.
+        self._closed: set[MediaKind] = set()
+
+    @property
+    def name(self) -> str:
+        """The rung's."""
+        return self.fitted.rung.name
+
+    @property
+    def running(self) -> bool:
+        """Whether its stream can be played."""
+        return self.stream is not None
+
+    def on_track(self, track: Track) -> None:
+        """The parameters from here on. The first picture's (or of sound alone, the first sound's) begin the stream."""
+        self._tracks[track.kind] = track
+        leading = MediaKind.VIDEO if self.fitted.width else MediaKind.AUDIO
+        if self.stream is None and leading in self._tracks and not self.refused:
+            self.stream = self._hub.add_rendition(self._source, self.name)
+            self.refused = self.stream is None
+            for kind in MediaKind:
+                if kind in self._tracks:
+                    self._write_track(self._tracks[kind])
+        elif self.stream is not None:
+            self._write_track(track)
+
+    def _write_track(self, track: Track) -> None:
+        if self.stream is not None and (self.fitted.width or track.kind is MediaKind.AUDIO):
+            self.stream.write_track(track)
+
+    def on_video(self, packet: Packet) -> None:
+        """One more picture: behind the sound that belongs before it."""
+        if self._shut(packet):
+            return
+        if self._video is None:
+            # Players begin with a picture: sound from before it is of no use.
+            while self._held and self._held[0].dts < packet.dts:
+                self._held.popleft()
+        while self._held and self._held[0].dts <= packet.dts:
+            self._write(self._held.popleft())
+        self._video = packet.dts
+        self._write(packet)
+
+    def on_audio(self, packet: Packet) -> None:
+        """One more piece of sound."""
+        if self._shut(packet):
+            return
+        if not self.fitted.width or (self._video is not None and packet.dts <= self._video):
+            self._write(packet)
+            return
+        held = self._held
+        held.append(packet)
+        while held[-1].dts - held[0].dts > LONGEST_WAIT or len(held) > MOST_WAITING:
+            late = held.popleft()
+            if self._video is not None:
+                self._write(late)
+
+    def interrupt(self) -> None:
+        """The publisher is away: what is on its way still comes too late, until a packet marks the new beginning."""
+        self._held.clear()
+        self._closed = {kind for kind, last in self._last.items() if last >= 0}
+
+    def close(self) -> None:
+        """It is made no more."""
+        self._held.clear()
+        if self.stream is not None:
+            self._hub.remove_rendition(self.stream)
+            self.stream = None
+
+    def _shut(self, packet: Packet) -> bool:
+        if packet.discontinuity:
+            self._closed.discard(packet.kind)
+        return packet.kind in self._closed
+
+    def _write(self, packet: Packet) -> None:
+        stream = self.stream
+        if stream is None or stream.state is not StreamState.LIVE or packet.dts < self._last[packet.kind]:
+            return
+        if packet.kind is MediaKind.AUDIO and MediaKind.AUDIO not in stream.tracks:
+            return
+        self._last[packet.kind] = packet.dts
+        stream.pass_on(packet)

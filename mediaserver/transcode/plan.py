@@ -1,0 +1,89 @@
+"""What the server tells a transcoder's process to make, and what that has found out: values that cross as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from protocols.media import Codec
+
+#: The lane on which the source goes to the process.
+SOURCE_LANE = 0
+#: The lane on which encoded sound comes back; pictures come on the lanes from 1 on.
+AUDIO_LANE = 255
+#: Pixels a second up to which one thread keeps up with any preset that is fit for live pictures: 1920x1080 at 60 for H.264.
+_ONE_THREAD = {Codec.H264: 1920 * 1080 * 60, Codec.HEVC: 1280 * 720 * 30, Codec.AV1: 1280 * 720 * 30}
+_MOST_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One rung to encode. ``fallback`` takes over from ``encoder`` if that fails ("": nobody does); each is FFmpeg's name, or
+    "MODULE:FACTORY". ``frame_rate`` is a cap (0: none), ``rate`` what the source has, as a hint."""
+
+    number: int
+    rung: str
+    codec: Codec
+    encoder: str
+    fallback: str
+    width: int
+    height: int
+    bitrate: int
+    rate: float
+    frame_rate: float = 0.0
+    constant_bitrate: bool = False
+    preset: str = "veryfast"
+
+    @property
+    def threads(self) -> int:
+        """How many threads encode: one, so that none waits for another, where one is enough."""
+        pixels = self.width * self.height * (self.frame_rate or self.rate)
+        return min(_MOST_THREADS, 1 + int(pixels / (_ONE_THREAD[self.codec] + 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything to make, the largest picture first. It answers the process's report with the same ``number``."""
+
+    number: int
+    lanes: tuple[Lane, ...]
+    keyframe_interval: float = 0.0
+
+    def as_values(self) -> dict[str, object]:
+        """For a Note."""
+        lanes = [{**asdict(lane), "codec": lane.codec.value} for lane in self.lanes]
+        return {"plan": {**asdict(self), "lanes": lanes}}
+
+
+def read_plan(values: Mapping[str, Any]) -> Plan | None:
+    """The Plan in a Note, if it holds one."""
+    if "plan" not in values:
+        return None
+    plan = dict(values["plan"])
+    lanes = tuple(Lane(**{**lane, "codec": Codec(lane["codec"])}) for lane in plan.pop("lanes"))
+    return Plan(lanes=lanes, **plan)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the decoder saw: pixels, how far they must be turned, whether they are fields, who decodes."""
+
+    width: int
+    height: int
+    rotation: int
+    interlaced: bool
+    pixel_aspect: tuple[int, int]
+    frame_rate: float
+    decoder: str
+
+    def as_values(self, number: int) -> dict[str, object]:
+        """For a Note; the Plan that answers it has the same number."""
+        return {"sight": {**asdict(self), "number": number}}
+
+
+def read_sight(values: Mapping[str, Any]) -> tuple[int, Sight] | None:
+    """The Sight in a Note and its number, if it holds one."""
+    if "sight" not in values:
+        return None
+    sight = dict(values["sight"])
+    number = sight.pop("number")
+    return number, Sight(**{**sight, "pixel_aspect": tuple(sight["pixel_aspect"])})

@@ -1,0 +1,126 @@
+"""A transcoder's process: sound of any codec to AAC, on the stream's clock, as loud as it came."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import av
+from av.codec.context import Flags
+
+from mediaserver.transcode.plan import AUDIO_LANE
+from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
+from protocols import flv
+from protocols.media import Codec, MediaKind, Packet, Track
+
+#: Milliseconds that a packet may be off from where the samples before it end until that counts as a gap.
+TOLERANCE = 80
+#: What AAC can be sampled at (ISO/IEC 14496-3, table 1.18); anything else becomes the first.
+_RATES = (48000, 44100, 96000, 88200, 64000, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_DECODERS = {Codec.MP3: "mp3float"}
+#: Codecs that leave their rate and channels to the FLV tag (FLV 10.1, E.4.2.1), or to nobody.
+_TOLD_BY_TAG = frozenset({Codec.PCM_S16LE, Codec.ADPCM_SWF, Codec.NELLYMOSER})
+_TAG_RATES = (5512, 11025, 22050, 44100)
+_FIXED_RATES = {Codec.PCM_ALAW: 8000, Codec.PCM_MULAW: 8000, Codec.SPEEX: 16000}
+#: FLV's Nellymoser of a rate of its own: format 4 is 16 kHz, 5 is 8 kHz.
+_NELLYMOSER_RATES = {4: 16000, 5: 8000}
+
+
+class Sound:
+    """One audio track at a time, encoded once for all rungs."""
+
+    def __init__(self, bitrate: int, send: Callable[[Frame], None]) -> None:
+        self._bitrate = bitrate
+        self._send = send
+        self._track: Track | None = None
+        self._decoder: av.AudioCodecContext | None = None
+        self._encoder: av.AudioCodecContext | None = None
+        self._config = b""
+        self._start = 0  # the stream's time (ms) of sample 0
+        self._samples = 0  # that were given to the encoder since
+        self._last = -1
+        self._fresh = False
+
+    def on_track(self, track: Track) -> None:
+        """Another track, or other parameters."""
+        self.drain()
+        self._track, self._decoder = track, None
+
+    def on_packet(self, packet: Packet) -> None:
+        """One coded packet. What cannot be decoded is silence."""
+        if packet.discontinuity:
+            self.drain()
+            self._decoder, self._fresh = None, True
+        try:
+            for frame in self._decoded(packet):
+                self._encode(frame, packet.dts)
+        except (av.FFmpegError, ValueError, TypeError):
+            return
+
+    def drain(self) -> None:
+        """Let out what is still inside."""
+        if self._encoder is not None:
+            self._emit(self._encoder, None)
+            self._encoder = None
+
+    def _decoded(self, packet: Packet) -> Iterator[av.AudioFrame]:
+        if self._decoder is None:
+            if self._track is None:
+                return
+            self._decoder = _decoder(self._track, packet)
+        coded = av.Packet(packet.payload)
+        coded.pts, coded.time_base = packet.dts, Fraction(1, 1000)
+        yield from self._decoder.decode(coded)
+
+    def _encode(self, frame: av.AudioFrame, dts: int) -> None:
+        encoder = self._encoder
+        if encoder is not None and abs(self._start + 1000 * self._samples // frame.sample_rate - dts) > TOLERANCE:
+            self.drain()  # samples are missing, or too many: begin where the stream is
+            encoder = None
+        if encoder is None:
+            encoder = self._encoder = _encoder(frame, self._bitrate)
+            self._start, self._samples = dts, 0
+        frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
+        self._samples += frame.samples
+        self._emit(encoder, frame)
+
+    def _emit(self, encoder: av.AudioCodecContext, frame: av.AudioFrame | None) -> None:
+        for coded in encoder.encode(frame):
+            config = encoder.extradata or b""
+            if config != self._config:
+                self._config = config
+                self._send(TrackFrame(AUDIO_LANE, Track(Codec.AAC, config, flv.audio_sequence_header(Codec.AAC, config))))
+            # The encoder's run-up lies before the first sample.
+            time = self._start + round((coded.pts or 0) * 1000 * (coded.time_base or 0))
+            if time < 0:
+                continue
+            self._last = dts = max(time, self._last)
+            body = flv.audio_frame(Codec.AAC, bytes(coded))
+            self._send(PacketFrame(AUDIO_LANE, Packet(MediaKind.AUDIO, dts, True, body, 2, discontinuity=self._fresh)))
+            self._fresh = False
+
+
+def _decoder(track: Track, packet: Packet) -> av.AudioCodecContext:
+    context = av.CodecContext.create(_DECODERS.get(track.codec, track.codec.value), "r")
+    if not isinstance(context, av.AudioCodecContext):
+        raise TypeError(f"{track.codec.value} is no sound")
+    if track.config and track.codec in (Codec.AAC, Codec.OPUS, Codec.FLAC):
+        context.extradata = track.config
+    flags = packet.body[0]
+    if track.codec in _TOLD_BY_TAG:
+        context.sample_rate = _NELLYMOSER_RATES.get(flags >> 4, _TAG_RATES[flags >> 2 & 3])
+        context.layout = "stereo" if flags & 1 and flags >> 4 not in _NELLYMOSER_RATES else "mono"
+    elif track.codec in _FIXED_RATES:
+        context.sample_rate, context.layout = _FIXED_RATES[track.codec], "mono"
+    return context
+
+
+def _encoder(frame: av.AudioFrame, bitrate: int) -> av.AudioCodecContext:
+    context = av.CodecContext.create("aac", "w")
+    if not isinstance(context, av.AudioCodecContext):
+        raise TypeError("aac is no sound")
+    context.sample_rate = frame.sample_rate if frame.sample_rate in _RATES else _RATES[0]
+    context.layout, context.format = frame.layout.name, "fltp"
+    context.time_base = Fraction(1, context.sample_rate)
+    context.bit_rate = bitrate if frame.layout.nb_channels > 1 else bitrate // 2
+    context.flags |= Flags.global_header
+    context.open()
+    return context

@@ -1,0 +1,409 @@
+"""The transcoder of one stream, on the server's side: what goes to its process, what comes back, and what if that fails."""
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+from mediaserver import encoders
+from mediaserver.config import TranscodeConfig
+from mediaserver.events import TranscodeChanged
+from mediaserver.hub.hub import Hub
+from mediaserver.hub.stream import LiveStream
+from mediaserver.ports import EncoderPolicy, EventSink, Ladder
+from mediaserver.snapshot import RungSnapshot
+from mediaserver.transcode.choice import Choice, choose
+from mediaserver.transcode.ladder import AUDIO_BITRATE, FittedRung, Source
+from mediaserver.transcode.load import Load, Verdict
+from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, Sight, read_sight
+from mediaserver.transcode.rungs import Rungs
+from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
+from mediaserver.worker.process import Worker
+from protocols import codec
+from protocols.errors import ProtocolError
+from protocols.media import MediaKind, Metadata, Packet, Track
+
+log = logging.getLogger(__name__)
+
+MODULE = "mediaserver.transcode.worker"
+#: Bytes that may wait for the process.
+BACKLOG = 16 << 20
+#: Seconds that it may take to end when it is told to.
+PATIENCE = 0.5
+#: Seconds in which it must say something while pictures wait for it.
+STALL = 15.0
+#: Seconds after which a death is forgiven; seconds before another start, times the deaths so far.
+FORGIVEN, PAUSE = 600.0, 0.3
+
+
+class TranscoderState(enum.Enum):
+    """IDLE: no process is needed, or none yet. STARTING, RUNNING: there is one. GIVEN_UP: it died too often, or what it was
+    for fails; what is copied goes on. ENDED: the stream is over."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    GIVEN_UP = "given_up"
+    ENDED = "ended"
+
+
+#: What may follow what; an absent key is the error.
+TRANSITIONS: dict[TranscoderState, frozenset[TranscoderState]] = {
+    TranscoderState.IDLE: frozenset({TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
+    TranscoderState.STARTING: frozenset({TranscoderState.RUNNING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
+    TranscoderState.RUNNING: frozenset({TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
+    TranscoderState.GIVEN_UP: frozenset({TranscoderState.ENDED}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TranscoderServices:
+    """What every transcoder needs. ``failures`` tells what each encoder of this machine fails with; ``admit`` whether there is
+    room for one more process."""
+
+    hub: Hub
+    sink: EventSink
+    spawn: Callable[[Coroutine[None, None, None]], Any]
+    config: TranscodeConfig
+    failures: Callable[[], Coroutine[None, None, Mapping[str, str]]]
+    admit: Callable[[], bool]
+
+
+class Transcoder:
+    """A hub Subscriber, and the handler of its process. ``ladder`` as it was asked for, the configuration's words filled in."""
+
+    def __init__(self, stream: LiveStream, ladder: Ladder, services: TranscoderServices) -> None:
+        self.stream = stream
+        self.state = TranscoderState.IDLE
+        self._services = services
+        self._policy = ladder.policy or EncoderPolicy(services.config.policy)
+        self._rungs = Rungs(services.hub, stream, ladder)
+        self._encoders: dict[str, str] = {}
+        self._tracks: dict[MediaKind, Track] = {}
+        self._frame_rate = 0.0
+        self._sight: Sight | None = None
+        self._number = 0  # of the plan that the process has
+        self._failures: Mapping[str, str] = {}
+        self._worker: Worker | None = None
+        self._leaving: set[Worker] = set()
+        self._load = Load(monotonic())
+        self._sent = self._done = 0  # the last dts that went to the process, and that it has taken
+        self._heard = 0.0
+        self._waits_for_key = True
+        self._breaks = False  # the next keyframe begins a new time
+        self._deaths = 0
+        self._died = 0.0
+
+    @property
+    def occupied(self) -> bool:
+        """Whether it has a process."""
+        return self.state in (TranscoderState.STARTING, TranscoderState.RUNNING)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left of it."""
+        return self.state is TranscoderState.ENDED and not self._leaving
+
+    @property
+    def pid(self) -> int:
+        """Its process's id, 0 without one."""
+        return 0 if self._worker is None else self._worker.pid
+
+    def rungs(self) -> tuple[RungSnapshot, ...]:
+        """Every rung of the ladder, made or not."""
+        return self._rungs.snapshots(self._encoders)
+
+    def _move_to(self, state: TranscoderState) -> None:
+        """The one place where the state changes."""
+        if state not in TRANSITIONS.get(self.state, ()):
+            raise ValueError(f"a transcoder that is {self.state.value} cannot become {state.value}")
+        self.state = state
+
+    # -- the Subscriber's port ------------------------------------------------------------------------------------------
+
+    def on_track(self, track: Track) -> None:
+        self._tracks[track.kind] = track
+        if track.kind is MediaKind.VIDEO:
+            self._sight = None
+        self._fit()
+        self._rungs.on_track(track)
+        if self.state is TranscoderState.RUNNING:
+            self._send_track(track)
+
+    def on_metadata(self, metadata: Metadata) -> None:
+        rate = metadata.values.get("framerate")
+        self._frame_rate = float(rate) if isinstance(rate, int | float) and 1 <= rate <= 300 else 0.0
+
+    def on_packet(self, packet: Packet) -> None:
+        self._rungs.on_packet(packet)
+        if self.state is TranscoderState.RUNNING:
+            self._feed(packet)
+        elif self.state is TranscoderState.IDLE and self._leads(packet):
+            if packet.kind is MediaKind.VIDEO and self._rungs.needs_process:
+                self._complete(packet)
+            if self._rungs.needs_process:
+                self._begin()
+
+    def on_away(self) -> None:
+        self._rungs.interrupt()
+
+    def on_end(self) -> None:
+        self._move_to(TranscoderState.ENDED)
+        self._rungs.close()
+        self._dismiss()
+
+    def _leads(self, packet: Packet) -> bool:
+        """Whether a process that begins with ``packet`` has what it needs."""
+        return packet.keyframe if MediaKind.VIDEO not in self._tracks else packet.kind is MediaKind.VIDEO and packet.keyframe
+
+    # -- what comes in, and what is made of it ------------------------------------------------------------------------------
+
+    def _fit(self) -> None:
+        self._rungs.fit(self._source())
+
+    def _source(self) -> Source:
+        video, audio = self._tracks.get(MediaKind.VIDEO), self._tracks.get(MediaKind.AUDIO)
+        sound = None if audio is None else audio.codec
+        if video is None:
+            return Source(None, audio=sound)
+        sight = self._sight
+        if sight is not None:
+            rate = self._frame_rate or sight.frame_rate
+            return Source(
+                video.codec, sight.width, sight.height, sound, rate, sight.pixel_aspect, sight.rotation, sight.interlaced
+            )
+        try:
+            described = codec.parameters(video)
+        except ProtocolError:
+            described = None
+        if not isinstance(described, codec.VideoParameters):
+            return Source(video.codec, audio=sound)
+        rate = self._frame_rate or described.frame_rate
+        return Source(video.codec, described.width, described.height, sound, rate, described.pixel_aspect)
+
+    def _complete(self, packet: Packet) -> None:
+        """Let a keyframe say what its track's configuration does not."""
+        track = self._tracks[MediaKind.VIDEO]
+        try:
+            completed = codec.complete(track, packet.payload)
+        except ProtocolError:
+            return
+        if completed is not track:
+            self._tracks[MediaKind.VIDEO] = completed
+            self._fit()
+
+    # -- the process --------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start the process; once it runs it is given what is kept since the last keyframe."""
+        if not self._services.admit():
+            self._give_up(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)")
+            return
+        self._move_to(TranscoderState.STARTING)
+        self._services.spawn(self._start(0.0, replay=True))
+
+    async def _start(self, pause: float, *, replay: bool) -> None:
+        await asyncio.sleep(pause)
+        self._failures = await self._services.failures()
+        devices = [name.removeprefix(encoders.DECODER) for name in encoders.DECODERS if self._failures.get(name) == ""]
+        bitrate = max((rung.bitrate for rung in self._rungs.ladder.rungs if not rung.height), default=0) or AUDIO_BITRATE
+        settings = {"memory": self._services.config.memory, "devices": devices, "audio_bitrate": bitrate}
+        worker = Worker(MODULE, settings, self, BACKLOG)
+        if self.state is not TranscoderState.STARTING:
+            return
+        try:
+            await worker.start()
+        except OSError as error:
+            self._give_up(f"no process could be started: {error.strerror}")
+            return
+        if self.state is not TranscoderState.STARTING:
+            await worker.close(0)
+            return
+        self._worker = worker
+        self._move_to(TranscoderState.RUNNING)
+        self._load.begin(monotonic())
+        self._heard, self._waits_for_key, self._sight = monotonic(), True, None
+        for track in self._tracks.values():
+            self._send_track(track)
+        for packet in self.stream.gop if replay else ():
+            self._feed(packet)
+
+    def _dismiss(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            self._leaving.add(worker)
+            self._services.spawn(self._see_off(worker))
+
+    async def _see_off(self, worker: Worker) -> None:
+        await worker.close(PATIENCE)
+        self._leaving.discard(worker)
+
+    async def close(self) -> None:
+        """End the process, and wait for those that are on their way: the server stops."""
+        workers = self._leaving if self._worker is None else {*self._leaving, self._worker}
+        await asyncio.gather(*(worker.close(PATIENCE) for worker in workers))
+
+    def _give_up(self, reason: str) -> None:
+        """Go on without what has to be encoded."""
+        self._move_to(TranscoderState.GIVEN_UP)
+        self._rungs.give_up()
+        self._dismiss()
+        self._tell(reason)
+
+    def _send_track(self, track: Track) -> None:
+        if self._worker is not None and (track.kind is MediaKind.VIDEO or self._rungs.encodes_sound):
+            self._worker.send(TrackFrame(SOURCE_LANE, track))
+
+    def _feed(self, packet: Packet) -> None:
+        """Give the process one more packet of the source, if it keeps up."""
+        worker = self._worker
+        if worker is None:
+            return
+        if packet.kind is MediaKind.AUDIO:
+            if self._rungs.encodes_sound:
+                worker.send(PacketFrame(SOURCE_LANE, packet))
+            return
+        if packet.discontinuity:
+            self._breaks = self._waits_for_key = True
+        if self._waits_for_key and not packet.keyframe:
+            return
+        if self._breaks:
+            packet = replace(packet, discontinuity=True)
+            self._done = packet.dts
+        elif self._waits_for_key and self._number == 0:
+            self._done = packet.dts
+        lag = packet.dts - self._done
+        if self._load.skips(monotonic(), lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
+            self._waits_for_key = True
+            return
+        self._sent = packet.dts
+        self._breaks = self._waits_for_key = False
+
+    # -- what the process says ----------------------------------------------------------------------------------------------
+
+    def on_frame(self, frame: Frame) -> None:
+        self._heard = monotonic()
+        match frame:
+            case PacketFrame(lane, packet):
+                self._rungs.on_lane_packet(lane, packet)
+            case TrackFrame(lane, track):
+                self._rungs.on_lane_track(lane, track)
+            case Note(values):
+                self._on_note(values)
+
+    def _on_note(self, values: Mapping[str, Any]) -> None:
+        if "at" in values:
+            self._done = int(values["at"])
+        elif "failed" in values:
+            self._on_failure(values["failed"], values["encoder"], values["reason"], values["fallback"])
+        elif (sight := read_sight(values)) is not None:
+            self._number, self._sight = sight
+            self._fit()
+            self._send_plan("begun" if not self._encoders else "the source changed")
+
+    def _send_plan(self, reason: str) -> None:
+        """Say to the process what to make, and to the world what is made."""
+        lanes = []
+        for fitted in self._rungs.encoded():
+            lane, choice = self._lane(fitted)
+            if choice.missed and self._policy is not EncoderPolicy.SOFTWARE:
+                self._on_failure(fitted.rung.name, lane.encoder, choice.reason, "")
+                if self.state is not TranscoderState.RUNNING:
+                    return
+                continue
+            self._encoders[lane.rung], self._rungs.reasons[lane.rung] = choice.encoder, choice.reason
+            lanes.append(lane)
+        if self._worker is not None:
+            self._worker.send(Note(Plan(self._number, tuple(lanes), self._rungs.ladder.keyframe_interval).as_values()))
+        self._tell(reason)
+
+    def _lane(self, fitted: FittedRung) -> tuple[Lane, Choice]:
+        rung, config = fitted.rung, self._services.config
+        choice = choose(rung.codec, rung.encoder or self._rungs.ladder.encoder or config.encoder, self._failures)
+        software = encoders.SOFTWARE[rung.codec]
+        fallback = software if self._policy is EncoderPolicy.SOFTWARE and choice.encoder != software else ""
+        lane = Lane(
+            number=self._rungs.lane_of[rung.name],
+            rung=rung.name,
+            codec=rung.codec,
+            encoder=encoders.OWN.get(choice.encoder, choice.encoder),
+            fallback=fallback,
+            width=fitted.width,
+            height=fitted.height,
+            bitrate=fitted.bitrate,
+            rate=self._source().frame_rate,
+            frame_rate=fitted.frame_rate,
+            constant_bitrate=rung.constant_bitrate,
+            preset=config.preset,
+        )
+        return lane, choice
+
+    def _on_failure(self, rung: str, encoder: str, reason: str, fallback: str) -> None:
+        """An encoder failed: what follows is the policy's."""
+        encoder = self._encoders.get(rung, encoder)
+        words = f"{rung}: {encoder} failed ({reason})"
+        if fallback:
+            self._encoders[rung], self._rungs.reasons[rung] = fallback, f"{encoder} failed: {reason}"
+            self._tell(f"{words}; {fallback} goes on")
+        elif self._policy is EncoderPolicy.PASSTHROUGH:
+            self._give_up(f"{words}; the stream goes on without renditions")
+        elif self._policy is EncoderPolicy.FAIL:
+            self._tell(words)
+            self._services.hub.end(self.stream.name, words)
+        else:
+            self._rungs.dropped[rung] = f"{encoder} failed: {reason}"
+            self._rungs.settle()
+            self._tell(f"{words}; it is dropped")
+
+    def on_exit(self, status: int, words: str) -> None:
+        if self.state is not TranscoderState.RUNNING:
+            return
+        self._worker = None
+        now = monotonic()
+        self._deaths = 1 if now - self._died > FORGIVEN else self._deaths + 1
+        self._died = now
+        facts = {"name": self.stream.name, "status": status, "deaths": self._deaths, "words": words}
+        log.warning("transcoder_died", extra={"facts": facts})
+        if self._deaths > self._services.config.max_deaths:
+            self._give_up(f"its process died {self._deaths} times; the stream goes on without renditions")
+            return
+        self._move_to(TranscoderState.STARTING)
+        self._breaks = True
+        self._tell(f"its process died (status {status}) and is started again")
+        self._services.spawn(self._start(PAUSE * (self._deaths - 1), replay=False))
+
+    # -- once a second --------------------------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Shed and restore rungs; end a process that says nothing."""
+        if self.state is not TranscoderState.RUNNING or self._worker is None:
+            return
+        if self._sent - self._done > 1000 * STALL / 2 and now - self._heard > STALL:
+            self._worker.kill()
+            return
+        verdict = self._load.sweep(now)
+        encoded, shed = self._rungs.encoded(), self._rungs.shed
+        if verdict is Verdict.SHED and len(encoded) > 1:
+            shed.append(encoded[0].rung.name)
+            self._change(f"{shed[-1]} is shed for want of time")
+        elif verdict is Verdict.RESTORE and shed:
+            self._change(f"{shed.pop()} is restored")
+
+    def _change(self, reason: str) -> None:
+        self._rungs.settle()
+        self._send_plan(reason)
+        self._load.begin(monotonic())
+
+    def _tell(self, reason: str) -> None:
+        rungs = self._rungs.running()
+        for rung in rungs:
+            if rung in self._encoders:
+                facts = {"name": self.stream.name, "rung": rung, "encoder": self._encoders[rung]}
+                log.info("rung_encoded", extra={"facts": {**facts, "reason": self._rungs.reasons.get(rung, "")}})
+        self._services.sink.emit(
+            TranscodeChanged(name=self.stream.name, session_id="", at=time.time(), rungs=rungs, reason=reason)
+        )

@@ -1,0 +1,272 @@
+"""The client's end of RTMP over TCP and TLS: the only place where a socket meets a ClientSession."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
+
+from mediaserver.transport.lost import notice_loss
+from mediaserver.transport.rtmp import CLOSING_TIME
+from mediaserver.transport.targets import Target
+from protocols.errors import RemoteProtocolError
+from protocols.rtmp.client import ClientSession
+from protocols.rtmp.events import Event
+from protocols.rtmp.states import SessionState
+
+#: Addresses of one name that are tried.
+MOST_ADDRESSES = 4
+#: Bytes that the kernel may hold unsent, and bytes that the transport may hold before it says so. What waits beyond that waits
+#: where it can still be dropped.
+UNSENT_BYTES = 128 * 1024
+BUFFER_BYTES = 64 * 1024
+#: Where ``struct tcp_info`` of Linux holds what we ask for: segments in flight, bytes acknowledged (4.1), bytes unsent (4.6).
+_TCP_INFO_SIZE, _UNACKED, _BYTES_ACKED, _NOTSENT = 148, 24, 120, 144
+
+
+class Unreachable(Exception):
+    """Nobody answered as an RTMP server does. ``silent``: there was no peer, or it said nothing before it went; a peer that
+    answered with something else, such as a certificate that cannot be trusted, is not."""
+
+    def __init__(self, reason: str, *, silent: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.silent = silent
+
+
+class ClientHandler(Protocol):
+    """What a connection's events are handed to."""
+
+    def on_events(self, events: list[Event]) -> None: ...
+
+    def on_writable(self) -> None:
+        """The peer takes more again."""
+
+    def on_lost(self, reason: str) -> None:
+        """The connection is gone, and was not closed by us. Not more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The trust that TLS rests on, and the name that the peer's certificate must be for."""
+
+    context: ssl.SSLContext
+    name: str
+
+
+class Taken(NamedTuple):
+    """How much a peer has taken: bytes that its kernel acknowledged, and whether any are still on their way to it."""
+
+    acknowledged: int
+    waiting: bool
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection to an RTMP server: bytes to ``session`` to events to ``handler``, and back.
+
+    The kernel gives it up when the peer's acknowledges nothing for ``patience`` seconds.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, session: ClientSession, handler: ClientHandler, patience: float) -> None:
+        self.session = session
+        self.bytes_out = 0
+        self.writable = False
+        self._handler = handler
+        self._patience = patience
+        loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[Unreachable | None] = loop.create_future()
+        #: Done when the socket is closed.
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self._over = False
+        self._socket: socket.socket | None = None
+
+    async def open(self, targets: Sequence[Target], *, reach_timeout: float, answer_timeout: float, tls: Tls | None) -> None:
+        """Connect to the first of ``targets`` that lets us, and pass the handshakes of TLS and RTMP. Raises Unreachable."""
+        sock = await _reach(targets, reach_timeout)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(answer_timeout):
+                await loop.create_connection(
+                    lambda: self,
+                    sock=sock,
+                    ssl=tls.context if tls else None,
+                    server_hostname=tls.name if tls else None,
+                    ssl_handshake_timeout=answer_timeout if tls else None,
+                    ssl_shutdown_timeout=CLOSING_TIME if tls else None,
+                )
+                problem = await self._answered
+        except TimeoutError:
+            self.abort()
+            raise Unreachable(f"no answer within {answer_timeout:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(f"its certificate cannot be trusted: {error.verify_message}", silent=False) from None
+        except ssl.SSLError as error:
+            raise Unreachable(f"TLS failed: {error.reason or 'the connection ended'}", silent=False) from None
+        except OSError as error:
+            raise Unreachable(_words(error)) from None
+        except BaseException:
+            self.abort()
+            raise
+        if problem is not None:
+            raise problem
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A cast and no check: uvloop's transports are no subclasses of asyncio's.
+        self.transport = transport = cast(asyncio.Transport, transport)
+        self._socket = transport.get_extra_info("socket")
+        transport.set_write_buffer_limits(BUFFER_BYTES)
+        self.writable = True
+        self._prepare()
+        self.session.start()
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        try:
+            events = self.session.receive_data(data)
+        except RemoteProtocolError as error:
+            self._lose(str(error), silent=False)
+            self.transport.abort()
+            return
+        if not self._answered.done() and self.session.state is not SessionState.HANDSHAKE:
+            self._answered.set_result(None)
+        if events:
+            self._handler.on_events(events)
+        self.flush()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if not self._over:
+            self._handler.on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.writable = False
+        self._socket = None
+        if not self.gone.done():
+            self.gone.set_result(None)
+        self._lose("the target closed the connection" if exc is None else _words(exc))
+
+    # -- the handler's side -----------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what the session has to say; bodies go out uncopied."""
+        pieces = self.session.pieces_to_send()
+        if pieces and not self.transport.is_closing():
+            self.bytes_out += sum(map(len, pieces))
+            self.transport.writelines(pieces)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the socket."""
+        return 0 if self._socket is None else self.transport.get_write_buffer_size()
+
+    def taken(self) -> Taken:
+        """What the peer's kernel has taken of all that was sent; where the system does not say, what ours has."""
+        sock = self._socket
+        if sock is None:
+            return Taken(0, waiting=False)
+        buffered = self.buffered
+        with contextlib.suppress(AttributeError, OSError, struct.error):
+            facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+            acknowledged = struct.unpack_from("Q", facts, _BYTES_ACKED)[0]
+            unacked, unsent = struct.unpack_from("I", facts, _UNACKED)[0], struct.unpack_from("I", facts, _NOTSENT)[0]
+            return Taken(acknowledged, waiting=bool(unacked or unsent or buffered))
+        return Taken(self.bytes_out - buffered, waiting=buffered > 0)
+
+    def close(self) -> None:
+        """Say goodbye, and close when the peer has heard it; one that does not listen is cut off. Harmless twice."""
+        if self._over:
+            return
+        self._over = True
+        if self._socket is None or self.transport.is_closing():
+            return
+        self.session.close()
+        self.flush()
+        # What it still says is not read, so a socket closed at once would take back what it has not delivered.
+        if self.transport.can_write_eof():
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
+        else:
+            self.transport.close()
+        asyncio.get_running_loop().call_later(CLOSING_TIME, self.transport.abort)
+
+    def abort(self) -> None:
+        """Cut the connection off, whatever waits. Harmless twice, and before there is one."""
+        self._over = True
+        self._answered.cancel()
+        if self._socket is not None:
+            self.transport.abort()
+
+    def _lose(self, reason: str, *, silent: bool = True) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._answered.done():
+            self._handler.on_lost(reason)
+        else:
+            self._answered.set_result(Unreachable(reason, silent=silent))
+
+    def _prepare(self) -> None:
+        sock = self._socket
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        notice_loss(sock, self._patience)
+        with contextlib.suppress(AttributeError):  # not everywhere
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+async def _reach(targets: Sequence[Target], patience: float) -> socket.socket:
+    """A socket that is connected to the first of ``targets`` that lets us."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    problem = "no address"
+    targets = targets[:MOST_ADDRESSES]
+    for at, target in enumerate(targets):
+        sock = socket.socket(target.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            # One address that is a hole must not take the time of those behind it.
+            async with asyncio.timeout((deadline - loop.time()) / (len(targets) - at)):
+                await loop.sock_connect(sock, (target.address, target.port))
+        except TimeoutError:
+            sock.close()
+            problem = "no answer to the attempt to connect"
+        except OSError as error:
+            sock.close()
+            problem = _words(error)
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise Unreachable(problem)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without addresses."""
+    match error:
+        case TimeoutError():
+            return "the target has taken nothing for too long"
+        case ConnectionRefusedError():
+            return "the connection was refused"
+        case ConnectionResetError():
+            return "the connection was reset"
+        case BrokenPipeError():
+            return "the target closed the connection"
+        case OSError(errno=int(number)) if number in errno.errorcode:
+            return os.strerror(number).lower()
+        case _:
+            return f"the connection failed ({type(error).__name__})"

@@ -1,0 +1,357 @@
+"""A stream and its renditions side by side: one list of all, segments cut and numbered alike."""
+
+import re
+from collections.abc import Iterator
+from posixpath import normpath
+from urllib.parse import urljoin
+
+import m3u8  # type: ignore[import-untyped]
+import pytest
+from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
+
+from mediaserver.packaging.answer import Gone, Missing, Ready
+from mediaserver.packaging.segment import Segment
+from protocols.media import MediaKind, Packet, Track
+from tests.media import Clips
+from tests.mediaserver.packaging.ladder import SIZES, Items, Town, a_ladder, rung_clips, source_clip
+from tests.mediaserver.packaging.material import decode, only, shifted
+
+VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
+
+
+@pytest.fixture(scope="module")
+def source(clips: Clips) -> Items:
+    """Four seconds, with B-frames, a keyframe every second."""
+    return source_clip(clips)
+
+
+@pytest.fixture(scope="module")
+def rungs(clips: Clips) -> dict[str, Items]:
+    return rung_clips(clips)
+
+
+def packets(items: Items) -> Items:
+    return [item for item in items if isinstance(item, Packet)]
+
+
+@pytest.fixture
+def town(source: Items, rungs: dict[str, Items]) -> Town:
+    """Eight seconds of all; the renditions come a little late, each in its own way."""
+    town = Town(ladder=a_ladder(*SIZES))
+    feeds = [town.source(source + packets(shifted(source, 4000)))]
+    for number, (name, items) in enumerate(rungs.items()):
+        feeds.append(town.rung(name, items + packets(shifted(items, 4000)), 130.0 + 90 * number))
+    town.subject.start("show", 0.0)
+    town.play(*feeds)
+    return town
+
+
+def segments(town: Town, rung: str, kind: MediaKind = VIDEO) -> dict[int, Segment]:
+    family = town.subject._entries["show"].family
+    each = family.of(rung)
+    assert each is not None
+    return {segment.sequence: segment for segment in each.renditions[kind].window.segments}
+
+
+def listed(text: str) -> Iterator[tuple[int, float, float, int]]:
+    """Number, wall clock, duration, parts of each whole segment of a playlist."""
+    playlist = m3u8.loads(text)
+    for number, segment in enumerate(playlist.segments, playlist.media_sequence):
+        if segment.uri and not segment.gap_tag:
+            yield number, segment.program_date_time.timestamp(), segment.duration, len(segment.parts)
+
+
+def test_one_list_carries_all_rungs(town: Town) -> None:
+    multivariant = m3u8.loads(town.text("index.m3u8"))
+    found = {variant.uri: variant.stream_info for variant in multivariant.playlists}
+    assert {uri: info.resolution for uri, info in found.items()} == {
+        "video.m3u8": (640, 384),
+        "192p/video.m3u8": (320, 192),
+        "96p/video.m3u8": (160, 96),
+    }
+    for info in found.values():
+        assert re.fullmatch(r"avc1\.[0-9a-f]{6},mp4a\.40\.2", info.codecs)
+        assert info.frame_rate == 25.0
+        assert info.audio == "audio"
+        assert info.bandwidth > info.average_bandwidth > 0
+    bandwidths = [info.bandwidth for info in found.values()]
+    assert bandwidths == sorted(bandwidths, reverse=True)
+    (sound,) = multivariant.media
+    assert (sound.type, sound.group_id, sound.uri) == ("AUDIO", "audio", "audio.m3u8")
+
+
+def test_bandwidth_is_what_the_segments_have(town: Town) -> None:
+    for variant in m3u8.loads(town.text("index.m3u8")).playlists:
+        folder = variant.uri.removesuffix("video.m3u8")
+        rates = [
+            8 * len(town.get(f"{folder}video/{number}.m4s")) / seconds for number, _, seconds, _ in listed(town.text(variant.uri))
+        ]
+        sound = [8 * len(town.get(f"audio/{number}.m4s")) / seconds for number, _, seconds, _ in listed(town.text("audio.m3u8"))]
+        assert variant.stream_info.bandwidth >= max(rates) + max(sound)
+        assert variant.stream_info.bandwidth < 1.25 * (max(rates) + max(sound))
+        average = sum(rates) / len(rates) + sum(sound) / len(sound)
+        assert variant.stream_info.average_bandwidth == pytest.approx(average, rel=0.1)
+
+
+def test_segments_have_the_same_numbers_edges_and_parts(town: Town) -> None:
+    whole = {number: segment for number, segment in segments(town, "").items() if segment.complete}
+    assert len(whole) >= 7
+    for rung in SIZES:
+        own = {number: segment for number, segment in segments(town, rung).items() if segment.complete}
+        assert set(own) == set(whole)
+        for number, segment in own.items():
+            like = whole[number]
+            assert (segment.time, segment.duration, segment.epoch) == (like.time, like.duration, like.epoch)
+            assert [part.duration for part in segment.parts] == [part.duration for part in like.parts]
+            assert segment.independent
+
+
+def test_playlists_agree(town: Town) -> None:
+    texts = [town.text(uri) for uri in ("video.m3u8", "192p/video.m3u8", "96p/video.m3u8")]
+    source, *others = [list(listed(text)) for text in texts]
+    for other in others:
+        assert [entry[:3] for entry in other] == [entry[:3] for entry in source]
+    for tag in ("TARGETDURATION", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE", "PART-INF:PART-TARGET", "SERVER-CONTROL"):
+        (values,) = {tuple(re.findall(f"#EXT-X-{tag}[:=](.+)", text)) for text in texts}
+        assert values
+
+
+def test_each_playlist_reports_the_others_as_they_are(town: Town) -> None:
+    uris = ["video.m3u8", "192p/video.m3u8", "96p/video.m3u8", "audio.m3u8"]
+    for uri in uris:
+        reports = {normpath(urljoin(f"/{uri}", report.uri)): report for report in m3u8.loads(town.text(uri)).rendition_reports}
+        assert set(reports) == {f"/{other}" for other in uris if other != uri}
+        for address, report in reports.items():
+            other = m3u8.loads(town.text(address[1:]))
+            parts = re.findall(r"(\d+)\.(\d+)\.m4s", town.text(address[1:]).split("PRELOAD-HINT")[0])
+            assert (report.last_msn, report.last_part) == tuple(map(int, parts[-1]))
+            assert other.media_sequence < report.last_msn
+
+
+def test_pictures_of_all_renditions_are_shown_at_the_same_times(town: Town) -> None:
+    shown = []
+    for rung in ("", *SIZES):
+        own = segments(town, rung)
+        init = next(iter(own.values())).init
+        decoded = decode(init.answer.body + b"".join(segment.body for segment in own.values() if segment.complete))
+        shown.append([round(time, 3) for time in sorted(decoded.pts)])
+        assert decoded.frames >= 170
+    assert shown[1:] == [shown[0]] * len(SIZES)
+
+
+def test_a_rendition_plays_on_its_own(town: Town) -> None:
+    (variant,) = m3u8.loads(town.text("index.m3u8", "show@96p")).playlists
+    assert (variant.uri, variant.stream_info.resolution) == ("video.m3u8", (160, 96))
+    (sound,) = m3u8.loads(town.text("index.m3u8", "show@96p")).media
+    assert sound.uri == "../show/audio.m3u8"
+    own = town.text("video.m3u8", "show@96p")
+    assert [re.sub("URI=.*", "", line) for line in own.splitlines() if "REPORT" not in line] == [
+        re.sub("URI=.*", "", line) for line in town.text("96p/video.m3u8").splitlines() if "REPORT" not in line
+    ]
+    assert [report.uri for report in m3u8.loads(own).rendition_reports] == ["../show/audio.m3u8"]
+    number = next(listed(own))[0]
+    assert town.get(f"video/{number}.m4s", "show@96p") == town.get(f"96p/video/{number}.m4s")
+
+
+def test_the_mpd_has_one_adaptation_set_of_pictures(town: Town) -> None:
+    (period,) = MPEGDASHParser.parse(town.text("manifest.mpd")).periods
+    pictures, sound = period.adaptation_sets
+    assert [(each.id, each.width, each.height, each.frame_rate) for each in pictures.representations] == [
+        ("video", 640, 384, "25"),
+        ("video-192p", 320, 192, "25"),
+        ("video-96p", 160, 96, "25"),
+    ]
+    assert [each.id for each in sound.representations] == ["audio"]
+    templates = [each.segment_templates[0] for each in pictures.representations]
+    assert len({template.start_number for template in templates}) == 1
+    assert len({template.segment_timelines[0].Ss[0].t for template in templates}) == 1
+    for template in templates:
+        for uri in (template.initialization, template.media.replace("$Number$", str(template.start_number))):
+            assert town.get(uri)
+    own = MPEGDASHParser.parse(town.text("manifest.mpd", "show@96p")).periods[0].adaptation_sets
+    assert [each.representations[0].segment_templates[0].initialization.split("init")[0] for each in own] == [
+        "video/",
+        "../show/audio/",
+    ]
+
+
+@pytest.mark.parametrize("delay", [-60.0, 0.0, 40.0, 900.0])
+def test_a_rendition_may_come_before_its_stream_or_long_after(source: Items, rungs: dict[str, Items], delay: float) -> None:
+    town = Town(ladder=a_ladder("96p"))
+    town.subject.start("show", 0.0)
+    town.rendition("96p")
+    town.subject.sweep(0.0)
+    town.play(town.rung("96p", rungs["96p"], delay), town.source(source))
+    own, whole = segments(town, "96p"), segments(town, "")
+    assert len(own) == len(whole) == 4
+    assert all(own[number].time == whole[number].time for number in own)
+    assert sum(segment.complete for segment in own.values()) == 3
+
+
+def test_a_rendition_that_begins_later_joins_at_the_numbers_of_its_stream(source: Items, rungs: dict[str, Items]) -> None:
+    town = Town()
+    town.subject.start("show", 0.0)
+    feed = town.source(source)
+    town.play(feed, until=1700)
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 1
+    late = town.rung("96p", rungs["96p"], 200.0)
+    # It was begun in mid-stream: what it has begins with the keyframe at one second.
+    late.queue = [entry for entry in late.queue if isinstance(entry[1], Track) or entry[1].dts >= 1000]
+    town.play(feed, late, until=2000)
+    town.subject.sweep(2.0)
+    town.play(feed, late)
+    whole, own = segments(town, ""), segments(town, "96p")
+    assert list(own) == list(whole)[1:]
+    assert all(own[number].time == whole[number].time for number in own)
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 2
+
+
+def test_what_a_rendition_lost_is_a_gap_and_its_numbers_stay(source: Items, rungs: dict[str, Items]) -> None:
+    town = Town()
+    town.subject.start("show", 0.0)
+    lossy = [item for item in rungs["96p"] if isinstance(item, Track) or item.kind is AUDIO or not 800 <= item.dts < 3000]
+    town.play(
+        town.source(source + packets(shifted(source, 4000))),
+        town.rung("96p", lossy + packets(shifted(rungs["96p"], 4000)), 100.0),
+        each=lambda: town.subject.sweep(0.0),
+    )
+    whole, own = segments(town, ""), segments(town, "96p")
+    numbers = list(own)
+    assert numbers == list(whole)
+    assert [own[number].gap for number in numbers] == [False, True, True, *[False] * (len(numbers) - 3)]
+    assert all(own[number].time == whole[number].time for number in numbers)
+    playlist = m3u8.loads(town.text("96p/video.m3u8"))
+    assert sum(segment.gap_tag is not None for segment in playlist.segments) == 2
+    assert isinstance(town.ask(f"96p/video/{numbers[1]}.m4s"), Gone)
+    assert [entry[:3] for entry in listed(town.text("96p/video.m3u8"))] == [
+        entry[:3] for entry in listed(town.text("video.m3u8")) if entry[0] not in numbers[1:3]
+    ]
+
+
+def test_a_rendition_given_up_is_gone_and_comes_back_at_the_right_number(
+    town: Town, source: Items, rungs: dict[str, Items]
+) -> None:
+    before = m3u8.loads(town.text("192p/video.m3u8"))
+    known = before.segments[-2].uri
+    init = re.findall('MAP:URI="(.+?)"', town.text("192p/video.m3u8"))
+    town.hub.remove_rendition(town.rendition("192p"))
+    assert isinstance(town.ask("192p/video.m3u8"), Gone)
+    assert isinstance(town.ask("index.m3u8", "show@192p"), Gone | Missing)
+    # What it had said that there is, there is.
+    assert isinstance(town.ask(f"192p/{known}"), Ready)
+    assert [variant.uri for variant in m3u8.loads(town.text("index.m3u8")).playlists] == ["video.m3u8", "96p/video.m3u8"]
+    assert "192p" not in town.text("video.m3u8") + town.text("manifest.mpd")
+    town.play(
+        town.source(packets(shifted(source, 8000))),
+        town.rung("96p", packets(shifted(rungs["96p"], 8000)), 100.0),
+        town.rung("192p", shifted(rungs["192p"], 8000), 150.0),
+        each=lambda: town.subject.sweep(0.0),
+    )
+    after = town.text("192p/video.m3u8")
+    assert not set(init) & set(re.findall('MAP:URI="(.+?)"', after))
+    whole, own = segments(town, ""), segments(town, "192p")
+    assert all(own[number].time == whole[number].time for number in own)
+    assert min(own) > before.media_sequence + len(before.segments) - 1
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 3
+
+
+def test_discontinuities_have_the_same_numbers_everywhere(town: Town, source: Items, rungs: dict[str, Items]) -> None:
+    for turn in (1, 2):
+        begin = 8000 * turn + 20_000
+        town.play(
+            town.source(packets(shifted(source, begin, discontinuity=True))),
+            *(town.rung(name, packets(shifted(items, begin)), 130.0) for name, items in rungs.items()),
+        )
+    texts = [town.text(uri) for uri in ("video.m3u8", "192p/video.m3u8", "96p/video.m3u8")]
+    assert all(text.count("#EXT-X-DISCONTINUITY\n") == 2 for text in texts)
+    assert len({tuple(re.findall("DISCONTINUITY-SEQUENCE:(.+)", text)) for text in texts}) == 1
+    source_list, *others = [[entry[:2] for entry in listed(text)] for text in texts]
+    assert others == [source_list] * 2
+
+
+async def test_all_end_with_their_stream(town: Town) -> None:
+    town.hub.end("show", "over")
+    # The grace period is over at once for a stream that is ended.
+    assert town.hub.find("show@96p") is None
+    for uri in ("video.m3u8", "96p/video.m3u8", "192p/video.m3u8", "audio.m3u8"):
+        assert m3u8.loads(town.text(uri)).is_endlist
+    assert m3u8.loads(town.text("video.m3u8", "show@96p")).is_endlist
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 3
+
+
+async def test_after_a_pause_all_go_on_together(town: Town, source: Items, rungs: dict[str, Items]) -> None:
+    town.publisher.close("gone for a moment")
+    for second in range(3):
+        town.subject.sweep(float(second))
+    assert all(segment.complete for rung in ("", *SIZES) for segment in segments(town, rung).values())
+
+
+def test_questions_about_any_rendition_keep_all(source: Items, rungs: dict[str, Items]) -> None:
+    town = Town()
+    feeds = [town.source(source), town.rung("96p", rungs["96p"], 100.0)]
+    town.play(*feeds, until=2500)
+    assert len(town.subject) == 0
+    assert isinstance(town.ask("video.m3u8", "show@96p"), Ready)
+    town.subject.sweep(town.wall.at + 29.0)
+    assert len(town.subject) == 1
+    town.subject.sweep(town.wall.at + 31.0)
+    assert len(town.subject) == 0
+
+
+def test_the_list_waits_for_renditions_that_are_to_come(source: Items, rungs: dict[str, Items]) -> None:
+    town = Town(ladder=a_ladder("96p"))
+    town.subject.start("show", 0.0)
+    feed = town.source(source)
+    town.play(feed, until=900)
+    assert not isinstance(town.ask("index.m3u8"), Ready)
+    assert isinstance(town.ask("video.m3u8"), Ready)
+    town.play(feed, town.rung("96p", rungs["96p"], 700.0), until=1200)
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 2
+
+
+def test_a_ladder_that_never_comes_is_not_waited_for_long(source: Items) -> None:
+    town = Town(ladder=a_ladder("96p"))
+    town.subject.start("show", 0.0)
+    town.play(town.source(source + packets(shifted(source, 4000))))
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 1
+
+
+def test_sound_that_not_all_can_play_is_replaced_by_a_renditions(clips: Clips, rungs: dict[str, Items]) -> None:
+    town = Town()
+    town.subject.start("show", 0.0)
+    opus = source_clip(clips, audio="opus")
+    town.rendition("192p"), town.rendition("96p")
+    town.subject.sweep(0.0)
+    town.play(town.source(opus), *(town.rung(name, items, 120.0) for name, items in rungs.items()))
+    multivariant = m3u8.loads(town.text("index.m3u8"))
+    assert [sound.uri for sound in multivariant.media] == ["96p/audio.m3u8"]
+    assert all(variant.stream_info.codecs.endswith(",mp4a.40.2") for variant in multivariant.playlists)
+    whole, sound = segments(town, ""), segments(town, "96p", AUDIO)
+    assert list(sound) == list(whole)
+    assert all(abs(sound[number].time / 48_000 - whole[number].time / 90_000) < 0.03 for number in list(sound)[1:])
+    assert decode(town.get(f"96p/{_map(town)}") + b"".join(town.get(f"96p/audio/{n}.m4s") for n in list(sound)[:-1])).frames > 130
+
+
+def _map(town: Town) -> str:
+    return str(re.findall('MAP:URI="(.+?)"', town.text("96p/audio.m3u8"))[-1])
+
+
+def test_a_rung_of_sound_alone_is_a_variant_without_a_picture(source: Items) -> None:
+    town = Town(ladder=a_ladder("audio"))
+    town.subject.start("show", 0.0)
+    town.rendition("audio")
+    town.subject.sweep(0.0)
+    town.play(town.source(source), town.rung("audio", only(source, AUDIO), 50.0))
+    variants = m3u8.loads(town.text("index.m3u8")).playlists
+    assert [(variant.uri, variant.stream_info.codecs) for variant in variants][1:] == [("audio/audio.m3u8", "mp4a.40.2")]
+    assert variants[1].stream_info.resolution is None
+    assert variants[1].stream_info.bandwidth < variants[0].stream_info.bandwidth
+    (alone,) = m3u8.loads(town.text("index.m3u8", "show@audio")).playlists
+    assert alone.uri == "audio.m3u8"
+
+
+@pytest.mark.parametrize("resource", ["96p", "96p/", "96p/index.m3u8", "96p/96p/video.m3u8", "no/video.m3u8", "/video.m3u8"])
+def test_what_is_nowhere_is_missing(town: Town, resource: str) -> None:
+    assert isinstance(town.ask(resource), Missing)
+    assert isinstance(town.ask("192p/video.m3u8", "show@96p"), Missing)
+    assert isinstance(town.ask("video.m3u8", "show@no"), Missing)

@@ -1,0 +1,405 @@
+"""Relays through the engine's door, to a target that does what the test wants."""
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+
+from mediaserver.config import Config, RelayConfig, ServerConfig
+from mediaserver.errors import Refused
+from mediaserver.events import RelayChanged
+from mediaserver.ports import PublishGrant, RelayTarget
+from mediaserver.snapshot import RelayLevel, RelaySnapshot, RelayState
+from protocols.flv import AUDIO
+from protocols.media import Codec
+from protocols.rtmp.enhanced import PacketType, header
+from tests.e2e.rtmp import Tag
+from tests.mediaserver.relay.target import TargetServer, Visit, hang_up, refuse_key, target_server
+from tests.mediaserver.running import GOP, HEADER, Client, Doorkeeper, Running, picture, running, self_signed
+
+KEY = "canary-key-7d41"
+TOKEN = "canary-token-90ce"
+FAST = {"first_retry": 0.1, "longest_retry": 0.2}
+SOUND: list[Tag] = [(AUDIO, 0, b"\xaf\x00\x11\x90"), (AUDIO, 0, b"\xaf\x01\x21\x10\x05")]
+
+
+def config(**relay: float | str) -> Config:
+    return Config(server=ServerConfig(allow_private_targets=True), relay=RelayConfig(**(FAST | relay)))
+
+
+def url(server: TargetServer, key: str = KEY, scheme: str = "rtmp") -> str:
+    return f"{scheme}://127.0.0.1:{server.port}/live/{key}"
+
+
+def relay_of(town: Running, relay_id: str = "one") -> RelaySnapshot:
+    return next(relay for relay in town.engine.snapshot().relays if relay.relay_id == relay_id)
+
+
+def states(town: Running, relay_id: str = "one") -> list[RelayState]:
+    return [
+        event.state for event in town.notes.of(RelayChanged) if isinstance(event, RelayChanged) and event.relay_id == relay_id
+    ]
+
+
+async def until_state(town: Running, state: RelayState, relay_id: str = "one") -> RelaySnapshot:
+    await town.until(lambda: relay_of(town, relay_id).state is state)
+    return relay_of(town, relay_id)
+
+
+async def until_media(server: TargetServer, count: int, visit: int = 0) -> list[bytes]:
+    await server.until(lambda: len(server.visits) > visit and len(server.visits[visit].media) >= count)
+    return [event.body for event in server.visits[visit].media]
+
+
+def key_of(body: bytes) -> bool:
+    return body[0] == 0x17 and body[1] == 1
+
+
+async def test_a_target_gets_a_description_headers_and_everything_from_a_keyframe_on() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        assert relay_of(town).state is RelayState.WAITING
+        await encoder.publish()
+        await encoder.send(*GOP)
+        bodies = await until_media(server, 4)
+        assert bodies == [body for _, _, body in GOP]
+        assert [event.timestamp for event in server.visits[0].media] == [0, 0, 40, 80]
+        (_, name, described) = server.visits[0].data[0]
+        assert name == "onMetaData"
+        assert isinstance(described, dict)
+        assert (described["width"], described["height"]) == (320, 192)
+        snapshot = await until_state(town, RelayState.LIVE)
+        assert (snapshot.address, snapshot.level) == (f"rtmp://127.0.0.1:{server.port}/live", RelayLevel.CONNECTED)
+        assert snapshot.attempts == 1
+        assert states(town) == [RelayState.WAITING, RelayState.CONNECTING, RelayState.LIVE]
+
+
+async def test_a_relay_that_was_started_waits_for_the_next_publish() -> None:
+    async with target_server() as server, running(config()) as town:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        for number in range(2):
+            async with town.client("show") as encoder:
+                await encoder.publish()
+                await encoder.send(*GOP)
+                await until_media(server, 4, number)
+            town.engine._hub.end("show", "over")
+            await server.until(lambda number=number: server.visits[number].over)  # type: ignore[misc]
+            assert server.visits[number].goodbyes
+            assert (await until_state(town, RelayState.WAITING)).reason == "waiting for the stream"
+        assert town.engine.stop_relay("show", "one")
+        assert town.engine.snapshot().relays == ()
+        assert states(town)[-1] is RelayState.STOPPED
+        assert not town.engine.stop_relay("show", "one")
+
+
+class Generous(Doorkeeper):
+    """Grants relays with every publish."""
+
+    def __init__(self, *relays: RelayTarget) -> None:
+        super().__init__()
+        self.relays = relays
+
+    async def may_publish(self, request):  # type: ignore[no-untyped-def]
+        return PublishGrant(request.key, relays=self.relays)
+
+
+async def granted(town: Running, *relays: RelayTarget) -> Client:
+    """A publisher whose grant asks for these relays."""
+    town.door.__class__ = Generous
+    town.door.relays = relays  # type: ignore[attr-defined]
+    encoder = town.client("show")
+    await encoder.__aenter__()
+    await encoder.publish()
+    await encoder.send(*GOP)
+    return encoder
+
+
+async def test_a_relay_of_a_grant_keeps_its_connection_while_the_publisher_is_away_and_ends_with_the_stream() -> None:
+    async with target_server() as server, running(config()) as town:
+        encoder = await granted(town, RelayTarget("one", url(server)))
+        await until_media(server, 4)
+        await encoder.__aexit__()
+        await town.until(lambda: not town.engine.snapshot().streams[0].publishing)
+        assert relay_of(town).state is RelayState.LIVE
+        encoder = await granted(town, RelayTarget("one", url(server)))
+        await until_media(server, 7)
+        stamps = [event.timestamp for event in server.visits[0].media]
+        assert stamps == sorted(stamps)
+        assert len(server.visits) == 1
+        town.engine._hub.end("show", "over")
+        await town.until(lambda: town.engine.snapshot().relays == ())
+        assert states(town)[-1] is RelayState.STOPPED
+        await server.until(lambda: server.visits[0].over)
+        assert server.visits[0].goodbyes
+        await encoder.__aexit__()
+
+
+async def test_it_comes_back_with_headers_a_keyframe_and_a_clock_that_goes_on() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        server.visits[0].writer.transport.abort()
+        await town.until(lambda: relay_of(town).state is RelayState.BACKING_OFF)
+        assert "reset" in relay_of(town).reason or "closed" in relay_of(town).reason
+        await until_media(server, 4, 1)
+        await encoder.send(picture(3))
+        bodies = await until_media(server, 5, 1)
+        assert bodies[0] == HEADER[2]
+        assert key_of(bodies[1])
+        first, second = ([event.timestamp for event in visit.media] for visit in server.visits)
+        # What is sent once more follows what was sent before, in steps of a millisecond, until the clock has caught up.
+        assert second == [80, 81, 82, 83, 120]
+        assert first[-1] == 80
+        assert relay_of(town).attempts == 2
+
+
+@pytest.mark.parametrize("code", ["NetStream.Publish.Rejected", "NetStream.Publish.BadName"])
+async def test_a_target_that_refuses_the_key_is_not_asked_again(code: str) -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.on_publish = lambda visit, request: visit.session.refuse_publish(request, code, f"no {request.key}, {TOKEN}")
+        town.engine.start_relay("show", RelayTarget("one", url(server, f"{KEY}?token={TOKEN}")))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        snapshot = await until_state(town, RelayState.FAILED)
+        assert snapshot.reason == f"the target refused the key: no …, … ({code})"
+        await asyncio.sleep(0.5)
+        assert (relay_of(town).attempts, len(server.visits)) == (1, 1)
+        assert server.visits[0].keys == [f"{KEY}?token={TOKEN}"]
+        # The next publish is another matter.
+        server.on_publish = None
+        town.engine._hub.end("show", "over")
+        async with town.client("show") as again:
+            await again.publish()
+            await again.send(*GOP)
+            await until_media(server, 4, 1)
+
+
+async def test_a_target_that_refuses_to_connect_is_not_asked_again() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.on_connect = lambda visit: visit.session.refuse_connect("no such app")
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        snapshot = await until_state(town, RelayState.FAILED)
+        assert snapshot.reason == "the target refused to connect: no such app (NetConnection.Connect.InvalidApp)"
+        assert len(server.visits) == 1
+
+
+async def test_a_target_that_closes_when_it_sees_the_key_is_asked_three_times() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.on_publish = hang_up
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        snapshot = await until_state(town, RelayState.FAILED)
+        assert "when it was given the key, 3 times in a row" in snapshot.reason
+        assert len(server.visits) == 3
+
+
+async def test_a_name_that_is_taken_after_a_loss_is_our_own_ghost() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        server.on_publish = lambda visit, request: visit.session.refuse_publish(request, "NetStream.Publish.BadName", "taken")
+        server.visits[0].writer.transport.abort()
+        await server.until(lambda: len(server.visits) >= 3)
+        server.on_publish = None
+        await until_state(town, RelayState.LIVE)
+        assert RelayState.FAILED not in states(town)
+
+
+async def test_acknowledgements_make_the_next_level() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        assert (await until_state(town, RelayState.LIVE)).level is RelayLevel.CONNECTED
+        await encoder.send(*(picture(number, size=100_000) for number in range(3, 40)))
+        await until_media(server, 41)
+        await town.until(lambda: relay_of(town).level is RelayLevel.ACKNOWLEDGED)
+        assert server.visits[0].session.bytes_received > 2_500_000
+
+
+async def test_a_target_that_never_acknowledges_is_believed_when_it_has_taken_a_window() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.acknowledges = False
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await encoder.send(*(picture(number, size=100_000) for number in range(3, 20)))
+        await until_media(server, 21)
+        await asyncio.sleep(1.2)
+        assert relay_of(town).level is RelayLevel.CONNECTED
+        await encoder.send(*(picture(number, size=100_000) for number in range(20, 40)))
+        await town.until(lambda: relay_of(town).level is RelayLevel.ACKNOWLEDGED)
+
+
+async def test_a_target_that_takes_nothing_is_given_up_and_what_waits_for_it_is_bounded() -> None:
+    limits = config(stall_timeout=2.0, max_backlog_bytes=1 << 20)
+    async with target_server() as server, target_server() as good, running(limits) as town, town.client("show") as encoder:
+        server.read.clear()
+        for name, there in (("one", server), ("two", good)):
+            there.plain = True
+            town.engine.start_relay("show", RelayTarget(name, url(there)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(good, 4)
+        server.read.set()
+        await until_media(server, 4)
+        server.read.clear()
+        worst = 0
+        for number in range(3, 120):
+            await encoder.send(picture(number, keyframe=number % 25 == 0, size=100_000))
+            await town.until(lambda number=number: len(good.visits[0].media) >= number + 2)  # type: ignore[misc]
+            worst = max(worst, relay_of(town).backlog)
+        assert relay_of(town).dropped_packets
+        assert worst <= (1 << 20) + (1 << 19)
+        assert relay_of(town, "two").dropped_packets == 0
+        await town.until(lambda: RelayState.BACKING_OFF in states(town))
+        assert "has taken nothing for" in next(
+            event.reason
+            for event in town.notes.of(RelayChanged)
+            if isinstance(event, RelayChanged) and event.state is RelayState.BACKING_OFF
+        )
+        # When it reads again, the connection that waits for an answer to the handshake gets one.
+        server.read.set()
+        await town.until(lambda: relay_of(town).state is RelayState.LIVE)
+        assert states(town, "two") == [RelayState.WAITING, RelayState.CONNECTING, RelayState.LIVE]
+
+
+async def test_a_wish_to_reconnect_is_followed_before_the_old_connection_is_broken() -> None:
+    async with target_server() as server, target_server() as other, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        visit = server.visits[0]
+        gone_when_other_connected: list[bool] = []
+
+        def let_in(there: Visit) -> None:
+            gone_when_other_connected.append(visit.over)
+            there.session.accept_connect()
+
+        other.on_connect = let_in
+        assert visit.session.request_reconnect(f"rtmp://127.0.0.1:{other.port}/moved", "bye")
+        visit.writer.write(visit.session.data_to_send())
+        bodies = await until_media(other, 4)
+        assert gone_when_other_connected == [False]
+        assert other.visits[0].keys == [KEY]
+        assert key_of(bodies[1])
+        await server.until(lambda: visit.over)
+        assert visit.goodbyes
+        assert RelayState.BACKING_OFF not in states(town)
+        # The way back after a loss is the address that was given.
+        other.visits[0].writer.transport.abort()
+        await until_media(server, 4, 1)
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1/x", "rtmp://127.0.0.1:{own}/live", "rtmp://127.0.0.1:1/closed"])
+async def test_a_wish_to_reconnect_to_nowhere_leaves_the_connection_as_it_is(where: str) -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        visit = server.visits[0]
+        assert visit.session.request_reconnect(where.format(own=town.engine.config.rtmp.port), "bye")
+        visit.writer.write(visit.session.data_to_send())
+        await town.until(lambda: "does not work" in relay_of(town).reason)
+        await encoder.send(picture(3))
+        await until_media(server, 5)
+        assert relay_of(town).state is RelayState.LIVE
+
+
+async def test_rtmps_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None:
+    certificate, key = await asyncio.to_thread(self_signed, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    for trusted in (True, False):
+        settings = config(tls_ca=certificate if trusted else "")
+        async with target_server(context) as server, running(settings) as town, town.client("show") as encoder:
+            town.engine.start_relay("show", RelayTarget("one", url(server, scheme="rtmps")))
+            await encoder.publish()
+            await encoder.send(*GOP)
+            if trusted:
+                await until_media(server, 4)
+                continue
+            snapshot = await until_state(town, RelayState.BACKING_OFF)
+            assert snapshot.reason.startswith("its certificate cannot be trusted: self")
+            assert not any(visit.keys for visit in server.visits)
+
+
+async def test_our_own_ports_are_no_target() -> None:
+    async with running(config()) as town, town.client("show") as encoder:
+        port = town.engine.config.rtmp.port
+        for host in ("127.0.0.1", "127.8.8.8", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):
+            with pytest.raises(Refused, match="own"):
+                town.engine.start_relay("show", RelayTarget("one", f"rtmp://{host}:{port}/live/other"))
+        town.engine.start_relay("show", RelayTarget("one", f"rtmp://localhost:{port}/live/other"))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        assert "own" in (await until_state(town, RelayState.FAILED)).reason
+
+
+async def test_private_addresses_are_no_target_unless_allowed() -> None:
+    async with running(Config(relay=RelayConfig(**FAST))) as town, town.client("show") as encoder:
+        for host in ("127.0.0.1", "10.1.2.3", "169.254.169.254", "[::1]"):
+            with pytest.raises(Refused, match="not a public one"):
+                town.engine.start_relay("show", RelayTarget("one", f"rtmp://{host}:9/live/key"))
+        town.engine.start_relay("show", RelayTarget("one", "rtmp://localhost:9/live/key"))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        assert "not a public one" in (await until_state(town, RelayState.FAILED)).reason
+
+
+async def test_a_codec_that_the_target_does_not_take_is_not_sent_to_it() -> None:
+    hevc = (9, 0, header(PacketType.SEQUENCE_START, Codec.HEVC) + bytes(30))
+    frame = (9, 0, header(PacketType.CODED_FRAMES_X, Codec.HEVC) + bytes(30))
+    async with target_server() as plain, target_server() as able, running(config()) as town, town.client("show") as encoder:
+        plain.plain = True
+        town.engine.start_relay("show", RelayTarget("plain", url(plain)))
+        town.engine.start_relay("show", RelayTarget("able", url(able)))
+        await encoder.publish()
+        await encoder.send(hevc, frame)
+        snapshot = await until_state(town, RelayState.FAILED, "plain")
+        assert snapshot.reason == (
+            "the stream's video is hevc and the target did not say that it takes more than H.264, AAC and MP3"
+        )
+        assert plain.visits[0].keys == []
+        assert await until_media(able, 2) == [hevc[2], frame[2]]
+
+
+async def test_sound_alone_flows_too() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(SOUND[0], *((AUDIO, number * 100, SOUND[1][2]) for number in range(15)))
+        bodies = await until_media(server, 10)
+        assert bodies[0] == SOUND[0][2]
+
+
+async def test_a_canary_key_is_seen_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.on_publish = refuse_key
+        target = RelayTarget("one", url(server, f"{KEY}?token={TOKEN}"))
+        town.engine.start_relay("show", target)
+        town.engine.start_relay("show", RelayTarget("two", f"rtmp://127.0.0.1:{server.port}/live?t={TOKEN}/{KEY}"))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_state(town, RelayState.FAILED)
+        await until_state(town, RelayState.FAILED, "two")
+        relays = [vars(type("R", (), {"r": relay})) for relay in town.engine._relays._relays.values()]
+        seen = repr((target, town.engine.snapshot(), town.notes.events, relays)) + caplog.text
+        for relay in town.engine._relays._relays.values():
+            seen += repr(relay._address)
+        assert KEY not in seen
+        assert TOKEN not in seen
+        assert "who is …?" in seen
