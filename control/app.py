@@ -12,6 +12,8 @@ from aiohttp.log import server_logger
 from control import endpoint, middleware
 from control.auth.routes import auth
 from control.destinations.routes import destinations
+from control.health.routes import health
+from control.health.service import Prober
 from control.openapi import document
 from control.plane import ControlPlane
 from control.rest import Domain
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
@@ -76,6 +78,7 @@ def create_app(
             vault=control.vault,
             feed=control.feed,
             authorizer=control.authorizer,
+            prober=Prober(config, control.db),
             on_air=on_air,
             conductor=conductor,
         )

@@ -68,7 +68,10 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "tags": [operation.tag],
         "summary": operation.summary,
         "parameters": parameters + _query(operation, schemas),
-        "responses": {str(operation.status): _answer(operation), **_errors(operation, codes)},
+        "responses": {
+            **_errors(operation, codes),
+            **{str(status): _answer(operation) for status in (operation.status, *operation.also)},
+        },
         "security": [{"bearer": []}] if operation.permission is not None else [],
     }
     if operation.body is not None:

@@ -104,6 +104,7 @@ class Operation:
     transaction: bool
     form: bool
     errors: tuple[ErrorCode, ...]
+    also: tuple[int, ...]
 
 
 class Domain:
@@ -128,15 +129,16 @@ class Domain:
         transaction: bool = True,
         form: bool = False,
         errors: tuple[ErrorCode, ...] = (),
+        also: tuple[int, ...] = (),
     ) -> Callable[[Handler], Handler]:
-        """Declare the function below as the handler. ``permission`` None: anybody may ask."""
+        """Declare the function below as the handler. ``permission`` None: anybody may ask. ``also``: its other statuses."""
 
         def declare(handler: Handler) -> Handler:
             summary = inspect.getdoc(handler) or ""
             self.operations.append(
                 Operation(
                     method, path, handler, self.family, self.tag, summary, permission, body, query, answer, status, limit,
-                    transaction, form, errors,
+                    transaction, form, errors, also,
                 )
             )  # fmt: skip
             return handler

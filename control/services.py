@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from control.auth.service import Accounts
     from control.db import Database
     from control.feed import Feed
+    from control.health.service import Prober
     from control.ratelimit import RateLimiter
     from control.streams.conductor import Conductor
     from control.streams.onair import OnAir
@@ -30,6 +31,7 @@ class Services:
     vault: "Vault"
     feed: "Feed"
     authorizer: "Authorizer"
+    prober: "Prober"
     on_air: "OnAir"
     conductor: "Conductor"
 

@@ -123,6 +123,9 @@ class HttpConfig(_Table):
         AfterValidator(_origins),
         Field(strict=False, description='a list of origins, such as ["https://example.com"], or ["*"] for all'),
     ] = ("*",)
+    nginx_status_url: Annotated[
+        str, Field(pattern=r"^(https?://\S+)?$", description='"http://HOST:PORT/PATH", or "" for none')
+    ] = ""
     header_timeout: Timeout = 10.0
     keepalive_timeout: Timeout = 75.0
     send_timeout: Timeout = 30.0

@@ -228,6 +228,10 @@ class Engine:
                 return True
         return self._pulls.stop(session_id, reason) or self.web.players.kick(session_id, reason)
 
+    async def encoders(self) -> tuple[str, ...]:
+        """FFmpeg's names of the encoders (and decoders) that really work on this machine. The first time takes seconds."""
+        return await self._transcoders.encoders()
+
     def end(self, name: str, reason: str) -> bool:
         """End the stream ``name`` now, with its publisher and without a grace period. False if it is not live."""
         live = self._hub.find(name) is not None

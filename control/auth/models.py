@@ -1,6 +1,7 @@
 """Rows of users, logins and API keys, and every statement about them."""
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from control.db import Row, Transaction
 
@@ -8,8 +9,8 @@ _USER = "id, username, email, password_hash, role, disabled, generation, created
 
 
 def fold(text: str) -> str:
-    """A name or an address as it is compared."""
-    return text.strip().casefold()
+    """A name or an address as it is compared: written in another way it is the same (Unicode 15, 3.13, D146)."""
+    return normalize("NFKC", normalize("NFKC", text).casefold()).strip()
 
 
 async def user_by_id(tx: Transaction, user_id: int) -> Row | None:
@@ -64,6 +65,16 @@ async def end_generation(tx: Transaction, user_id: int, now: float) -> None:
     await tx.execute("UPDATE logins SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL", now, user_id)
 
 
+async def delete_user(tx: Transaction, user_id: int) -> None:
+    """The user is gone, and with it all that is the user's."""
+    await tx.execute("DELETE FROM users WHERE id = ?", user_id)
+
+
+async def hold_administrators(tx: Transaction) -> None:
+    """Nobody else changes an administrator until this transaction ends: two who demote each other must not both succeed."""
+    await tx.execute("UPDATE users SET role = role WHERE role = 'administrator'")
+
+
 async def count_administrators(tx: Transaction) -> int:
     """How many administrators could log in."""
     row = await tx.row("SELECT count(*) AS number FROM users WHERE role = 'administrator' AND disabled = 0")
@@ -71,12 +82,13 @@ async def count_administrators(tx: Transaction) -> int:
 
 
 async def insert_login(
-    tx: Transaction, login_id: str, user_id: int, refresh_hash: str, now: float, expires: float, address: str, agent: str
+    tx: Transaction, login_id: str, user_id: int, hashes: tuple[str, str], now: float, expires: float, address: str, agent: str
 ) -> None:
-    """A login begins."""
+    """A login begins. ``hashes`` of its refresh token and of the word that all of its refresh tokens share."""
     await tx.execute(
-        "INSERT INTO logins (id, user_id, refresh_hash, created_at, expires_at, address, agent) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        login_id, user_id, refresh_hash, now, expires, address, agent,
+        "INSERT INTO logins (id, user_id, refresh_hash, family_hash, created_at, expires_at, address, agent)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        login_id, user_id, *hashes, now, expires, address, agent,
     )  # fmt: skip
     await tx.execute("UPDATE users SET last_login = ? WHERE id = ?", now, user_id)
     await tx.execute("DELETE FROM logins WHERE expires_at < ?", now)
@@ -85,7 +97,7 @@ async def insert_login(
 async def login_by_id(tx: Transaction, login_id: str) -> Row | None:
     """A login and its user."""
     return await tx.row(
-        "SELECT l.id AS login_id, l.refresh_hash, l.previous_hash, l.expires_at, l.revoked_at,"
+        "SELECT l.id AS login_id, l.refresh_hash, l.family_hash, l.expires_at, l.revoked_at,"
         " u.id, u.username, u.email, u.role, u.disabled, u.generation"
         " FROM logins l JOIN users u ON u.id = l.user_id WHERE l.id = ?",
         login_id,
@@ -95,9 +107,8 @@ async def login_by_id(tx: Transaction, login_id: str) -> Row | None:
 async def renew_login(tx: Transaction, login_id: str, old_hash: str, new_hash: str, expires: float) -> bool:
     """Replace the refresh token; False if another call was faster."""
     changed = await tx.execute(
-        "UPDATE logins SET refresh_hash = ?, previous_hash = ?, expires_at = ?"
-        " WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL",
-        new_hash, old_hash, expires, login_id, old_hash,
+        "UPDATE logins SET refresh_hash = ?, expires_at = ? WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL",
+        new_hash, expires, login_id, old_hash,
     )  # fmt: skip
     return changed == 1
 
@@ -128,6 +139,11 @@ async def clear_failures(tx: Transaction, subject: str) -> None:
     await tx.execute("DELETE FROM login_failures WHERE subject = ?", subject)
 
 
+async def take_back_failure(tx: Transaction, subject: str) -> None:
+    """The last one was none."""
+    await tx.execute("UPDATE login_failures SET failures = failures - 1 WHERE subject = ? AND failures > 0", subject)
+
+
 async def insert_api_key(
     tx: Transaction, user_id: int, name: str, prefix: str, key_hash: str, scopes: str, now: float, expires: float | None
 ) -> int:
@@ -139,6 +155,12 @@ async def insert_api_key(
     )  # fmt: skip
     assert row is not None  # noqa: S101  RETURNING gives one
     return int(row["id"])
+
+
+async def count_api_keys(tx: Transaction, user_id: int) -> int:
+    """How many keys a user has that are not revoked."""
+    row = await tx.row("SELECT count(*) AS number FROM api_keys WHERE user_id = ? AND revoked_at IS NULL", user_id)
+    return int(row["number"]) if row else 0
 
 
 async def list_api_keys(tx: Transaction, user_id: int) -> Sequence[Row]:

@@ -1,12 +1,17 @@
 """Passwords as Argon2id hashes (RFC 9106), made in a thread: a third of a second that the event loop does not have."""
 
 import asyncio
+import contextlib
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from control.errors import ControlError, ErrorCode
 
 T = TypeVar("T")
 
@@ -16,8 +21,11 @@ THREADS = 2
 MAX_WAITING = 64
 
 
-class Busy(Exception):
+class Busy(ControlError):
     """Too many passwords wait to be checked."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.UNAVAILABLE, "Too many logins at once", headers={"Retry-After": "5"})
 
 
 class Passwords:
@@ -25,7 +33,7 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._threads = ThreadPoolExecutor(THREADS, "passwords")
+        self._threads = ThreadPoolExecutor(THREADS, "passwords", initializer=_step_back)
         self._waiting = 0
         # For names that do not exist: an answer must take as long as for one that does.
         self._nobody = self._hasher.hash("nobody")
@@ -61,3 +69,9 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
         finally:
             self._waiting -= 1
+
+
+def _step_back() -> None:
+    """A password can wait and a packet cannot: on Linux, where each thread has a niceness of its own, this one is nice."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from control import audit
 from control.auth import models
-from control.auth.passwords import Busy, Passwords
+from control.auth.passwords import Passwords
 from control.auth.tokens import BadToken, Purpose, Tokens
 from control.db import Database, Row
 from control.errors import ControlError, ErrorCode, not_found
@@ -22,8 +22,10 @@ LOGIN_TTL = 30 * 86400.0
 FRESH = 5.0
 #: Answers that are kept.
 MAX_KNOWN = 10_000
-#: Wrong passwords that cost nothing; each further one doubles the wait, in seconds, up to the longest.
+#: Wrong passwords that cost nothing, for one account and from one address; each further one doubles the wait, in seconds, up
+#: to the longest.
 FREE_FAILURES = 5
+FREE_FAILURES_OF_ADDRESS = 20
 LONGEST_WAIT = 900.0
 #: Seconds after which a wrong password is forgotten.
 FORGET = 3600.0
@@ -49,135 +51,187 @@ class Accounts:
 
     def __init__(self, db: Database, tokens: Tokens, passwords: Passwords, clock: Callable[[], float] = time.time) -> None:
         self.passwords = passwords
+        self.clock = clock
         self._db = db
         self._tokens = tokens
-        self._clock = clock
-        self._known: OrderedDict[str, tuple[float, Actor | None]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
+        self._forgotten = 0
 
     # -- who is asking ---------------------------------------------------------------------------------------------------
 
     async def authenticate(self, token: str) -> Actor:
         """Who holds ``token``, an access token or an API key. Raises ControlError (401)."""
-        key = hashlib.sha256(token.encode()).hexdigest()
-        now = self._clock()
+        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        now = self.clock()
         known = self._known.get(key)
-        if known is None or known[0] < now:
-            actor = await self._look_up(token, now)
-            known = self._known[key] = (now + FRESH, actor)
-            self._known.move_to_end(key)
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+        if known is None or known[0] <= now:
+            forgotten = self._forgotten
+            known = await self._look_up(token, now)
+            # What was looked up before somebody's rights changed is not kept: it may be what they were.
+            if forgotten == self._forgotten:
+                self._known[key] = known
+                self._known.move_to_end(key)
+                if len(self._known) > MAX_KNOWN:
+                    self._known.popitem(last=False)
         if known[1] is None:
             raise _unauthorized("Invalid or expired token")
         return known[1]
 
     def forget(self) -> None:
         """Somebody's rights changed: believe nothing that was known."""
+        self._forgotten += 1
         self._known.clear()
 
-    async def _look_up(self, token: str, now: float) -> Actor | None:
-        if token.startswith(f"{KEY_MARK}_"):
-            return await self._look_up_key(token, now)
+    async def _look_up(self, token: str, now: float) -> tuple[float, Actor | None]:
+        """Whose token it is, and until when that may be believed without another look."""
+        look = self._holder_of_key if token.startswith(f"{KEY_MARK}_") else self._holder_of_login
+        actor, expires = await look(token, now)
+        return min(now + FRESH, expires), actor
+
+    async def _holder_of_login(self, token: str, now: float) -> tuple[Actor | None, float]:
+        nobody = None, now + FRESH
         try:
-            claims = self._tokens.read(token)
+            claims = self._tokens.read(token, now)
         except BadToken:
-            return None
+            return nobody
         if claims.purpose is not Purpose.ACCESS:
-            return None
+            return nobody
         async with self._db.read() as tx:
             row = await models.login_by_id(tx, claims.login_id)
         if row is None or row["id"] != claims.user_id or row["generation"] != claims.generation:
-            return None
-        if row["disabled"] or row["revoked_at"] is not None or row["expires_at"] < now:
-            return None
-        return Actor(row["id"], row["username"], Role(row["role"]), claims.login_id)
+            return nobody
+        if row["disabled"] or row["revoked_at"] is not None or row["expires_at"] <= now:
+            return nobody
+        return Actor(row["id"], row["username"], Role(row["role"]), claims.login_id), min(claims.expires, row["expires_at"])
 
-    async def _look_up_key(self, token: str, now: float) -> Actor | None:
-        _, _, rest = token.partition("_")
-        prefix, _, _ = rest.partition("_")
+    async def _holder_of_key(self, token: str, now: float) -> tuple[Actor | None, float]:
+        nobody = None, now + FRESH
+        if _API_KEY.fullmatch(token) is None:
+            return nobody
         async with self._db.read() as tx:
-            row = await models.api_key_by_prefix(tx, prefix)
+            row = await models.api_key_by_prefix(tx, token.split("_")[1])
         if row is None or not hmac.compare_digest(row["key_hash"], _digest(token)):
-            return None
-        if row["disabled"] or row["revoked_at"] is not None or (row["expires_at"] is not None and row["expires_at"] < now):
-            return None
-        async with self._db.write() as tx:
-            await models.touch_api_key(tx, row["key_id"], now)
+            return nobody
+        expires = float("inf") if row["expires_at"] is None else row["expires_at"]
+        if row["disabled"] or row["revoked_at"] is not None or expires <= now:
+            return nobody
+        if (row["last_used_at"] or 0.0) < now - USE_NOTED:
+            async with self._db.write() as tx:
+                await models.touch_api_key(tx, row["key_id"], now)
         scopes = frozenset(Permission(word) for word in row["scopes"].split()) if row["scopes"] else None
-        return Actor(row["id"], row["username"], Role(row["role"]), scopes=scopes)
+        return Actor(row["id"], row["username"], Role(row["role"]), scopes=scopes), expires
 
     # -- logging in ------------------------------------------------------------------------------------------------------
 
     async def login(self, name: str, password: str, address: str, agent: str, request_id: str) -> LoggedIn:
         """Raises ControlError: 401 for a wrong name or password, 429 after too many of them."""
-        now = self._clock()
-        subjects = (f"account:{models.fold(name)}", f"address:{address}")
-        async with self._db.read() as tx:
-            wait = _wait(await models.failures(tx, subjects), now)
+        now = self.clock()
+        async with self._db.write() as tx:
             user = await models.user_by_name(tx, name)
-        if wait > 0:
-            raise ControlError(
-                ErrorCode.RATE_LIMITED,
-                "Too many failed attempts",
-                {"retry_after": int(wait) + 1},
-                {"Retry-After": str(int(wait) + 1)},
-            )
-        try:
-            right = await self.passwords.verify(user["password_hash"] if user else None, password)
-        except Busy:
-            raise ControlError(ErrorCode.UNAVAILABLE, "Too many logins at once", headers={"Retry-After": "5"}) from None
+            subjects = _subjects(user, name, address)
+            await self._begin_try(tx, subjects, now)
+        right = await self.passwords.verify(user["password_hash"] if user else None, password)
         if user is None or not right or user["disabled"]:
             async with self._db.write() as tx:
-                for subject in subjects:
-                    await models.add_failure(tx, subject, now, now - FORGET)
                 user_id = user["id"] if user else None
                 await audit.note(tx, now, user_id, audit.Action.LOGIN_FAILED, "user", user_id or "", address, request_id, {})
             raise _unauthorized("Invalid username or password")
         stronger = await self.passwords.hash(password) if self.passwords.outdated(user["password_hash"]) else ""
+        login_id, family, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(16), secrets.token_urlsafe(32)
         async with self._db.write() as tx:
-            await models.clear_failures(tx, subjects[0])
+            # While the password was being checked it may have been changed, or its user disabled.
+            now_user = await models.user_by_id(tx, user["id"])
+            if now_user is None or now_user["generation"] != user["generation"] or now_user["disabled"]:
+                raise _unauthorized("Invalid username or password")
+            await self._end_try(tx, subjects)
             if stronger:
                 await models.update_user(tx, user["id"], {"password_hash": stronger}, now)
-            login_id, refresh = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
-            await models.insert_login(tx, login_id, user["id"], _digest(refresh), now, now + LOGIN_TTL, address, agent[:200])
+            hashes = _digest(secret), _digest(family)
+            await models.insert_login(tx, login_id, user["id"], hashes, now, now + LOGIN_TTL, address, _printable(agent))
             await audit.note(tx, now, user["id"], audit.Action.LOGIN, "user", user["id"], address, request_id, {})
-        return self._logged_in(user, login_id, refresh, now)
+        return self._logged_in(user, f"{login_id}.{family}.{secret}", login_id, now)
+
+    async def is_password_of(self, user: Row, password: str, address: str) -> bool:
+        """Whether ``password`` is the one of ``user``, who is logged in. Raises ControlError (429) after too many wrong ones."""
+        subjects = _subjects(user, "", address)
+        async with self._db.write() as tx:
+            await self._begin_try(tx, subjects, self.clock())
+        if not await self.passwords.verify(user["password_hash"], password):
+            return False
+        async with self._db.write() as tx:
+            await self._end_try(tx, subjects)
+        return True
+
+    async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> None:
+        """Count a try as failed before it is made, so that many at once are as many as one after another. Raises ControlError."""
+        for subject in subjects:
+            await models.add_failure(tx, subject, now, now - FORGET)
+        wait = _wait(await models.failures(tx, subjects), now)
+        if wait <= 0:
+            await models.note_try(tx, subjects, now)
+            return
+        # Raising takes the count back.
+        seconds = math.ceil(wait)
+        raise ControlError(
+            ErrorCode.RATE_LIMITED, "Too many failed attempts", {"retry_after": seconds}, {"Retry-After": str(seconds)}
+        )
+
+    async def _end_try(self, tx: Transaction, subjects: Sequence[str]) -> None:
+        """It was right: the account's failures are forgiven; the address's stay, or one account of one's own would free it."""
+        account, address = subjects
+        await models.clear_failures(tx, account)
+        await models.take_back_failure(tx, address)
 
     async def refresh(self, token: str, address: str, request_id: str) -> LoggedIn:
         """A fresh pair of tokens for a refresh token, which is then used up. Raises ControlError (401).
 
         One that was used already is a stolen one: whoever has it, the login ends.
         """
-        now = self._clock()
-        login_id, _, secret = token.partition(".")
-        given, fresh = _digest(secret), secrets.token_urlsafe(32)
+        now = self.clock()
+        login_id, family, secret, *more = (*token.split(".", 3), "", "")
+        fresh = secrets.token_urlsafe(32)
         async with self._db.write() as tx:
-            row = await models.login_by_id(tx, login_id)
-            live = row is not None and not row["disabled"] and row["revoked_at"] is None and row["expires_at"] >= now
-            if row is not None and live and hmac.compare_digest(row["refresh_hash"], given):
-                await models.renew_login(tx, login_id, given, _digest(fresh), now + LOGIN_TTL)
-                return self._logged_in(row, login_id, fresh, now)
-            if row is not None and live and hmac.compare_digest(row["previous_hash"], given):
+            row = None if any(more) else await models.login_by_id(tx, login_id)
+            if row is not None and not _is_live(row, now):
+                row = None
+            if row is not None and hmac.compare_digest(row["family_hash"], _digest(family)):
+                # Of two who come at once with the same token the database lets one through.
+                if await models.renew_login(tx, login_id, _digest(secret), _digest(fresh), now + LOGIN_TTL):
+                    return self._logged_in(row, f"{login_id}.{family}.{fresh}", login_id, now)
                 await models.revoke_login(tx, login_id, now)
                 await audit.note(tx, now, row["id"], audit.Action.TOKEN_REUSED, "user", row["id"], address, request_id, {})
-                self.forget()
+        self.forget()
         raise _unauthorized("Invalid or expired refresh token")
 
-    def _logged_in(self, user: Row, login_id: str, refresh: str, now: float) -> LoggedIn:
+    def _logged_in(self, user: Row, refresh: str, login_id: str, now: float) -> LoggedIn:
         access = self._tokens.issue(user["id"], login_id, user["generation"], now)
-        return LoggedIn(
-            user["id"], user["username"], user["email"], user["role"], access, f"{login_id}.{refresh}", self._tokens.ttl
-        )
+        return LoggedIn(user["id"], user["username"], user["email"], user["role"], access, refresh, self._tokens.ttl)
+
+
+def _is_live(login: Row, now: float) -> bool:
+    return not login["disabled"] and login["revoked_at"] is None and bool(login["expires_at"] > now)
+
+
+def _subjects(user: Row | None, name: str, address: str) -> tuple[str, str]:
+    """Whose failures count: an account has one count under its name and its address, and one that is not there has one too."""
+    account = f"user:{user['id']}" if user else f"name:{_digest(models.fold(name))}"
+    return account, f"{_ADDRESS}{network_of(address)}"
 
 
 def _wait(rows: Sequence[Row], now: float) -> float:
     """Seconds until the next try is allowed."""
     longest = 0.0
     for row in rows:
-        beyond = row["failures"] - FREE_FAILURES
+        free = FREE_FAILURES_OF_ADDRESS if row["subject"].startswith(_ADDRESS) else FREE_FAILURES
+        beyond = row["failures"] - free
         if beyond >= 0 and now - row["last_at"] < FORGET:
-            longest = max(longest, row["last_at"] + min(2.0**beyond, LONGEST_WAIT) - now)
+            longest = max(longest, row["last_at"] + min(2.0 ** min(beyond, 20), LONGEST_WAIT) - now)
     return longest
+
+
+def _printable(agent: str) -> str:
+    """A header as text that every database takes."""
+    return "".join(letter if letter.isprintable() else "?" for letter in agent[:200])
 
 
 def _digest(secret: str) -> str:

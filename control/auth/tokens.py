@@ -1,5 +1,6 @@
 """Access tokens: JWTs (RFC 7519) under one pinned algorithm, and the secret that signs them."""
 
+import contextlib
 import enum
 import os
 import secrets
@@ -56,46 +57,58 @@ class Tokens:
         }
         return jwt.encode(claims, self._secret, ALGORITHM)
 
-    def read(self, token: str) -> Claims:
-        """Raises BadToken."""
+    def read(self, token: str, now: float) -> Claims:
+        """What ``token`` says at ``now``. Raises BadToken."""
         try:
             claims = jwt.decode(
                 token,
                 self._secret,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                options={"require": ["exp", "iat", "sub", "iss"]},
+                # The time is the caller's: another node's clock may be a moment ahead of ours, and says so in "iat".
+                options={"require": ["exp", "iat", "sub", "iss"], "verify_exp": False, "verify_iat": False},
             )
-            return Claims(int(claims["sub"]), str(claims["sid"]), int(claims["gen"]), Purpose(claims["use"]), int(claims["exp"]))
+            read = Claims(int(claims["sub"]), str(claims["sid"]), int(claims["gen"]), Purpose(claims["use"]), int(claims["exp"]))
         except (jwt.InvalidTokenError, KeyError, ValueError, TypeError):
             raise BadToken from None
+        if read.expires <= now:
+            raise BadToken
+        return read
 
 
 def server_secret(configured: str, data_dir: Path) -> bytes:
     """The secret from which all others are derived: the configured one, or one that is made and kept in ``data_dir``.
 
-    Raises OSError, and ValueError for one that is too short.
+    Raises OSError, and ValueError for one that is too short or broken.
     """
     if configured:
         if len(configured.encode()) < LEAST_SECRET:
             raise ValueError(f"auth.jwt_secret: at least {LEAST_SECRET} bytes are needed")
         return configured.encode()
     file = data_dir / "secret.key"
-    try:
-        return bytes.fromhex(file.read_text("ascii"))
-    except FileNotFoundError:
+    if not file.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-    secret = secrets.token_bytes(LEAST_SECRET)
-    partial = data_dir / f"secret.key.{os.getpid()}"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(secret.hex())
-        out.flush()
-        os.fsync(out.fileno())
+        _make_secret(file)
     try:
-        os.link(partial, file)  # not over another node's
-    except FileExistsError:
-        return bytes.fromhex(file.read_text("ascii"))
+        secret = bytes.fromhex(file.read_text("ascii"))
+    except ValueError:
+        secret = b""
+    if len(secret) < LEAST_SECRET:
+        # A new one in its place would end every login and lose what was encrypted under the old one: not without being asked.
+        raise ValueError(f"{file} is broken: restore it, or remove it to have a new one made (all must log in again)")
+    return secret
+
+
+def _make_secret(file: Path) -> None:
+    """Write a new secret whole or not at all, and not over another process's."""
+    partial = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_hex(LEAST_SECRET))
+            out.flush()
+            os.fsync(out.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, file)
     finally:
         partial.unlink()
-    return secret

@@ -15,6 +15,7 @@ from control.health.schemas import (
     SystemHealth,
     SystemStatus,
 )
+from control.health.service import PATIENCE
 from control.permissions import Permission
 from control.rest import Call, Domain
 from mediaserver.errors import Unavailable
@@ -55,7 +56,7 @@ def _performance(call: Call) -> Performance:
     )
 
 
-@health.get("/system/health", permission=Permission.SYSTEM, answer=SystemHealth, transaction=False, statuses=(503,))
+@health.get("/system/health", permission=Permission.SYSTEM, answer=SystemHealth, transaction=False, also=(503,))
 async def show_health(call: Call) -> web.Response:
     """Every probe with its answer; 503 if one of them fails"""
     services, prober = call.services, call.services.prober
@@ -68,12 +69,19 @@ async def show_health(call: Call) -> web.Response:
         storage=prober.storage(),
         network=prober.network(),
         rtmp_server=PortResult(status=Health.HEALTHY if running else Health.UNHEALTHY, port=services.config.rtmp.port),
-        encoders=EncoderResult(status=Health.HEALTHY, encoders=sorted(services.engine.encoders())),
+        encoders=await _encoders(call),
     )
     sound = Health.UNHEALTHY not in {
         database.status, redis.status, nginx.status, checks.storage.status, checks.network.status, checks.rtmp_server.status,
     }  # fmt: skip
     answer = SystemHealth(status=Health.HEALTHY if sound else Health.UNHEALTHY, checks=checks)
-    return web.Response(
-        body=answer.model_dump_json().encode(), status=200 if sound else 503, content_type="application/json"
-    )
+    return web.Response(body=answer.model_dump_json().encode(), status=200 if sound else 503, content_type="application/json")
+
+
+async def _encoders(call: Call) -> EncoderResult:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            found = await call.services.engine.encoders()
+    except TimeoutError:
+        return EncoderResult(status=Health.UNKNOWN, encoders=[])
+    return EncoderResult(status=Health.HEALTHY if found else Health.UNHEALTHY, encoders=sorted(found))

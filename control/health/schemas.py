@@ -6,11 +6,12 @@ from control.schema import Given, Timestamp
 
 
 class Health(enum.Enum):
-    """NOT_CONFIGURED: the server does without it, and that is no fault."""
+    """NOT_CONFIGURED: the server does without it, and that is no fault. UNKNOWN: it is being found out."""
 
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     NOT_CONFIGURED = "not_configured"
+    UNKNOWN = "unknown"
 
 
 class SystemUsage(Given):

@@ -98,7 +98,8 @@ class Prober:
         from aiohttp import ClientError, ClientSession  # noqa: PLC0415
 
         try:
-            async with ClientSession() as session, session.get(self.config.http.nginx_status_url, allow_redirects=False) as answer:
+            url = self.config.http.nginx_status_url
+            async with ClientSession() as session, session.get(url, allow_redirects=False) as answer:
                 if answer.status >= 500:
                     raise ProbeFailed
         except ClientError as error:

@@ -74,6 +74,10 @@ class Transcoders:
         transcoder = self._by_name.get(name)
         return () if transcoder is None or transcoder.state is TranscoderState.ENDED else transcoder.rungs()
 
+    async def encoders(self) -> tuple[str, ...]:
+        """The encoders that really work here. The first time takes seconds."""
+        return tuple(name for name, failure in (await self._machine.failures()).items() if not failure)
+
     def sweep(self, now: float) -> None:
         """Shed and restore rungs, and apply deadlines. To be called every second."""
         if self._config.ladder:
