@@ -4,7 +4,7 @@ CONFIG ?= config.toml
 ARGS ?=
 PYTHON := .venv/bin/python
 # The real programs that the tests play against, as Debian's packages.
-PEERS := ffmpeg rtmpdump nginx libnginx-mod-rtmp chromium openssl wrk iproute2
+PEERS := ffmpeg rtmpdump nginx libnginx-mod-rtmp chromium openssl wrk iproute2 postgresql redis-server
 
 .PHONY: help run demo doctor test lint format bench fuzz lock environment environment-dev peers clean
 .DEFAULT_GOAL := help
@@ -42,8 +42,8 @@ fuzz: environment-dev  ## Hostile bytes for as long as you like (ARGS="--help")
 
 lock: environment-dev  ## Choose the newest dependencies that fit, and note them with their hashes
 	$(PYTHON) -m pip install --quiet uv
-	$(PYTHON) -m uv pip compile $(LOCK) pyproject.toml -o requirements.lock
-	$(PYTHON) -m uv pip compile $(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(PYTHON) -m uv pip compile $(LOCK) pyproject.toml --all-extras -o requirements.lock
+	$(PYTHON) -m uv pip compile $(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock -o requirements-dev.lock
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from control.db import DatabaseUnavailable
 from control.endpoint import ACTOR, ADDRESS, REQUEST_ID, family_of, operation_of
 from control.errors import ControlError, ErrorCode, Family, SlowBodyError
 from control.ratelimit import Draw, Limit
@@ -29,6 +30,12 @@ CORS_ORIGINS: web.AppKey[tuple[str, ...]] = web.AppKey("cors_origins", tuple)
 TRUSTED_PROXIES: web.AppKey[Sequence[Network]] = web.AppKey("trusted_proxies", Sequence)
 
 _DRAW: web.RequestKey[Draw] = web.RequestKey("draw", Draw)
+_REFUSED: web.RequestKey[ControlError] = web.RequestKey("refused", ControlError)
+
+#: What a page of another origin may send and see (Fetch, 3.2). Credentials are no part of it: who asks says so in a header.
+_CORS_TAKEN = "Authorization, Content-Type, X-API-Key, Last-Event-ID"
+_CORS_SHOWN = "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
+_CORS_BELIEVED = "600"
 
 _SOURCES = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
@@ -77,12 +84,17 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
             # Nobody knows where its next request would begin.
             response.force_close()
         return response
+    except DatabaseUnavailable as error:
+        log.warning("database_unavailable", extra={"facts": {"request_id": request[REQUEST_ID], "reason": str(error)[:200]}})
+        return _render(request, ControlError(ErrorCode.UNAVAILABLE, "The database does not answer", headers={"Retry-After": "5"}))
     except Unavailable:
         return _render(request, ControlError(ErrorCode.UNAVAILABLE, "The server is starting or stopping. Try again in a moment."))
     except web.HTTPException as error:
         if error.status not in _MESSAGES:
             raise
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        if request.method == "OPTIONS" and allow and is_api(request):
+            return _preflight(allow["Allow"])
         return _render(request, ControlError(_CODES[error.status], _MESSAGES[error.status], headers=allow))
     except Exception:
         if not is_api(request):
@@ -100,7 +112,10 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         if given and scheme.lower() == "bearer":
             token = given.strip()
         if token:
-            request[ACTOR] = await request.app[SERVICES].accounts.authenticate(token)
+            try:
+                request[ACTOR] = await request.app[SERVICES].accounts.authenticate(token)
+            except ControlError as error:
+                request[_REFUSED] = error  # raised once it has been counted
     return await handler(request)
 
 
@@ -108,15 +123,16 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Operations draw from buckets; what each left is told with the answer."""
     operation = operation_of(request)
-    if operation is None or operation.limit is Limit.NONE:
-        return await handler(request)
-    actor = request.get(ACTOR)
-    token = "" if actor is None else str(actor.user_id)
-    draw = await request.app[SERVICES].limiter.draw(operation.limit, token, request[ADDRESS])
-    if draw is not None:
-        request[_DRAW] = draw
-        if not draw.allowed:
-            raise ControlError(ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset})
+    if operation is not None and operation.limit is not Limit.NONE:
+        actor = request.get(ACTOR)
+        token = "" if actor is None else str(actor.user_id)
+        draw = await request.app[SERVICES].limiter.draw(operation.limit, token, request[ADDRESS])
+        if draw is not None:
+            request[_DRAW] = draw
+            if not draw.allowed:
+                raise ControlError(ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset})
+    if _REFUSED in request:
+        raise request[_REFUSED]
     return await handler(request)
 
 
@@ -173,7 +189,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if is_api(request):
         headers["X-Request-ID"] = request[REQUEST_ID]
         if _DRAW in request:
-            headers.update(request[_DRAW].headers(time.time()))
+            for name, value in request[_DRAW].headers(time.time()).items():
+                headers.setdefault(name, value)  # a handler that asks for a longer wait is believed
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     headers.setdefault("Cache-Control", "no-store" if response.status >= 400 else "no-cache")
@@ -183,7 +200,19 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         _allow_origin(request, response)
 
 
+def _preflight(methods: str) -> web.Response:
+    """The answer to what a browser asks before it lets a page of another origin ask; whether it may, ``_allow_origin`` adds."""
+    headers = {
+        "Allow": methods,
+        "Access-Control-Allow-Methods": methods,
+        "Access-Control-Allow-Headers": _CORS_TAKEN,
+        "Access-Control-Max-Age": _CORS_BELIEVED,
+    }
+    return web.Response(status=204, headers=headers)
+
+
 def _allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Access-Control-Expose-Headers"] = _CORS_SHOWN
     allowed, origin = request.app[CORS_ORIGINS], request.headers.get("Origin", "")
     if "*" in allowed:
         response.headers["Access-Control-Allow-Origin"] = "*"

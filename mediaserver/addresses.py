@@ -1,7 +1,7 @@
 """Who is at the other end, where proxies stand in between."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 
@@ -18,6 +18,16 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
         except ValueError:
             break
     return address
+
+
+def network_of(address: str) -> str:
+    """Whom ``address`` stands for where requests are counted: a household's IPv6 network (/64) is one, as its IPv4 address is."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 
 def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 #: Where a Debian package puts what is not on an ordinary user's PATH.
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 NGINX_RTMP = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+#: Where Debian puts PostgreSQL's own programs.
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
 #: In the log of a healthy server there is none of these.
 SYMPTOMS = ("Traceback", "never retrieved", "was never awaited", "Task was destroyed", "Unclosed", "Exception ignored")
 
@@ -69,7 +72,9 @@ def wait_until(question: Callable[[], T], what: str, timeout: float = 15) -> T:
 class Process:
     """A child process, its output in a file."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, user: str | None = None
+    ) -> None:
         self.name = name
         self.log_file = log
         with log.open("ab") as output:
@@ -80,6 +85,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 env={**os.environ, **(env or {})},
+                user=user,
             )
 
     @property
@@ -184,6 +190,70 @@ class Peers:
     def stop(self) -> None:
         for process in reversed(self.running):
             process.stop()
+
+
+class Postgres:
+    """A PostgreSQL server with a cluster of its own in ``folder``, on a free port of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (POSTGRES / "postgres").exists():
+            missing("postgresql")
+        # It refuses to run as root, and its folders must be its own.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        self.data, self.log = Path(tempfile.mkdtemp(prefix="cluster-")), folder / "postgres.log"
+        if self.user:
+            shutil.chown(self.data, self.user)
+        self.port = free_port()
+        subprocess.run(
+            [POSTGRES / "initdb", "-D", self.data, "-U", "test", "-A", "trust", "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync"],
+            check=True, capture_output=True, cwd="/", user=self.user,
+        )  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again) and wait until it answers."""
+        # fsync off: no test of ours cuts the power.
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 60, "fsync": "off"}
+        options |= dict.fromkeys(("synchronous_commit", "full_page_writes", "autovacuum"), "off")
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        command = [str(POSTGRES / "postgres"), "-D", str(self.data), "-p", str(self.port), *settings]
+        self.process = Process("postgres", command, self.log, user=self.user)
+        wait_until(lambda: "ready to accept connections" in self.process.log(), f"PostgreSQL on port {self.port}")
+        self.log.write_text("")
+
+    def stop(self) -> None:
+        """End it, connections and all (SIGINT: its fast shutdown)."""
+        if self.process.running:
+            self.process.signal(signal.SIGINT)
+            self.process.wait()
+
+    def close(self) -> None:
+        """End it for good."""
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def url(self, name: str = "postgres") -> str:
+        return f"postgresql://test@127.0.0.1:{self.port}/{name}"
+
+
+class Redis:
+    """A Redis server without a memory, on a free port of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.folder, self.binary = free_port(), folder, program("redis-server")
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again) and wait until it answers."""
+        command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.process = Process("redis", command, self.folder / f"redis-{self.port}.log")
+        wait_until(lambda: answers(self.port), f"Redis on port {self.port}")
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def url(self, number: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{number}"
 
 
 def answers(port: int) -> bool:

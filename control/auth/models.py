@@ -118,20 +118,25 @@ async def revoke_login(tx: Transaction, login_id: str, now: float) -> None:
     await tx.execute("UPDATE logins SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", now, login_id)
 
 
-async def failures(tx: Transaction, subjects: Sequence[str]) -> Sequence[Row]:
-    """What went wrong lately for each of ``subjects``."""
-    marks = ", ".join("?" for _ in subjects)
-    return await tx.rows(f"SELECT subject, failures, last_at FROM login_failures WHERE subject IN ({marks})", *subjects)
+async def forget_failures(tx: Transaction, before: float) -> None:
+    """What went wrong before that does not count any more."""
+    await tx.execute("DELETE FROM login_failures WHERE last_at < ?", before)
 
 
-async def add_failure(tx: Transaction, subject: str, now: float, forget_before: float) -> None:
-    """One more; those before ``forget_before`` do not count any more."""
-    await tx.execute("DELETE FROM login_failures WHERE last_at < ?", forget_before)
-    await tx.execute(
-        "INSERT INTO login_failures (subject, failures, last_at) VALUES (?, 1, ?)"
-        " ON CONFLICT (subject) DO UPDATE SET failures = login_failures.failures + 1, last_at = excluded.last_at",
+async def hold_failures(tx: Transaction, subject: str, now: float) -> Row:
+    """What went wrong lately for ``subject``; nobody else counts it until this transaction ends."""
+    row = await tx.row(
+        "INSERT INTO login_failures (subject, failures, last_at) VALUES (?, 0, ?)"
+        " ON CONFLICT (subject) DO UPDATE SET failures = login_failures.failures RETURNING subject, failures, last_at",
         subject, now,
     )  # fmt: skip
+    assert row is not None  # noqa: S101  RETURNING gives one
+    return row
+
+
+async def add_failure(tx: Transaction, subject: str, now: float) -> None:
+    """One more."""
+    await tx.execute("UPDATE login_failures SET failures = failures + 1, last_at = ? WHERE subject = ?", now, subject)
 
 
 async def clear_failures(tx: Transaction, subject: str) -> None:
@@ -175,7 +180,8 @@ async def list_api_keys(tx: Transaction, user_id: int) -> Sequence[Row]:
 async def api_key_by_prefix(tx: Transaction, prefix: str) -> Row | None:
     """A key and its user."""
     return await tx.row(
-        "SELECT k.id AS key_id, k.key_hash, k.scopes, k.expires_at, k.revoked_at, u.id, u.username, u.role, u.disabled"
+        "SELECT k.id AS key_id, k.key_hash, k.scopes, k.expires_at, k.revoked_at, k.last_used_at,"
+        " u.id, u.username, u.role, u.disabled"
         " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.prefix = ?",
         prefix,
     )

@@ -69,8 +69,7 @@ async def refresh(call: Call, body: Refresh) -> Login:
 @auth.post("/auth/logout", permission=Permission.ACCOUNT, answer=Message)
 async def log_out(call: Call) -> Message:
     """End this login: its tokens are worth nothing from now on"""
-    if not call.actor.login_id:
-        raise ControlError(ErrorCode.BAD_REQUEST, "An API key is revoked, not logged out")
+    _require_login(call)
     await models.revoke_login(call.tx, call.actor.login_id, call.now)
     await audit.record(call, audit.Action.LOGOUT, "user", call.actor.user_id)
     call.after(call.services.accounts.forget)
@@ -83,13 +82,10 @@ async def log_out(call: Call) -> Message:
 async def change_password(call: Call, body: PasswordChange) -> Message:
     """Change the password: all logins end"""
     accounts, db = call.services.accounts, call.services.db
+    _require_login(call)
     async with db.read() as tx:
         user = await models.user_by_id(tx, call.actor.user_id)
-    if (
-        user is None
-        or not call.actor.login_id
-        or not await accounts.passwords.verify(user["password_hash"], body.current_password)
-    ):
+    if user is None or not await accounts.is_password_of(user, body.current_password, call.address):
         raise ControlError(ErrorCode.FORBIDDEN, "The current password is wrong")
     hashed = await accounts.passwords.hash(body.new_password)
     async with db.write() as tx:
@@ -99,6 +95,12 @@ async def change_password(call: Call, body: PasswordChange) -> Message:
         await audit.record(call, audit.Action.PASSWORD_CHANGED, "user", user["id"])
     accounts.forget()
     return Message(message="Password changed successfully")
+
+
+def _require_login(call: Call) -> None:
+    """A key that leaked must not outlive its own revocation by making another, nor lock its owner out."""
+    if not call.actor.login_id:
+        raise ControlError(ErrorCode.FORBIDDEN, "This takes a login: an API key cannot do it")
 
 
 def _api_key(row: Row) -> ApiKey:
@@ -119,13 +121,21 @@ async def list_keys(call: Call) -> ApiKeys:
     return ApiKeys(api_keys=[_api_key(row) for row in await models.list_api_keys(call.tx, call.actor.user_id)])
 
 
-@auth.post("/auth/api-keys", permission=Permission.ACCOUNT, body=ApiKeyCreate, answer=ApiKeyCreated, status=201)
+@auth.post(
+    "/auth/api-keys",
+    permission=Permission.ACCOUNT,
+    body=ApiKeyCreate,
+    answer=ApiKeyCreated,
+    status=201,
+    errors=(ErrorCode.CONFLICT,),
+)
 async def create_key(call: Call, body: ApiKeyCreate) -> ApiKeyCreated:
     """Make an API key: it is shown this once"""
+    _require_login(call)
     for scope in body.scopes:
         call.actor.require(scope)
-    if call.actor.scopes is not None and not body.scopes:
-        raise ControlError(ErrorCode.FORBIDDEN, "A key of narrower scope cannot make a wider one")
+    if await models.count_api_keys(call.tx, call.actor.user_id) >= service.MAX_API_KEYS:
+        raise ControlError(ErrorCode.CONFLICT, f"Nobody has more than {service.MAX_API_KEYS} API keys: revoke one")
     key, prefix, hashed = service.new_api_key()
     expires = None if body.expires_in is None else call.now + body.expires_in
     scopes = sorted(scope.value for scope in body.scopes)

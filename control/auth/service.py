@@ -1,7 +1,10 @@
 """Logging in and staying logged in. No web framework in here."""
 
+import contextlib
 import hashlib
 import hmac
+import math
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -12,9 +15,10 @@ from control import audit
 from control.auth import models
 from control.auth.passwords import Passwords
 from control.auth.tokens import BadToken, Purpose, Tokens
-from control.db import Database, Row
+from control.db import Database, DatabaseUnavailable, Row, Transaction
 from control.errors import ControlError, ErrorCode, not_found
 from control.permissions import Actor, Permission, Role
+from mediaserver.addresses import network_of
 
 #: Seconds that a login lasts without being refreshed.
 LOGIN_TTL = 30 * 86400.0
@@ -31,6 +35,13 @@ LONGEST_WAIT = 900.0
 FORGET = 3600.0
 #: What every API key begins with, so that scanners of source code find one that slipped.
 KEY_MARK = "msk"
+#: Keys that a user may have.
+MAX_API_KEYS = 100
+#: Seconds for which the use of an API key is not noted again.
+USE_NOTED = 60.0
+
+_API_KEY = re.compile(rf"{KEY_MARK}_[0-9a-f]{{12}}_[A-Za-z0-9_-]{{43}}")
+_ADDRESS = "address:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +127,9 @@ class Accounts:
         if row["disabled"] or row["revoked_at"] is not None or expires <= now:
             return nobody
         if (row["last_used_at"] or 0.0) < now - USE_NOTED:
-            async with self._db.write() as tx:
-                await models.touch_api_key(tx, row["key_id"], now)
+            with contextlib.suppress(DatabaseUnavailable):
+                async with self._db.write() as tx:
+                    await models.touch_api_key(tx, row["key_id"], now)
         scopes = frozenset(Permission(word) for word in row["scopes"].split()) if row["scopes"] else None
         return Actor(row["id"], row["username"], Role(row["role"]), scopes=scopes), expires
 
@@ -164,17 +176,15 @@ class Accounts:
 
     async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> None:
         """Count a try as failed before it is made, so that many at once are as many as one after another. Raises ControlError."""
+        await models.forget_failures(tx, now - FORGET)
+        wait = _wait([await models.hold_failures(tx, subject, now) for subject in subjects], now)
+        if wait > 0:
+            seconds = math.ceil(wait)
+            raise ControlError(
+                ErrorCode.RATE_LIMITED, "Too many failed attempts", {"retry_after": seconds}, {"Retry-After": str(seconds)}
+            )
         for subject in subjects:
-            await models.add_failure(tx, subject, now, now - FORGET)
-        wait = _wait(await models.failures(tx, subjects), now)
-        if wait <= 0:
-            await models.note_try(tx, subjects, now)
-            return
-        # Raising takes the count back.
-        seconds = math.ceil(wait)
-        raise ControlError(
-            ErrorCode.RATE_LIMITED, "Too many failed attempts", {"retry_after": seconds}, {"Retry-After": str(seconds)}
-        )
+            await models.add_failure(tx, subject, now)
 
     async def _end_try(self, tx: Transaction, subjects: Sequence[str]) -> None:
         """It was right: the account's failures are forgiven; the address's stay, or one account of one's own would free it."""
@@ -188,10 +198,10 @@ class Accounts:
         One that was used already is a stolen one: whoever has it, the login ends.
         """
         now = self.clock()
-        login_id, family, secret, *more = (*token.split(".", 3), "", "")
-        fresh = secrets.token_urlsafe(32)
+        login_id, family, secret = token.split(".") if token.count(".") == 2 else ("", "", "")
+        fresh, stolen = secrets.token_urlsafe(32), False
         async with self._db.write() as tx:
-            row = None if any(more) else await models.login_by_id(tx, login_id)
+            row = await models.login_by_id(tx, login_id)
             if row is not None and not _is_live(row, now):
                 row = None
             if row is not None and hmac.compare_digest(row["family_hash"], _digest(family)):
@@ -200,7 +210,9 @@ class Accounts:
                     return self._logged_in(row, f"{login_id}.{family}.{fresh}", login_id, now)
                 await models.revoke_login(tx, login_id, now)
                 await audit.note(tx, now, row["id"], audit.Action.TOKEN_REUSED, "user", row["id"], address, request_id, {})
-        self.forget()
+                stolen = True
+        if stolen:
+            self.forget()
         raise _unauthorized("Invalid or expired refresh token")
 
     def _logged_in(self, user: Row, refresh: str, login_id: str, now: float) -> LoggedIn:

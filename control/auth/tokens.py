@@ -69,7 +69,7 @@ class Tokens:
                 options={"require": ["exp", "iat", "sub", "iss"], "verify_exp": False, "verify_iat": False},
             )
             read = Claims(int(claims["sub"]), str(claims["sid"]), int(claims["gen"]), Purpose(claims["use"]), int(claims["exp"]))
-        except (jwt.InvalidTokenError, KeyError, ValueError, TypeError):
+        except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, OverflowError):
             raise BadToken from None
         if read.expires <= now:
             raise BadToken

@@ -26,6 +26,16 @@ def _user(row: Row) -> User:
     )
 
 
+#: What users may change of themselves here; a password takes the present one, at /auth/password.
+_ONE_S_OWN = {"username", "email"}
+
+
+def _require_unless_self(call: Call, permission: Permission) -> None:
+    """Raises ControlError where the user in the path is somebody else and ``permission`` is not given."""
+    if call.id("user_id", "User", "user") != call.actor.user_id:
+        call.actor.require(permission)
+
+
 async def _found(call: Call) -> Row:
     number = call.id("user_id", "User", "user")
     row = await models.user_by_id(call.tx, number)
@@ -51,9 +61,10 @@ async def show_self(call: Call) -> User:
     return _user(row)
 
 
-@users.get("/users/{user_id}", permission=Permission.USERS_VIEW, answer=User, errors=(ErrorCode.NOT_FOUND,))
+@users.get("/users/{user_id}", permission=Permission.ACCOUNT, answer=User, errors=(ErrorCode.NOT_FOUND,))
 async def show_user(call: Call) -> User:
     """Show a user"""
+    _require_unless_self(call, Permission.USERS_VIEW)
     return _user(await _found(call))
 
 
@@ -83,7 +94,7 @@ async def create_user(call: Call, body: UserCreate) -> User:
 
 @users.put(
     "/users/{user_id}",
-    permission=Permission.USERS,
+    permission=Permission.ACCOUNT,
     body=UserUpdate,
     answer=User,
     transaction=False,
@@ -91,26 +102,34 @@ async def create_user(call: Call, body: UserCreate) -> User:
 )
 async def update_user(call: Call, body: UserUpdate) -> User:
     """Change a user: another role or password ends the user's logins, disabling also what the user publishes"""
+    _require_unless_self(call, Permission.USERS)
     wanted = {name: value for name, value in changes(body).items() if value is not None}
+    if wanted.keys() - _ONE_S_OWN:
+        call.actor.require(Permission.USERS)
     hashed = await call.services.accounts.passwords.hash(wanted.pop("password")) if "password" in wanted else ""
     async with call.services.db.write() as tx:
         call.tx = tx
         row = await _found(call)
         fields = _columns(wanted, hashed)
-        demoted = fields.get("role", row["role"]) != Role.ADMINISTRATOR.value or fields.get("disabled", row["disabled"])
-        if row["role"] == Role.ADMINISTRATOR.value and demoted and await models.count_administrators(tx) <= 1:
-            raise ControlError(ErrorCode.CONFLICT, "The last administrator stays one")
+        await models.hold_administrators(tx)
         if fields:
             try:
                 await models.update_user(tx, row["id"], fields, call.now)
             except Conflict:
                 raise _taken() from None
-        if fields.keys() & {"role", "password_hash", "disabled"}:
+        await _keep_an_administrator(call)
+        if any(fields.get(name, row[name]) != row[name] for name in ("role", "password_hash", "disabled")):
             await models.end_generation(tx, row["id"], call.now)
         await audit.record(call, _action(fields, row), "user", row["id"], fields=sorted(wanted))
         row = await _found(call)
     call.services.accounts.forget()
     return _user(row)
+
+
+async def _keep_an_administrator(call: Call) -> None:
+    """Raises ControlError where what was just done leaves nobody who could undo it."""
+    if not await models.count_administrators(call.tx):
+        raise ControlError(ErrorCode.CONFLICT, "The last administrator stays one")
 
 
 def _columns(wanted: Mapping[str, object], hashed: str) -> dict[str, object]:
@@ -138,7 +157,9 @@ async def delete_user(call: Call) -> Message:
     row = await _found(call)
     if row["id"] == call.actor.user_id:
         raise ControlError(ErrorCode.CONFLICT, "Nobody deletes the account that asks")
-    await call.tx.execute("DELETE FROM users WHERE id = ?", row["id"])
+    await models.hold_administrators(call.tx)
+    await models.delete_user(call.tx, row["id"])
+    await _keep_an_administrator(call)
     await audit.record(call, audit.Action.USER_DELETED, "user", row["id"])
     call.after(call.services.accounts.forget)
     return Message(message="User deleted successfully")

@@ -1,17 +1,30 @@
-"""The web application on a free port, over an engine that a test arranges."""
+"""The web application on a free port, over an engine that a test arranges; databases and Redis for real."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
+from argon2 import PasswordHasher
 
 from control.app import create_app
+from control.auth.passwords import Passwords
+from control.db import Database, open_database
 from mediaserver.config import Config
 from tests.control.engine import FakeEngine
+from tests.control.panel import Panel, open_panel
+from tests.peers import Postgres, Redis
 
 Client = TestClient[Request, Application]
 Connect = Callable[..., Awaitable[Client]]
+#: ``await panel(config)``: an application with a control plane behind it, and who asks it.
+OpenPanel = Callable[..., Awaitable[Panel]]
 
 
 @pytest.fixture
@@ -41,3 +54,100 @@ async def connect(engine: FakeEngine) -> AsyncIterator[Connect]:
 @pytest.fixture
 async def client(connect: Connect) -> Client:
     return await connect()
+
+
+# -- databases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server for the session."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A Redis server for the session."""
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_with_tables(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database from which others are copied."""
+
+    async def make() -> str:
+        admin = await asyncpg.connect(postgres.url())
+        await admin.execute("CREATE DATABASE with_tables")
+        await admin.close()
+        opened = await open_database(postgres.url("with_tables"), tmp_path_factory.mktemp("with_tables"))
+        await opened.close()
+        return "with_tables"
+
+    # In a thread: it may be asked for where a loop runs already.
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, make()).result()
+
+
+@contextlib.asynccontextmanager
+async def database_on(server: Postgres, template: str = "template1") -> AsyncIterator[str]:
+    """The URL of a new database."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = await asyncpg.connect(server.url())
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield server.url(name)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/data/test.db"
+        return
+    async with database_on(request.getfixturevalue("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a database of each kind; one of PostgreSQL has its tables already, which takes it a while."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/data/test.db"
+        return
+    async with database_on(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_with_tables")) as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    """An open database of each kind, with its tables."""
+    opened = await open_database(database_url, tmp_path)
+    yield opened
+    await opened.close()
+
+
+# -- the panel --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def passwords() -> Passwords:
+    """Real Argon2id with the least parameters: a test logs in often."""
+    return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture
+async def panel(engine: FakeEngine, tmp_path: Path, database_url: str, passwords: Passwords) -> AsyncIterator[OpenPanel]:
+    """On each kind of database."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(url: str = database_url, **tables: dict[str, object]) -> Panel:
+            return await stack.enter_async_context(open_panel(engine, tmp_path, url, passwords, tables))
+
+        yield start
