@@ -1,7 +1,9 @@
 """The control plane's web application: everything on the HTTP port that is not media."""
 
+import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from importlib.metadata import version
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, cast
@@ -19,6 +21,8 @@ from control.plane import ControlPlane
 from control.rest import Domain
 from control.rtmp.routes import rtmp
 from control.services import SERVICES, Services
+from control.statistics.routes import statistics
+from control.statistics.service import Sampler
 from control.streams.conductor import Conductor
 from control.streams.onair import OnAir
 from control.streams.routes import streams
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
@@ -82,8 +86,22 @@ def create_app(
             on_air=on_air,
             conductor=conductor,
         )
+        app.cleanup_ctx.append(_beside(Sampler(control.db, on_air).run))
     endpoint.setup(app, DOMAINS if control is not None else [])
     return app
+
+
+def _beside(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """``work`` runs for as long as the application does."""
+
+    async def context(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.get_running_loop().create_task(work())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    return context
 
 
 def openapi() -> dict[str, object]:

@@ -66,6 +66,11 @@ class OnAir:
         """Something was ordered: the next look is a fresh one."""
         self._at = float("-inf")
 
+    def everything(self) -> list[StreamSnapshot]:
+        """All live streams and renditions."""
+        self.look()
+        return list(self._streams.values())
+
     def stream(self, stream_id: int) -> StreamSnapshot | None:
         """The live stream of a row, also within its grace period."""
         self.look()
@@ -80,6 +85,12 @@ class OnAir:
         """How many watched it at most since it began."""
         self.look()
         return self._peaks.get(playback_name(stream_id), 0)
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """How many watch each stream that is on air, now and at most, by the id of its row."""
+        self.look()
+        found = {stream_id_of(name): (number, self._peaks.get(name, 0)) for name, number in self._viewers.items()}
+        return {stream_id: counts for stream_id, counts in found.items() if stream_id is not None}
 
     def relay(self, stream_id: int, destination_id: int) -> tuple[str, str]:
         """The state of a destination of it, in words, and why."""

@@ -1,0 +1,53 @@
+"""``/api/streams/{stream_id}/stats``."""
+
+from control.errors import ErrorCode, invalid
+from control.permissions import Permission
+from control.rest import Call, Domain
+from control.statistics import models
+from control.statistics.schemas import Sample, Stats, StatsQuery, Summary
+from control.streams.routes import found
+
+statistics = Domain("Streams")
+
+#: Steps in one answer.
+MOST = 2000
+_DAY = 86400.0
+
+
+@statistics.get(
+    "/streams/{stream_id}/stats",
+    permission=Permission.STREAMS,
+    query=StatsQuery,
+    answer=Stats,
+    errors=(ErrorCode.STREAM_NOT_FOUND,),
+)
+async def show_stats(call: Call, query: StatsQuery) -> Stats:
+    """What a stream did over time"""
+    row = await found(call, Permission.STREAMS_VIEW_ALL)
+    end = call.now if query.end_time is None else query.end_time.timestamp()
+    start = end - _DAY if query.start_time is None else query.start_time.timestamp()
+    if start >= end:
+        raise invalid(end_time="must be later than start_time")
+    if (end - start) / query.interval.seconds > MOST:
+        raise invalid(interval=f"more than {MOST} steps: take a longer one, or less time")
+    rows = await models.samples(call.tx, row["id"], query.interval.seconds, start, end, MOST + 1)
+    minutes = sum(sample["minutes"] for sample in rows)
+    return Stats(
+        stream_id=row["id"],
+        stats=[
+            Sample(
+                timestamp=sample["at"],
+                viewers=round(sample["viewers"], 2),
+                bitrate=round(sample["bitrate"], 1),
+                frame_rate=round(sample["frame_rate"], 2),
+                packet_loss=round(sample["packet_loss"], 3),
+            )
+            for sample in rows
+        ],
+        summary=Summary(
+            avg_viewers=round(sum(s["viewers"] * s["minutes"] for s in rows) / minutes, 2) if minutes else 0.0,
+            peak_viewers=max((sample["peak"] for sample in rows), default=0),
+            avg_bitrate=round(sum(s["bitrate"] * s["minutes"] for s in rows) / minutes, 1) if minutes else 0.0,
+            uptime=minutes * 60,
+        ),
+    )

@@ -1,0 +1,66 @@
+"""Statistics as the Panel document has them."""
+
+import enum
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from control.schema import Given, Taken, Timestamp
+
+
+class Interval(enum.Enum):
+    """How long a step is."""
+
+    MINUTE = "1m"
+    FIVE_MINUTES = "5m"
+    HOUR = "1h"
+    DAY = "1d"
+
+    @property
+    def seconds(self) -> int:
+        """The same in seconds."""
+        return {"1m": 60, "5m": 300, "1h": 3600, "1d": 86400}[self.value]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+#: ISO 8601; without a zone it is UTC.
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+class StatsQuery(Taken):
+    """Which time, and in which steps. Without a beginning the last day."""
+
+    start_time: Moment | None = None
+    end_time: Moment | None = None
+    interval: Interval = Interval.FIVE_MINUTES
+
+
+class Sample(Given):
+    """One step. ``bitrate`` in kbit/s, ``packet_loss`` in percent."""
+
+    timestamp: Timestamp
+    viewers: float
+    bitrate: float
+    frame_rate: float
+    packet_loss: float
+
+
+class Summary(Given):
+    """All of them together. ``uptime`` in seconds."""
+
+    avg_viewers: float
+    peak_viewers: int
+    avg_bitrate: float
+    uptime: int
+
+
+class Stats(Given):
+    """A stream's statistics."""
+
+    stream_id: int
+    stats: list[Sample]
+    summary: Annotated[Summary, Field()]
