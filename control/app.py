@@ -23,6 +23,7 @@ from control.rtmp.routes import rtmp
 from control.services import SERVICES, Services
 from control.statistics.routes import statistics
 from control.statistics.service import Sampler
+from control.streams import playback
 from control.streams.conductor import Conductor
 from control.streams.onair import OnAir
 from control.streams.routes import streams
@@ -86,6 +87,7 @@ def create_app(
             on_air=on_air,
             conductor=conductor,
         )
+        playback.setup(app)
         app.cleanup_ctx.append(_beside(Sampler(control.db, on_air).run))
     endpoint.setup(app, DOMAINS if control is not None else [])
     return app
