@@ -85,3 +85,10 @@ class SlowBodyError(ControlError):
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.TIMEOUT, message)
+
+
+class DamagedBodyError(ControlError):
+    """The body is not what its headers promise: cut short, or compressed into nothing that unpacks."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.VALIDATION, "What was sent is damaged", {"fields": {"body": "cannot be unpacked"}})

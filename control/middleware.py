@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from control.db import DatabaseUnavailable
 from control.endpoint import ACTOR, ADDRESS, REQUEST_ID, family_of, operation_of
-from control.errors import ControlError, ErrorCode, Family, SlowBodyError
+from control.errors import ControlError, DamagedBodyError, ErrorCode, Family, SlowBodyError
 from control.ratelimit import Draw, Limit
 from control.schema import timestamp
 from control.services import SERVICES
@@ -80,7 +80,7 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except ControlError as error:
         response = _render(request, error)
-        if isinstance(error, SlowBodyError):
+        if isinstance(error, (SlowBodyError, DamagedBodyError)):
             # Nobody knows where its next request would begin.
             response.force_close()
         return response
@@ -145,15 +145,17 @@ async def read_body(request: web.Request, handler: Handler) -> web.StreamRespons
                 await request.read()
         except TimeoutError:
             raise SlowBodyError("What was to be sent took too long.") from None
+        except web.RequestPayloadError:
+            raise DamagedBodyError from None
     return await handler(request)
 
 
 def quiet(record: logging.LogRecord) -> bool:
     """A filter for aiohttp's log: bytes of a peer that are no HTTP are not worth a traceback, and a line only for debugging."""
     error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
+    if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
         return True
-    log.debug("malformed_request", extra={"facts": {"reason": error.message.partition("\n")[0]}})
+    log.debug("malformed_request", extra={"facts": {"reason": str(error).partition("\n")[0]}})
     return False
 
 
