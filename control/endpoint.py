@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from control import docs
 from control.db import Conflict
 from control.errors import ControlError, ErrorCode, Family
 from control.intake import read_body, read_query
@@ -25,7 +26,10 @@ _OPERATIONS: web.AppKey[dict[object, Operation]] = web.AppKey("operations", dict
 def setup(app: web.Application, domains: list[Domain]) -> None:
     """Route every Operation of ``domains`` under all prefixes."""
     known = app[_OPERATIONS] = {}
-    for operation in (operation for domain in domains for operation in domain.operations):
+    operations = [operation for domain in domains for operation in domain.operations]
+    if operations:
+        docs.setup(app, operations)
+    for operation in operations:
         handler = _handler(operation)
         known[handler] = operation
         for prefix in PREFIXES:

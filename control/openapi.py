@@ -38,7 +38,10 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key"},
+            },
         },
     }
 
@@ -64,7 +67,8 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     if parameters:
         codes.add(ErrorCode.NOT_FOUND)
     told = {
-        "operationId": operation.handler.__name__,
+        # Two domains may use the same word: a list is a list.
+        "operationId": f"{operation.handler.__module__.split('.')[1]}_{operation.handler.__name__}",
         "tags": [operation.tag],
         "summary": operation.summary,
         "parameters": parameters + _query(operation, schemas),
@@ -72,7 +76,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             **_errors(operation, codes),
             **{str(status): _answer(operation) for status in (operation.status, *operation.also)},
         },
-        "security": [{"bearer": []}] if operation.permission is not None else [],
+        "security": [{"bearer": []}, {"apiKey": []}] if operation.permission is not None else [],
     }
     if operation.body is not None:
         kind = "application/x-www-form-urlencoded" if operation.form else "application/json"

@@ -17,6 +17,7 @@ def _template(name: str) -> Template:
 
 
 _ERROR = _template("error.html")
+_DOCS = _template("docs.html")
 
 
 class Pages:
@@ -42,6 +43,17 @@ class Pages:
 
     def watch(self, name: str) -> str:
         return _fill(self._watch, self._words | {"name": name})
+
+
+def docs_page(assets: "Assets") -> str:
+    """The page of the API's description."""
+    words = {
+        "icon": assets.url("icon.svg"),
+        "ui_style": assets.url("vendor/swagger-ui.css"),
+        "ui_script": assets.url("vendor/swagger-ui.js"),
+        "docs_script": assets.url("docs.js"),
+    }
+    return _fill(_DOCS, words)
 
 
 def error_page(status: int, message: str) -> str:

@@ -1,0 +1,93 @@
+"""The API's description is the API: what is routed is described, and what is described is routed."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from control.app import DOMAINS
+from control.openapi import document
+from control.rest import PREFIXES
+from control.version import version
+from tests.control.conftest import OpenPanel
+from tests.control.panel import Panel
+from tests.peers import ROOT
+
+OPERATIONS = [operation for domain in DOMAINS for operation in domain.operations]
+#: Routes that are no operations: what anybody may see of this server, and the description itself.
+UNDESCRIBED = {"/live", "/live/{name}", "/time", "/openapi.json", "/docs"}
+
+
+@pytest.fixture
+async def here(panel: OpenPanel) -> Panel:
+    return await panel()
+
+
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@one_database
+async def test_every_route_is_described_and_every_description_is_routed(here: Panel) -> None:
+    routed: dict[str, set[tuple[str, str]]] = {prefix: set() for prefix in PREFIXES}
+    for route in here.client.app.router.routes():
+        path = route.resource.canonical if route.resource else ""
+        for prefix in sorted(PREFIXES, key=len, reverse=True):
+            if path.startswith(f"{prefix}/"):
+                routed[prefix].add((route.method, path.removeprefix(prefix)))
+                break
+    described = {
+        (method.upper(), path.removeprefix("/api"))
+        for path, methods in document(OPERATIONS, "1")["paths"].items()
+        for method in methods
+    }
+    assert described
+    for prefix, routes in routed.items():
+        found = {(method, path) for method, path in routes if method != "HEAD" and path not in UNDESCRIBED}
+        assert found == described, prefix
+        heads = {path for method, path in routes if method == "HEAD"}
+        assert {path for method, path in described if method == "GET"} <= heads
+
+
+@one_database
+async def test_the_description_is_served_under_every_prefix_and_known_again(here: Panel) -> None:
+    for prefix in PREFIXES:
+        answer = await here.nobody.get(f"{prefix}/openapi.json")
+        assert answer.status == 200
+        assert (answer.json["openapi"], answer.json["info"]["version"]) == ("3.1.0", version())
+    again = await here.nobody.get("/api/openapi.json", headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+    page = await here.nobody.get("/api/docs")
+    policy = page.headers["Content-Security-Policy"]
+    assert page.status == 200
+    assert "unsafe" not in policy
+    assert "script-src 'self'" in policy
+
+
+def test_every_operation_has_a_name_of_its_own_words_and_resolvable_schemas() -> None:
+    told = document(OPERATIONS, "1")
+    operations = [operation for methods in told["paths"].values() for operation in methods.values()]
+    assert not [name for name, count in Counter(o["operationId"] for o in operations).items() if count > 1]
+    for operation in operations:
+        assert operation["summary"], operation["operationId"]
+        assert operation["responses"]
+    text = json.dumps(told)
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert named <= set(told["components"]["schemas"])
+
+
+def test_every_parameter_of_a_path_is_described() -> None:
+    for path, methods in document(OPERATIONS, "1")["paths"].items():
+        for operation in methods.values():
+            described = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert described == set(re.findall(r"\{(\w+)\}", path))
+
+
+def test_who_may_ask_without_a_token_is_a_short_list() -> None:
+    open_to_all = {operation.path for operation in OPERATIONS if operation.permission is None}
+    assert {"/auth/login", "/auth/refresh"} <= open_to_all
+    assert not [path for path in open_to_all if path.startswith(("/users", "/streams/{", "/destinations", "/webhooks"))]
+
+
+def test_the_version_is_the_project_s() -> None:
+    assert f'version = "{version()}"' in (ROOT / "pyproject.toml").read_text("utf-8")
