@@ -16,6 +16,10 @@ from control.auth.routes import auth
 from control.destinations.routes import destinations
 from control.health.routes import health
 from control.health.service import Prober
+from control.live import listening
+from control.live.pulse import Pulse
+from control.live.routes import live
+from control.live.service import LiveUpdates
 from control.openapi import document
 from control.plane import ControlPlane
 from control.rest import Domain
@@ -33,6 +37,8 @@ from control.users.routes import users
 from control.web import routes as pages
 from control.web.assets import Assets
 from control.web.pages import Pages
+from control.webhooks.routes import webhooks
+from control.webhooks.service import Webhooks
 from mediaserver.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, webhooks, live]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
@@ -74,6 +80,9 @@ def create_app(
         on_air = OnAir(engine)
         conductor = Conductor(door, control.db, control.vault, on_air)
         control.feed.tell(conductor.on_event)
+        told = Webhooks(control.db, control.vault, config.webhooks, door.resolve, control.accounts.clock)
+        updates = LiveUpdates(control.db, control.accounts.clock)
+        listening.setup(app, control.feed, Pulse(on_air), told, updates)
         app[SERVICES] = Services(
             config=config,
             db=control.db,
@@ -86,6 +95,8 @@ def create_app(
             prober=Prober(config, control.db),
             on_air=on_air,
             conductor=conductor,
+            webhooks=told,
+            live=updates,
         )
         playback.setup(app)
         app.cleanup_ctx.append(_beside(Sampler(control.db, on_air).run))

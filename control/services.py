@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from control.db import Database
     from control.feed import Feed
     from control.health.service import Prober
+    from control.live.service import LiveUpdates
     from control.ratelimit import RateLimiter
     from control.streams.conductor import Conductor
     from control.streams.onair import OnAir
     from control.vault import Vault
+    from control.webhooks.service import Webhooks
     from mediaserver.config import Config
     from mediaserver.engine import Engine
     from mediaserver.ports import Authorizer
@@ -34,6 +36,8 @@ class Services:
     prober: "Prober"
     on_air: "OnAir"
     conductor: "Conductor"
+    webhooks: "Webhooks"
+    live: "LiveUpdates"
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -58,6 +58,7 @@ Host = Annotated[
 File = Annotated[str, Field(description='the path of a file, or "" for none')]
 Timeout = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False, description="seconds from 0.1 to 3600")]
 Patience = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="seconds from 0 to 3600")]
+Span = Annotated[float, Field(ge=0.1, le=2_592_000, allow_inf_nan=False, description="seconds from 0.1 to 2592000")]
 Count = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 
 
@@ -242,6 +243,19 @@ class PullConfig(_Table):
     ] = ()
 
 
+class WebhooksConfig(_Table):
+    """How users' servers are told what happens. Seconds, but for ``keep`` (days)."""
+
+    timeout: Annotated[float, Field(ge=0.1, le=60, allow_inf_nan=False, description="seconds from 0.1 to 60")] = 10.0
+    max_jobs: Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")] = 16
+    max_per_user: Count = 20
+    retry_first: Span = 5.0
+    retry_longest: Span = 14400.0
+    retry_for: Span = 86400.0
+    disable_after: Span = 432000.0
+    keep: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 30.0
+
+
 class LimitsConfig(_Table):
     """What one server takes on."""
 
@@ -268,6 +282,7 @@ class Config(_Table):
     relay: RelayConfig = RelayConfig()
     recording: RecordingConfig = RecordingConfig()
     pull: PullConfig = PullConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
     limits: LimitsConfig = LimitsConfig()
 
 

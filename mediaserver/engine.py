@@ -31,6 +31,7 @@ from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.transcode.transcoders import Transcoders
 from mediaserver.transport.rtmp import RtmpListener
+from mediaserver.transport.targets import Target, resolve
 from protocols.rtmp.limits import SessionLimits
 
 log = logging.getLogger(__name__)
@@ -231,6 +232,10 @@ class Engine:
     async def encoders(self) -> tuple[str, ...]:
         """FFmpeg's names of the encoders (and decoders) that really work on this machine. The first time takes seconds."""
         return await self._transcoders.encoders()
+
+    async def resolve(self, host: str, port: int) -> tuple[Target, ...]:
+        """Where ``host`` leads, for connections to addresses that users give. Raises Refused where the server may not go there."""
+        return await resolve(host, port, allow_private=self.config.server.allow_private_targets)
 
     def end(self, name: str, reason: str) -> bool:
         """End the stream ``name`` now, with its publisher and without a grace period. False if it is not live."""

@@ -13,6 +13,10 @@ class Refused(EngineError):
         self.reason = reason
 
 
+class Unresolved(Refused):
+    """A host's name leads nowhere, now at least."""
+
+
 class NameTaken(Refused):
     """Somebody else publishes under this name now, and ``rtmp.takeover`` is off."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mediaserver.errors import Refused
+from mediaserver.errors import Refused, Unresolved
 
 #: In IPv4: what Python's ``is_global`` lets through although nobody's server is there (6to4 relays, RFC 7526).
 _CLOSED_V4 = (ipaddress.ip_network("192.88.99.0/24"),)
@@ -38,7 +38,7 @@ async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[Target,
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError):  # names that cannot be written, too
-        raise Refused(f"{host} cannot be resolved") from None
+        raise Unresolved(f"{host} cannot be resolved") from None
     return _judge(host, port, found, allow_private)
 
 
@@ -47,7 +47,7 @@ def resolve_waiting(host: str, port: int, *, allow_private: bool, look_up: LookU
     try:
         found = (look_up or socket.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError):
-        raise Refused(f"{host} cannot be resolved") from None
+        raise Unresolved(f"{host} cannot be resolved") from None
     return _judge(host, port, found, allow_private)
 
 
@@ -70,7 +70,7 @@ def connect(targets: tuple[Target, ...], timeout: float) -> socket.socket:
 def _judge(host: str, port: int, found: list[Any], allow_private: bool) -> tuple[Target, ...]:
     targets = tuple(Target(family, str(address[0]), port) for family, _, _, _, address in found)
     if not targets:
-        raise Refused(f"{host} cannot be resolved")
+        raise Unresolved(f"{host} cannot be resolved")
     if not allow_private and not all(is_public(target.address) for target in targets):
         raise Refused(f"{host} is not a public address (server.allow_private_targets)")
     return targets

@@ -3,6 +3,7 @@
 from mediaserver.errors import Unavailable
 from mediaserver.ports import Wire
 from mediaserver.snapshot import EngineSnapshot, SessionSnapshot, StreamSnapshot, TrackSnapshot
+from mediaserver.transport import targets
 from protocols.media import Codec
 
 ADDRESS = "203.0.113.77"
@@ -37,12 +38,16 @@ class FakeEngine:
     def __init__(self, now: EngineSnapshot | None = None) -> None:
         self.now = now
         self.asked = 0
+        self.allow_private = True
 
     def snapshot(self) -> EngineSnapshot:
         self.asked += 1
         if self.now is None:
             raise Unavailable("not started")
         return self.now
+
+    async def resolve(self, host: str, port: int) -> tuple[targets.Target, ...]:
+        return await targets.resolve(host, port, allow_private=self.allow_private)
 
     def show(self, *streams: StreamSnapshot, sessions: tuple[SessionSnapshot, ...] = (), draining: bool = False) -> None:
         """Be an engine with these streams."""

@@ -1,0 +1,1 @@
+"""Live updates: what happens, told to open pages as server-sent events."""

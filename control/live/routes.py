@@ -1,0 +1,105 @@
+"""``/api/events``: server-sent events (WHATWG HTML, 9.2)."""
+
+import asyncio
+import contextlib
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import StringConstraints
+
+from control.auth.service import KEY_MARK
+from control.errors import ControlError, ErrorCode
+from control.live.service import LiveUpdates, Reader, Update
+from control.permissions import Actor, Permission
+from control.rest import Call, Domain
+from control.schema import Taken
+
+live = Domain("Live updates")
+
+#: Seconds without an update after which a comment shows that the connection lives, and that its reader still may read.
+HEARTBEAT = 15.0
+#: Seconds that a reader may take nothing.
+SLOW = 10.0
+#: Milliseconds after which a browser comes back.
+RETRY = 2000
+
+
+class EventsQuery(Taken):
+    """For EventSource, which sends no headers: an access token (no API key), and where to go on after a reload."""
+
+    token: Annotated[str, StringConstraints(max_length=4096)] = ""
+    last_event_id: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+@live.get("/events", permission=None, query=EventsQuery, transaction=False, errors=(ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN))
+async def follow_events(call: Call, query: EventsQuery) -> web.StreamResponse:
+    """Live updates of your streams as server-sent events
+
+    ``stream.started``, ``stream.stopped``, ``stream.status``, ``input.changed``, ``transcode.changed``, ``relay.changed``,
+    ``recording.finished`` and ``viewers``, each with JSON. After a pause ``Last-Event-ID`` brings what was missed; ``missed``
+    says that it is too late for that.
+    """
+    token = _token(call, query)
+    actor = await _actor(call, token)
+    updates = call.services.live
+    with updates.read(actor, call.request.headers.get("Last-Event-ID", "")[:64] or query.last_event_id) as reader:
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        await response.prepare(call.request)
+        if call.request.method == "HEAD":
+            return response
+        try:
+            await _write(response, f"retry: {RETRY}\n\n" + ("event: missed\ndata: {}\n\n" if reader.missed else ""))
+            await _pump(call, response, updates, reader, token)
+            async with asyncio.timeout(SLOW):
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            # Its buffers are full, or it is gone: nothing more can be said to it.
+            if call.request.transport is not None:
+                call.request.transport.abort()
+    return response
+
+
+def _token(call: Call, query: EventsQuery) -> str:
+    """What must stay valid while the connection lives."""
+    given = call.request.headers.get("X-API-Key", "") or call.request.headers.get("Authorization", "").partition(" ")[2].strip()
+    if query.token.startswith(f"{KEY_MARK}_"):
+        # Addresses end up in logs and histories: what is good for ever does not belong there.
+        raise ControlError(ErrorCode.FORBIDDEN, "An API key goes into a header, never into an address")
+    return given or query.token
+
+
+async def _actor(call: Call, token: str) -> Actor:
+    actor = await call.services.accounts.authenticate(token) if token else call.actor
+    actor.require(Permission.STREAMS)
+    return actor
+
+
+async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, reader: Reader, token: str) -> None:
+    loop = asyncio.get_running_loop()
+    checked = loop.time()
+    while not reader.lost:
+        update: Update | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT):
+                update = await reader.queue.get()
+        if reader.lost:
+            break
+        if loop.time() - checked >= HEARTBEAT:
+            checked = loop.time()
+            try:
+                # Logged out, disabled or expired meanwhile: a role that changed counts from the next connection on.
+                await _actor(call, token)
+            except ControlError:
+                break
+        if update is None:
+            await _write(response, ": alive\n\n")
+        else:
+            text = f"id: {updates.id_of(update)}\nevent: {update.kind}\ndata: {update.data}\n\n"
+            await _write(response, text)
+
+
+async def _write(response: web.StreamResponse, text: str) -> None:
+    async with asyncio.timeout(SLOW):
+        await response.write(text.encode())

@@ -1,0 +1,1 @@
+"""Webhooks: what happens to streams, told to their owners' own servers."""
