@@ -6,6 +6,7 @@ What they spell differently is written once, here: ``?`` is a parameter, and in 
 
 import asyncio
 import contextlib
+import logging
 import re
 import sqlite3
 import time
@@ -28,6 +29,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 READERS = 2
 #: Seconds that a locked or unreachable database is waited for.
 PATIENCE = 5.0
+
+# At DEBUG aiosqlite writes every statement down with its values, hashes and keys among them.
+logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 _MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LARGEST_ID = (1 << 63) - 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import stat
 import subprocess
@@ -352,6 +353,14 @@ async def test_sqlite_survives_kill_9_with_what_was_confirmed(tmp_path: Path) ->
     opened = await open_database("", tmp_path)
     assert {str(number) for number in range(last + 1)} <= await marks(opened)
     await opened.close()
+
+
+async def test_no_value_of_a_statement_is_in_the_log_whatever_its_level(
+    sqlite: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await mark(sqlite, "canary")
+    assert "canary" not in caplog.text
 
 
 async def test_what_is_no_sqlite_file_is_unavailable_and_no_thread_stays(tmp_path: Path) -> None:
