@@ -12,13 +12,13 @@ from control.version import version
 from control.web.pages import docs_page
 from control.web.routes import ASSETS
 
-_OPERATIONS: web.AppKey[Sequence[Operation]] = web.AppKey("described", Sequence)
+_OPERATIONS: web.AppKey[tuple[Operation, ...]] = web.AppKey("described", tuple)
 _DOCUMENT: web.AppKey[dict[str, bytes]] = web.AppKey("document", dict)
 
 
 def setup(app: web.Application, operations: Sequence[Operation]) -> None:
     """Describe ``operations`` under every prefix."""
-    app[_OPERATIONS] = operations
+    app[_OPERATIONS] = tuple(operations)
     app[_DOCUMENT] = {}
     for prefix in PREFIXES:
         app.router.add_get(f"{prefix}/openapi.json", show_document)
@@ -30,7 +30,8 @@ async def show_document(request: web.Request) -> web.Response:
     made = request.app[_DOCUMENT]
     if not made:
         # With the first who asks: most servers are never asked, and it takes a while.
-        made["body"] = orjson.dumps(document(request.app[_OPERATIONS], version()))
+        operations = request.app[_OPERATIONS]
+        made["body"] = orjson.dumps(document(operations, version()))
     etag = f'"{hashlib.sha256(made["body"]).hexdigest()[:20]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in request.headers.get("If-None-Match", ""):
