@@ -182,8 +182,7 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
         row = await models.webhook_by_id(call.tx, number)
     assert row is not None  # noqa: S101  just made
     call.after(call.services.webhooks.announcer.look_again)
-    told = _shown(call, row).model_dump(mode="python")
-    return WebhookCreated(**told, secret=secret, message="Webhook created successfully")
+    return WebhookCreated(**dict(_shown(call, row)), secret=secret, message="Webhook created successfully")
 
 
 @webhooks.put(
@@ -218,7 +217,7 @@ async def update_webhook(call: Call, body: WebhookUpdate) -> WebhookDone:
         row = {**before, **fields}
     call.after(call.services.webhooks.announcer.look_again)
     call.after(call.services.webhooks.courier.wake)
-    return WebhookDone(**_shown(call, row).model_dump(mode="python"), message="Webhook updated successfully")
+    return WebhookDone(**dict(_shown(call, row)), message="Webhook updated successfully")
 
 
 def _merged(urls: dict[str, str], body: WebhookUpdate) -> dict[str, str]:
@@ -276,7 +275,7 @@ async def show_delivery(call: Call) -> FullDelivery:
     """Show what was sent, and every try"""
     row = await _found_delivery(call, await _found(call))
     tries = [Attempt.model_validate(dict(attempt)) for attempt in await models.attempts_of(call.tx, row["id"])]
-    return FullDelivery(**_delivery(row).model_dump(mode="python"), body=row["body"], tries=tries)
+    return FullDelivery(**dict(_delivery(row)), body=row["body"], tries=tries)
 
 
 @webhooks.post(
@@ -301,4 +300,4 @@ async def replay_delivery(call: Call) -> DeliveryReplayed:
     assert replayed is not None  # noqa: S101  just made
     await audit.record(call, audit.Action.WEBHOOK_REPLAYED, "webhook", webhook["id"], delivery=row["id"])
     call.after(call.services.webhooks.courier.wake)
-    return DeliveryReplayed(**_delivery(replayed).model_dump(mode="python"), message="Delivery replayed successfully")
+    return DeliveryReplayed(**dict(_delivery(replayed)), message="Delivery replayed successfully")

@@ -157,19 +157,24 @@ def _complaint(status: int) -> str:
 
 def _reason(failure: Exception) -> str:
     """A failure in words. The exceptions' own text holds the URL, which may hold a secret."""
-    causes: Sequence[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = (
-        (Refused, ""),
-        (TimeoutError, "the receiver did not answer in time"),
-        ((ClientConnectorCertificateError, ClientSSLError), "no secure connection: its certificate or TLS is not valid"),
-        (ConnectionRefusedError, "nobody answers at its address"),
-        ((ServerDisconnectedError, ConnectionResetError), "the receiver closed the connection without an answer"),
-        (OSError, "its address cannot be reached"),
-        (ClientError, "the receiver's answer is no HTTP"),
-    )
-    if isinstance(failure, Refused):
-        return failure.reason
-    chain = [failure, getattr(failure, "os_error", None), failure.__cause__]
-    for kind, words in causes[1:]:
-        if any(isinstance(one, kind) for one in chain):
+    chain: list[BaseException | None] = [failure]
+    for _ in range(4):
+        last = chain[-1]
+        chain.append(getattr(last, "os_error", None) or getattr(last, "__cause__", None))
+    for one in chain:
+        if isinstance(one, Refused):
+            return one.reason
+    for kinds, words in _REASONS:
+        if any(isinstance(one, kinds) for one in chain):
             return words
     return f"it could not be sent: {type(failure).__name__}"
+
+
+_REASONS: Sequence[tuple[tuple[type[BaseException], ...], str]] = (
+    ((TimeoutError,), "the receiver did not answer in time"),
+    ((ClientConnectorCertificateError, ClientSSLError), "no secure connection: its certificate or TLS is not valid"),
+    ((ConnectionRefusedError,), "nobody answers at its address"),
+    ((ServerDisconnectedError, ConnectionResetError), "the receiver closed the connection without an answer"),
+    ((OSError,), "its address cannot be reached"),
+    ((ClientError,), "the receiver's answer is no HTTP"),
+)

@@ -1,0 +1,1 @@
+"""Webhooks: what is told, to whom, how often, and what becomes of it when somebody dies."""
