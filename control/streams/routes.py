@@ -328,6 +328,7 @@ async def start_stream(call: Call) -> StreamStarted:
         raise ControlError(
             ErrorCode.VALIDATION, "The input cannot be fetched", {"fields": {"input_url": refusal.reason}}
         ) from None
+    call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STARTING.value))
     site = call.services.config.server.public_url or f"{call.request.scheme}://{call.request.host}"
     outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in _outputs(row)]
     return StreamStarted(status="success", message="Stream started successfully", stream_id=row["id"], outputs=outputs)
@@ -342,4 +343,5 @@ async def stop_stream(call: Call) -> StreamStopped:
     await models.update_stream(call.tx, row["id"], {"started": 0, "stopped_at": call.now}, call.now)
     await audit.record(call, audit.Action.STREAM_STOPPED, "stream", row["id"])
     call.after(lambda: call.services.conductor.stop(row["id"], "stopped by its owner"))
+    call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STOPPED.value))
     return StreamStopped(status="success", message="Stream stopped successfully", stream_id=row["id"])

@@ -49,6 +49,9 @@ class FakeEngine:
     async def resolve(self, host: str, port: int) -> tuple[targets.Target, ...]:
         return await targets.resolve(host, port, allow_private=self.allow_private)
 
+    def end(self, name: str, reason: str) -> bool:
+        return False
+
     def show(self, *streams: StreamSnapshot, sessions: tuple[SessionSnapshot, ...] = (), draining: bool = False) -> None:
         """Be an engine with these streams."""
         self.now = EngineSnapshot(900.0, draining, 0.02, 1_000_000, 2_000_000, streams, sessions)

@@ -70,7 +70,7 @@ async def send(url: str, folder: Path, begin: int) -> None:
             message = Message(f"msg_{number}", EventName.STREAM_STARTED, f'{{"stream_id": {number}}}')
             async with db.write() as tx:
                 await outbox.tell(tx, 1, message, time.time(), CONFIG.retry_for)
-            print(number, flush=True)
+            print(number, flush=True)  # noqa: T201 - to whoever kills us
             webhooks.courier.wake()
             await asyncio.sleep(PACE)
 
@@ -88,7 +88,7 @@ async def run(url: str, folder: Path, kills: int, seed: int = 1) -> Figures:
             await prepare(db, receiver.url("/hook"))
             told: list[int] = []
             for _ in range(kills):
-                told += await _live(url, folder, told[-1] if told else 0, chance.uniform(0.1, 0.6))
+                told += await _live(url, folder, told[-1] if told else 0, chance.uniform(0.5, 2.0))
             await _finish(db)
         finally:
             await db.close()
@@ -168,7 +168,7 @@ def main() -> None:
             server = Postgres(Path(folder))
             stack.callback(server.close)
             url = server.url()
-        print(asyncio.run(run(url, Path(folder), given.kills)))
+        print(asyncio.run(run(url, Path(folder), given.kills)))  # noqa: T201 - what it is for
 
 
 if __name__ == "__main__":

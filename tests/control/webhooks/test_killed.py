@@ -14,7 +14,7 @@ from mediaserver.transport import targets
 from tests.control.webhooks import killed
 from tests.control.webhooks.receiver import HANG, Receiver, eventually
 
-KILLS = int(os.environ.get("WEBHOOK_KILLS", "4"))
+KILLS = int(os.environ.get("WEBHOOK_KILLS", "2"))
 MANY = 200
 
 

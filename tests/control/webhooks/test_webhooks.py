@@ -283,7 +283,7 @@ async def test_days_of_failure_disable_it(panel: OpenPanel, receiver: Receiver) 
     opened = await panel(webhooks={"disable_after": 5 * 86400.0})
     admin = await opened.log_in()
     number = await make_stream(admin)
-    webhook = await make_webhook(admin, url=receiver.url())
+    webhook = await make_webhook(admin, url=receiver.url(), events=["stream.started"])
     for day in range(1, 6):
         opened.control.feed.emit(started(number, AT + day))
         (pending, *_) = await wait_for_log(admin, webhook["id"], "pending")
