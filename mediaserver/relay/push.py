@@ -23,6 +23,8 @@ from protocols.rtmp.states import StreamState
 
 #: Bytes encoded in one turn of the loop: a GOP of megabytes that is replayed must not hold up the others.
 TURN = 256 * 1024
+#: Seconds after which the kernel gives up a connection that does not move. Much longer than ours: see ``Push.stalled``.
+LIMBO = 300.0
 #: The code for a name that somebody else publishes under now; a lost connection of our own may be that somebody.
 NAME_TAKEN = "NetStream.Publish.BadName"
 
@@ -61,14 +63,16 @@ class Setback(Exception):
 class Push:
     """A Subscriber of the stream once ``publish`` is through, and the handler of its connection's events.
 
-    ``flowing`` says that media goes out; ``ending`` is awaited through ``over``.
+    ``flowing`` says that media goes out. ``stalled``: it was given up because the target took nothing; the connection still
+    stands, as whoever is out of reach could not be told of its end.
     """
 
-    def __init__(self, address: RelayAddress, stream: LiveStream, clock: RelayClock, backlog: Backlog, patience: float) -> None:
+    def __init__(self, address: RelayAddress, stream: LiveStream, clock: RelayClock, backlog: Backlog) -> None:
         self.address = address
         self.backlog = backlog
         self.flowing = False
         self.acknowledged = False
+        self.stalled = False
         self._stream = stream
         self._clock = clock
         session = ClientSession(
@@ -77,7 +81,7 @@ class Push:
             properties={**server_capabilities(), "capsEx": float(Capability.RECONNECT)},
         )
         self.session = session
-        self.connection = ClientConnection(session, self, patience)
+        self.connection = ClientConnection(session, self, LIMBO)
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._answer: asyncio.Future[None] = loop.create_future()
@@ -276,8 +280,8 @@ class Push:
         if taken.acknowledged != self._moved[0] or not (taken.waiting or self.backlog):
             self._moved = taken.acknowledged, now
         elif now - self._moved[1] > stall_timeout:
+            self.stalled = True
             self._end(Ending(Outcome.LOST, f"the target has taken nothing for {stall_timeout:g} s"))
-            self.connection.abort()
 
     @property
     def waiting_bytes(self) -> int:
@@ -294,9 +298,11 @@ class Push:
         self.connection.close()
 
     def abort(self) -> None:
-        """End at once."""
-        self.close()
-        self.connection.abort()
+        """End at once, and let the target know that."""
+        self._halt()
+        self._ending.cancel()
+        self._answer.cancel()
+        self.connection.reset()
 
     def _end(self, ending: Ending) -> None:
         if ending.outcome is not Outcome.MOVED:

@@ -42,6 +42,9 @@ class Retry:
             case Outcome.DISMISSED:
                 self._dismissals += 1
                 return f"{ending.reason}, {DISMISSALS} times in a row" if self._dismissals >= DISMISSALS else ""
+            case Outcome.UNREACHABLE if self._lived_until is not None:
+                self._lived_until = now  # nor can it have noticed
+                return ""
             case _:
                 return ""
 
