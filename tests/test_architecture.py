@@ -125,7 +125,7 @@ def test_the_readme_s_commands_and_settings_exist() -> None:
     manual = tomllib.loads((ROOT / "config.toml").read_text("utf-8"))
     text = (ROOT / "README.md").read_text("utf-8")
     for command in re.findall(r"-m mediaserver ([a-z]+)", text):
-        assert command in {"serve", "demo", "doctor", "config"}
+        assert command in {"serve", "demo", "doctor", "config", "recording"}
     for table, key in re.findall(r"MEDIASERVER__([A-Z]+)__([A-Z_]+)", text):
         assert key.lower() in manual[table.lower()]
     for table, key in re.findall(r"`(server|rtmp|http|auth|hls|limits)\.([a-z_]+)`", text):
