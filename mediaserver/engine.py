@@ -21,6 +21,7 @@ from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
+from mediaserver.ingest.slates import Slates
 from mediaserver.packaging.packagers import Packagers
 from mediaserver.packaging.resources import Resources
 from mediaserver.packaging.thumbnails import Thumbnails
@@ -74,6 +75,7 @@ class Engine:
         recorded = SpritesOnFinish(sink, self._sprites) if config.recording.sprites else sink
         self._recordings = Recordings(self._hub, config, recorded, self.spawn)
         self._pulls = Pulls(self._hub, config, sink, self.spawn)
+        self._slates = Slates(self._hub, config, self.spawn)
         self._hub.on_publish(self._begin)
         self._rtmp = RtmpListener(
             RtmpServices(
@@ -141,6 +143,7 @@ class Engine:
 
     async def _close(self, reason: str, drain: float = 0.0) -> None:
         await self._pulls.close()
+        await self._slates.close()
         await asyncio.gather(
             self._rtmp.close(reason, drain),
             self.web.close(reason),
@@ -207,7 +210,8 @@ class Engine:
             if connection.session.id == session_id:
                 connection.kick(reason)
                 return True
-        return self._pulls.stop(session_id, reason) or self.web.players.kick(session_id, reason)
+        stopped = self._pulls.stop(session_id, reason) or self._slates.stop(session_id, reason)
+        return stopped or self.web.players.kick(session_id, reason)
 
     def start_pull(self, source: PullSource, grant: PublishGrant) -> str:
         """Fetch ``source`` and publish it as ``grant`` says, until its session is kicked. That session's id. Raises Refused."""
@@ -260,6 +264,7 @@ class Engine:
             self._relays,
             self._recordings,
             self._pulls,
+            self._slates,
         )
         sweeps = [self._hub.sample, *(house.sweep for house in houses)]
         while True:
