@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
-from mediaserver.transport.targets import connect, resolve_waiting
+from mediaserver.transport.targets import Connection, connect, resolve_waiting
 from protocols.errors import RemoteProtocolError
 from protocols.flv import TagReader
 from protocols.media import Packet, Track
@@ -33,7 +33,9 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     host = parts.netloc.rpartition("@")[2]
     limits = SessionLimits(message=terms.largest, reassembly=2 * terms.largest)
     session = ClientSession(app, f"{parts.scheme}://{host}/{app}", properties=server_capabilities(), limits=limits)
-    connection = _connect(parts, terms)
+    connection = socket_to(parts, _PORTS[parts.scheme], terms)
+    if parts.scheme == "rtmps":
+        connection = secure(connection, parts)
     reader = TagReader()
     try:
         session.start()
@@ -61,19 +63,24 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
         connection.close()
 
 
-def _connect(parts: SplitResult, terms: Terms) -> ssl.SSLSocket:
-    """A socket to where the address leads, if the server may go there."""
+def socket_to(parts: SplitResult, port: int, terms: Terms) -> Connection:
+    """A connection to where the address leads, if the server may go there; ``port`` where it names none."""
     host = parts.hostname or ""
     try:
-        targets = resolve_waiting(host, parts.port or _PORTS[parts.scheme], allow_private=terms.allow_private)
-        connection = connect(targets, terms.timeout)
-        if parts.scheme == "rtmps":
-            connection = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+        return connect(resolve_waiting(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
     except Refused as refusal:
         raise SourceLost(refusal.reason) from None
     except OSError as error:
         raise SourceLost(f"{host} cannot be reached: {error.strerror or type(error).__name__}") from None
-    return connection  # type: ignore[return-value]  # a plain socket has what is used of it
+
+
+def secure(connection: Connection, parts: SplitResult) -> Connection:
+    """``connection`` with TLS, once the other end has shown that it is who it should be."""
+    try:
+        return ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
+    except OSError as error:
+        connection.close()
+        raise SourceLost(f"{parts.hostname} cannot be reached: {error.strerror or type(error).__name__}") from None
 
 
 def items_of(reader: TagReader, type_id: int, timestamp: int, body: bytes) -> Iterator[Track | Packet]:
