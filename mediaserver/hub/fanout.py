@@ -189,7 +189,8 @@ class FanoutGroup:
         """``words`` as one write. Bodies stay the stream's own, so that players who stall share them."""
         pieces = self.wire.pieces(words, timestamp)
         head, tail = self.wire.frame(sum(map(len, pieces)))
-        return [head, *pieces, tail] if pieces else []
+        # asyncio's own transports never get done with a last piece that is empty (CPython 3.13.0).
+        return [piece for piece in (head, *pieces, tail) if piece] if pieces else []
 
     # -- the stream's side (Subscriber) -----------------------------------------------------------------------------
 
