@@ -1,6 +1,7 @@
 """A stream and its renditions, packaged side by side, and where each of them is found from where a player has asked."""
 
 import enum
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from protocols.media import Codec, MediaKind
 
 #: So much (ms) of a stream is awaited for its renditions to begin, before a list is made without them: players read it once.
 RENDITIONS_MAY_COME = 4_000
+
+#: A rendition that is later than this (seconds) is not waited for.
+MOST_LAG = 3.0
 
 #: The stream itself among its renditions.
 SOURCE = ""
@@ -74,7 +78,7 @@ class Family:
                 self._part_with(rung)
                 sound = _sounds_alone(self.stream, stream, rung)
                 follower = self.followers[rung] = Follower(stream, self.leader, sound=sound)
-                stream.subscribe(follower)
+                follower.join()
 
     def sweep(self, now: float, linger: float) -> None:
         """Once a second: begin with what is new, and let go of what is over for ``linger`` seconds."""
@@ -149,6 +153,13 @@ class Family:
             yield rung, video.window
         for rung, audio in self.sounds():
             yield rung, audio.window
+
+    def ahead(self, rung: str) -> float:
+        """How far (seconds, in whole parts) that one is ahead of the latest rendition."""
+        lags = {each: follower.lag for each, follower in self.followers.items() if not follower.gone}
+        late = min(max(lags.values(), default=0.0), MOST_LAG) - lags.get(rung, 0.0)
+        part = self.leader.part_target
+        return max(0, math.ceil(late / part - 0.05)) * part
 
     def bit_rate(self, rung: str) -> int:
         """What comes in of it now, sound and all, bit/s; 0 if that was not measured yet."""

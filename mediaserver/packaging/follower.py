@@ -35,6 +35,9 @@ LATE_FRAMES = 2
 #: Rounding of stamps in milliseconds, in ticks.
 _ROUNDING = 180
 
+#: What is left of a lag with each picture.
+_FORGET = 0.999
+
 #: How far (ticks) behind the beginning of a segment sound may join it.
 _SOUND_JOINS = TICKS // 10
 
@@ -70,12 +73,21 @@ class Follower(Presentation):
         self.leader = leader
         #: Nothing comes any more, though the stream itself may go on.
         self.gone = False
+        #: How late it is lately, seconds: the most, but what is long past counts less and less.
+        self.lag = 0.0
+        self._replay = False
         self._sound = sound
         self._lanes: dict[MediaKind, Lane] = {}
         self._waiting: deque[Packet] = deque()
         self._away = 0
         video = leader.renditions.get(MediaKind.VIDEO)
         self._frame = TICKS // 30 if video is None else video.segmenter.frame
+
+    def join(self) -> None:
+        """Subscribe. What is replayed is old, but not late."""
+        self._replay = True
+        self.stream.subscribe(self)
+        self._replay = False
 
     # -- the Subscriber's port ------------------------------------------------------------------------------------------
 
@@ -231,6 +243,8 @@ class Follower(Presentation):
             return
         picture = picture_data(rendition, packet)
         if picture is not None:
+            if not self._replay:
+                self.lag = max((self.leader.timetable.reached - time) / TICKS, self.lag * _FORGET)
             time = max(time, rendition.last + 1)
             self._learn(rendition, rendition.push(epoch, time, picture, shown - time, keyframe=packet.keyframe, mark=mark))
 

@@ -240,7 +240,9 @@ class Packagers:
         name = (place, window.kind, delta, blocked)
 
         def render() -> str:
-            return hls.media_playlist(presentation, window, hls.addresses(entry.family, place), delta=delta)
+            family = entry.family
+            ahead = 0.0 if place.folder is Folder.OWN else family.ahead(place.rung)
+            return hls.media_playlist(presentation, window, hls.addresses(family, place), delta=delta, ahead=ahead)
 
         return self._text(entry, name, (id(window), window.version), max_age, render)
 

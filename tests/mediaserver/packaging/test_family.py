@@ -111,9 +111,26 @@ def test_playlists_agree(town: Town) -> None:
     source, *others = [list(listed(text)) for text in texts]
     for other in others:
         assert [entry[:3] for entry in other] == [entry[:3] for entry in source]
-    for tag in ("TARGETDURATION", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE", "PART-INF:PART-TARGET", "SERVER-CONTROL"):
+    for tag in ("TARGETDURATION", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE", "PART-INF:PART-TARGET"):
         (values,) = {tuple(re.findall(f"#EXT-X-{tag}[:=](.+)", text)) for text in texts}
         assert values
+
+
+def test_players_stay_as_far_from_the_end_that_any_rendition_can_follow(town: Town) -> None:
+    def hold_back(uri: str) -> float:
+        return float(m3u8.loads(town.text(uri)).server_control.part_hold_back)
+
+    # One is 130 ms late and the other 220, and what a part lasts comes on top: as many whole parts are added.
+    least = 3 * m3u8.loads(town.text("video.m3u8")).part_inf.part_target
+    assert hold_back("96p/video.m3u8") == pytest.approx(least)
+    assert hold_back("video.m3u8") == hold_back("audio.m3u8") == pytest.approx(least * 5 / 3)
+    assert least < hold_back("192p/video.m3u8") < hold_back("video.m3u8")
+    assert hold_back_alone(town) == pytest.approx(least)
+
+
+def hold_back_alone(town: Town) -> float:
+    """Of a player who can go nowhere else."""
+    return float(m3u8.loads(town.text("video.m3u8", "show@96p")).server_control.part_hold_back)
 
 
 def test_each_playlist_reports_the_others_as_they_are(town: Town) -> None:
