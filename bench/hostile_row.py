@@ -1,0 +1,101 @@
+"""The row in which good players watch while thousands of connections come and never say what they want."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+from bench import usage
+from bench.figures import Figures
+from bench.load.attack import AttackReport, AttackSpec, attack
+from bench.load.process import LoadError, LoadProcess, Window
+from bench.measure import LOAD_CPU, Scene, run_scene
+from bench.media_rows import BITRATE
+from bench.options import Options
+from bench.row import Goal, Outcome, Runs, note_at_most, nothing_lost, ratio_at_most
+from bench.servers import Running, Settings
+
+#: Connections; as many as descriptors allow where these are fewer (ulimit -n).
+HOSTILE: Final = 10_000
+_KILOBYTE: Final = 1024
+_GOAL_KILOBYTES: Final = 4.0
+_GOAL_SECONDS: Final = 15.0
+
+
+def _all_gone(outcome: Outcome) -> bool | None:
+    left, seconds = outcome.note("hostile_left"), outcome.note("hostile_gone_s")
+    return None if left is None or seconds is None else not left and seconds <= _GOAL_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class HostileRow:
+    """The latency of good players beside a crowd that floods the RTMP port, against the same without."""
+
+    name: str = "hostile"
+    unit: str = "ms, p99"
+    contestants: tuple[str, ...] = ("quiet", "hostile")
+    subject: str = "hostile"
+    reference: str | None = "quiet"
+    saturates: bool = False
+    players: int = 100
+    goals: tuple[Goal, ...] = (
+        ratio_at_most(1.1, "p99 without them"),
+        note_at_most(_GOAL_KILOBYTES, "kb_each", f"≤ {_GOAL_KILOBYTES:g} kB each"),
+        Goal(f"all gone within {_GOAL_SECONDS:g} s", _all_gone),
+        nothing_lost(),
+    )
+
+    def title(self, options: Options) -> str:
+        return (
+            f"1 x {(options.bitrate or BITRATE) / 1e6:g} Mbit/s to {options.players or self.players} players "
+            f"beside {HOSTILE} connections that never go on"
+        )
+
+    def own_numbers(self, options: Options) -> bool:
+        return options.players is None and options.bitrate is None and options.latency is None
+
+    def run(self, contestant: str, options: Options, past: Runs) -> Figures:  # noqa: ARG002 - the row's signature
+        players = ("bench",) * (options.players or self.players)
+        scene = Scene(("bench",), options.bitrate or BITRATE, players, drain=options.drain)
+        settings = Settings(latency=options.latency or 100, seconds=options.seconds)
+        figures = run_scene("ours", scene, settings, _Crowd if contestant == "hostile" else None)
+        figures.contestant = contestant
+        figures.metric = figures.p99 or 0.0
+        return figures
+
+
+class _Crowd:
+    """The crowd beside a scene (Beside)."""
+
+    def __init__(self, server: Running) -> None:
+        self._server = server
+        spec = AttackSpec(server.rtmp_port, HOSTILE)
+        self._process: LoadProcess[AttackSpec, AttackReport] = LoadProcess(attack, spec, LOAD_CPU)
+        self._before = 0
+        self._after = 0
+
+    def __enter__(self) -> Self:
+        self._process.wait_ready()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.__exit__()
+
+    def begin(self, window: Window) -> None:
+        self._before = self._memory()
+        self._process.measure(window)
+
+    def end(self) -> None:
+        self._after = self._memory()
+
+    def report(self, figures: Figures) -> None:
+        seen = self._process.report()
+        if not seen.opened:
+            raise LoadError("no hostile connection was taken")
+        figures.notes |= {
+            "hostile": seen.opened,
+            "hostile_left": seen.opened - seen.closed,
+            "hostile_gone_s": seen.gone_seconds,
+            "kb_each": (self._after - self._before) / _KILOBYTE / seen.opened,
+        }
+
+    def _memory(self) -> int:
+        return usage.resident_bytes(usage.tree(self._server.pid)) or 0
