@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mediaserver import encoders, preflight
 from mediaserver.config import Config
+from mediaserver.ingest import srt
 
 GIGABYTE = 1 << 30
 #: The kernel's queue of connections that nobody has accepted yet.
@@ -76,6 +77,7 @@ def diagnose(config: Config) -> Iterator[Finding]:
     yield from _data_dir(Path(config.server.data_dir))
     yield _clock(time.time())
     yield from _encoders()
+    yield diagnose_srt()
 
 
 def _python() -> Finding:
@@ -160,6 +162,15 @@ def _clock(now: float) -> Finding:
     if now < EPOCH:
         return Finding("Clock", Verdict.ADVICE, found, "Set the clock (NTP): players order the segments of streams by it.")
     return Finding("Clock", Verdict.GOOD, found)
+
+
+def diagnose_srt() -> Finding:
+    """Whether SRT can be pulled."""
+    version = srt.version()
+    if not version:
+        remedy = "For pulls of srt://: apt install libsrt1.5-gnutls."
+        return Finding("SRT", Verdict.ABSENT, "libsrt is not installed", remedy)
+    return Finding("SRT", Verdict.GOOD, f"libsrt {version}")
 
 
 def _encoders() -> Iterator[Finding]:
