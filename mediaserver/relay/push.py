@@ -29,10 +29,18 @@ LIMBO = 300.0
 NAME_TAKEN = "NetStream.Publish.BadName"
 
 
+#: Seconds within which a target that has taken the key and closes has looked at it again: nginx-rtmp says yes before it asks
+#: its rules, others pause before they close.
+SECOND_THOUGHTS = 3.0
+
+
 class Outcome(enum.Enum):
-    """How a connection ended, or why there was none. UNREACHABLE: nobody answered. LOST: it broke, or was closed. DISMISSED:
-    closed by the target in place of an answer to the key. TAKEN: somebody publishes there already. REFUSED: a no that is
-    meant. UNFIT: the target does not take such a stream. MOVED: it is up, and the target asks to reconnect."""
+    """How a connection ended, or why there was none.
+
+    UNREACHABLE: nobody answered. LOST: it broke, or was closed. DISMISSED: closed by the target in place of an answer to the
+    key, or right behind it. TAKEN: somebody publishes there already. REFUSED: a no that is meant. UNFIT: the target does not
+    take such a stream. MOVED: it is up, and the target asks to reconnect.
+    """
 
     UNREACHABLE = "unreachable"
     LOST = "lost"
@@ -92,6 +100,7 @@ class Push:
         self._codecs: dict[MediaKind, Codec] = {}
         self._flush: asyncio.Handle | None = None
         self._began = 0, 0  # bytes sent, and bytes that the peer's kernel had acknowledged, when the target said go
+        self._flows_since = 0.0
         self._moved = 0, 0.0  # what had been acknowledged at the last look, and since when
 
     # -- opening ----------------------------------------------------------------------------------------------------
@@ -119,7 +128,8 @@ class Push:
         self._presenting = False
         taken = self.connection.taken()
         self._began = self.connection.bytes_out, taken.acknowledged
-        self._moved = taken.acknowledged, self._loop.time()
+        self._flows_since = self._loop.time()
+        self._moved = taken.acknowledged, self._flows_since
         self._begin()
 
     async def _wait(self) -> None:
@@ -239,8 +249,8 @@ class Push:
             self._mark()
 
     def on_lost(self, reason: str) -> None:
-        outcome = Outcome.DISMISSED if self._presenting else Outcome.LOST
-        self._end(Ending(outcome, f"{reason} when it was given the key" if self._presenting else reason))
+        dismissed = self._presenting or self._second_thoughts
+        self._end(Ending(Outcome.DISMISSED, f"{reason} when it was given the key") if dismissed else Ending(Outcome.LOST, reason))
 
     def _answered(self) -> None:
         if not self._answer.done():
@@ -249,10 +259,14 @@ class Push:
     def _refuse(self, code: str, text: str) -> None:
         reason = f"the target {'ended the stream' if self.flowing else 'refused the key'}: {self._said(code, text)}"
         if self.flowing:
-            self._end(Ending(Outcome.LOST, reason))
+            self._end(Ending(Outcome.DISMISSED if self._second_thoughts else Outcome.LOST, reason))
         else:
             taken = code == NAME_TAKEN or "already" in text.lower()
             self._end(Ending(Outcome.TAKEN if taken else Outcome.REFUSED, reason))
+
+    @property
+    def _second_thoughts(self) -> bool:
+        return self.flowing and self._loop.time() - self._flows_since < SECOND_THOUGHTS
 
     def _said(self, code: str, text: str) -> str:
         return self.address.redact(" ".join(filter(None, (text, f"({code})" if code else "")))) or "without a reason"

@@ -135,7 +135,8 @@ class Relay:
                     await self._follow(stream)
         except Exception:
             log.exception("relay_failed", extra={"facts": {"name": self.name, "relay_id": self.target.id}})
-            self._become(RelayState.FAILED, "internal error")
+            if self.state is not RelayState.STOPPED:
+                self._become(RelayState.FAILED, "internal error")
         finally:
             self._drop()
 

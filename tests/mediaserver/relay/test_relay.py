@@ -190,15 +190,15 @@ async def test_a_target_that_refuses_to_connect_is_not_asked_again() -> None:
         assert len(server.visits) == 1
 
 
-async def test_a_target_that_closes_when_it_sees_the_key_is_asked_three_times() -> None:
+async def test_a_target_that_closes_when_it_sees_the_key_is_asked_five_times() -> None:
     async with target_server() as server, running(config()) as town, town.client("show") as encoder:
         server.on_publish = hang_up
         town.engine.start_relay("show", RelayTarget("one", url(server)))
         await encoder.publish()
         await encoder.send(*GOP)
         snapshot = await until_state(town, RelayState.FAILED)
-        assert "when it was given the key, 3 times in a row" in snapshot.reason
-        assert len(server.visits) == 3
+        assert "when it was given the key, 5 times in a row" in snapshot.reason
+        assert len(server.visits) == 5
 
 
 async def test_a_name_that_is_taken_after_a_loss_is_our_own_ghost() -> None:

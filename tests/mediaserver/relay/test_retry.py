@@ -41,5 +41,12 @@ def test_a_name_that_is_taken_is_our_own_lost_connection_for_a_while() -> None:
 def test_closing_at_the_sight_of_the_key_is_an_answer_in_the_end() -> None:
     retry, dismissed = Retry(1.0, 30.0), Ending(Outcome.DISMISSED, "closed")
     assert [retry.verdict(dismissed, 0.0) for _ in range(DISMISSALS - 1)] == [""] * (DISMISSALS - 1)
-    retry.lived(0.0, 1.0)
-    assert [retry.verdict(dismissed, 0.0) for _ in range(DISMISSALS)][-1].startswith("closed")
+    assert retry.verdict(Ending(Outcome.LOST, "lost"), 0.0) == ""
+    assert retry.verdict(dismissed, 0.0) == ""
+    assert [retry.verdict(dismissed, 0.0) for _ in range(DISMISSALS)][-1] == f"closed, {DISMISSALS} times in a row"
+
+
+def test_a_target_that_took_the_stream_once_may_close_as_often_as_it_likes() -> None:
+    retry = Retry(1.0, 30.0)
+    retry.lived(0.0, STEADY)
+    assert {retry.verdict(Ending(Outcome.DISMISSED, "closed"), 0.0) for _ in range(3 * DISMISSALS)} == {""}
