@@ -9,7 +9,7 @@ from aiohttp.log import server_logger
 
 from control import middleware
 from control.system import routes as system
-from control.system.service import LiveService, Snapshots
+from control.system.service import Glance, LiveService, Snapshots
 from control.web import routes as pages
 from control.web.assets import Assets
 from control.web.pages import Pages
@@ -37,6 +37,6 @@ def create_app(engine: Snapshots, config: "Config", *, media_requests: Mapping[s
     app[middleware.CORS_ORIGINS] = config.http.cors_origins
     app.on_response_prepare.append(middleware.add_headers)
     assets = Assets()
-    system.setup(app, LiveService(engine), Metrics(engine.snapshot, requests, media_requests or {}))
+    system.setup(app, LiveService(engine), Metrics(Glance(engine).snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
     return app

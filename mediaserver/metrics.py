@@ -47,12 +47,13 @@ class EngineCollector(Collector):
 
 
 def _totals(snapshot: EngineSnapshot) -> Iterable[Metric]:
-    live = sum(stream.publishing for stream in snapshot.streams)
+    streams = [stream for stream in snapshot.streams if not stream.source]
+    live = sum(stream.publishing for stream in streams)
     yield CounterMetricFamily("mediaserver_bytes_in", "Bytes received from publishers.", value=snapshot.bytes_in)
     yield CounterMetricFamily("mediaserver_bytes_out", "Bytes sent to players.", value=snapshot.bytes_out)
     yield GaugeMetricFamily("mediaserver_streams_live", "Streams that somebody publishes now.", value=live)
     yield GaugeMetricFamily(
-        "mediaserver_streams_away", "Streams whose publisher left and may come back.", value=len(snapshot.streams) - live
+        "mediaserver_streams_away", "Streams whose publisher left and may come back.", value=len(streams) - live
     )
     yield GaugeMetricFamily(
         "mediaserver_dropped_packets",

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from control.system import service
 from mediaserver.metrics import LAG_INTERVAL, LagSampler, Metrics
 from mediaserver.ports import Wire
 from tests.control.conftest import Client, Connect
@@ -90,3 +92,23 @@ def test_two_servers_in_one_process_do_not_share_figures(engine: FakeEngine) -> 
     one, other = Metrics(engine.snapshot, {"page": 1}), Metrics(engine.snapshot, {"page": 2})
     assert b'kind="page"} 1.0' in one.render("")[0]
     assert b'kind="page"} 2.0' in other.render("")[0]
+
+
+async def test_scrapes_cost_one_look_at_the_engine_a_moment(
+    engine: FakeEngine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "FRESH", 60.0)
+    engine.show(stream())
+    await samples(client)
+    asked = engine.asked
+    engine.show(stream(), stream("other"))
+    assert (await samples(client))["mediaserver_streams_live", ()] == 1
+    assert engine.asked == asked
+    monkeypatch.setattr(service, "FRESH", 0.0)
+    assert (await samples(client))["mediaserver_streams_live", ()] == 2
+
+
+async def test_a_rendition_is_no_stream_of_its_own(engine: FakeEngine, client: Client) -> None:
+    engine.show(stream(), stream("demo@480p", source="demo"), stream("demo@360p", source="demo", publishing=False))
+    found = await samples(client)
+    assert (found["mediaserver_streams_live", ()], found["mediaserver_streams_away", ()]) == (1, 0)
