@@ -21,7 +21,7 @@ from protocols.media import Codec
 #: Seconds after which an encoder sets a keyframe by itself, which is not wanted: keyframes are where the plan has them.
 _LONGEST_GOP = 600
 #: A peak may be so much above the mean, over so many seconds of it.
-_PEAK, _PEAK_SECONDS = 1.25, 1.0
+PEAK, PEAK_SECONDS = 1.25, 1.0
 #: FFmpeg's name for "limited" range (AVColorRange), in which everybody expects pictures, and for "full".
 _LIMITED, _FULL = 1, 2
 #: How SVT-AV1 names its presets.
@@ -146,8 +146,8 @@ def _open(name: str, lane: Lane, like: av.VideoFrame) -> av.VideoCodecContext:
 def _options(name: str, lane: Lane) -> dict[str, str]:
     """What keeps keyframes where they are forced, the rate where it is asked for, and pictures from being held back long."""
     constant = lane.constant_bitrate
-    peak = lane.bitrate if constant else round(lane.bitrate * _PEAK)
-    options = {"maxrate": str(peak), "bufsize": str(round(lane.bitrate * _PEAK_SECONDS))}
+    peak = lane.bitrate if constant else round(lane.bitrate * PEAK)
+    options = {"maxrate": str(peak), "bufsize": str(round(lane.bitrate * PEAK_SECONDS))}
     if constant:
         options["minrate"] = options["maxrate"]
     if name == "libx264":
