@@ -187,9 +187,8 @@ def test_fields_become_frames(clips: Clips, tmp_path: Path) -> None:
 def test_rotated_pictures_stand_upright(clips: Clips, tmp_path: Path, turn: int) -> None:
     upright = clips.get(width=320, height=192, seconds=1, audio="")
     filters = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}[turn]
-    turned = ffmpeg(
-        tmp_path, "-i", str(upright), "-vf", filters, "-c:v", "libx264", "-bsf:v", f"h264_metadata=display_orientation=insert:rotate={360 - turn}",
-    )  # fmt: skip
+    said = f"h264_metadata=display_orientation=insert:rotate={360 - turn}"
+    turned = ffmpeg(tmp_path, "-i", str(upright), "-vf", filters, "-c:v", "libx264", "-bsf:v", said)
     made = transcode(turned, Ladder((Rung("144p", 144),)))
     assert made.sights[0].rotation == turn
     assert {(frame.width, frame.height) for frame in made.decoded("144p")} == {(240, 144)}
