@@ -338,11 +338,14 @@ async def test_rtmps_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None
 
 
 async def test_our_own_ports_are_no_target() -> None:
-    async with running(config()) as town, town.client("show") as encoder:
+    named = ServerConfig(allow_private_targets=True, public_url="https://media.example")
+    async with running(config().model_copy(update={"server": named})) as town, town.client("show") as encoder:
         port = town.engine.config.rtmp.port
         for host in ("127.0.0.1", "127.8.8.8", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):
             with pytest.raises(Refused, match="own"):
                 town.engine.start_relay("show", RelayTarget("one", f"rtmp://{host}:{port}/live/other"))
+        with pytest.raises(Refused, match="own"):
+            town.engine.start_relay("show", RelayTarget("one", f"rtmp://media.example:{port}/live/other"))
         town.engine.start_relay("show", RelayTarget("one", f"rtmp://localhost:{port}/live/other"))
         await encoder.publish()
         await encoder.send(*GOP)
@@ -539,3 +542,50 @@ async def test_the_engine_stops_with_a_target_that_hangs() -> None:
             await encoder.send(*(picture(number, size=200_000) for number in range(3, 60)))
             await town.until(lambda: relay_of(town).backlog > 1 << 20)
         assert states(town)[-1] is RelayState.STOPPED
+
+
+async def test_a_relay_that_is_started_again_takes_the_place_of_the_first() -> None:
+    async with target_server() as server, target_server() as other, running(config()) as town, town.client("show") as encoder:
+        await encoder.publish()
+        await encoder.send(*GOP)
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await until_media(server, 4)
+        town.engine.start_relay("show", RelayTarget("one", url(other)))
+        await until_media(other, 4)
+        await server.until(lambda: server.visits[0].over)
+        assert len(town.engine.snapshot().relays) == 1
+
+
+async def test_a_stream_has_so_many_relays_and_no_more() -> None:
+    async with running(config()) as town:
+        for number in range(relays.MOST_RELAYS):
+            town.engine.start_relay("show", RelayTarget(str(number), f"rtmp://192.0.2.1/live/{KEY}"))
+        with pytest.raises(Refused, match="100 relays"):
+            town.engine.start_relay("show", RelayTarget("more", f"rtmp://192.0.2.1/live/{KEY}"))
+        town.engine.start_relay("show", RelayTarget("0", f"rtmp://192.0.2.1/live/{KEY}"))
+        town.engine.start_relay("other", RelayTarget("more", f"rtmp://192.0.2.1/live/{KEY}"))
+
+
+async def test_many_bad_targets_touch_nobody_else() -> None:
+    """One good target beside those that refuse, hang up, say nothing, are not there, or lead nowhere."""
+    async with target_server() as good, target_server() as no, target_server() as silent, running(config()) as town:
+        no.on_publish = hang_up
+        silent.read.clear()
+        targets = {
+            "good": url(good), "no": url(no), "silent": url(silent), "gone": "rtmp://127.0.0.1:1/live/key",
+            "nowhere": "rtmp://nobody.invalid/live/key", "tls": url(silent, scheme="rtmps"),
+        }  # fmt: skip
+        for name, where in targets.items():
+            town.engine.start_relay("show", RelayTarget(name, where))
+        async with town.client("show") as encoder, town.client("show") as player:
+            await encoder.publish()
+            await encoder.send(*GOP)
+            await player.play()
+            for number in range(3, 100):
+                await encoder.send(picture(number, keyframe=number % 25 == 0))
+                await asyncio.sleep(0.01)
+            await player.receive_until(picture(99)[2])
+            bodies = await until_media(good, 101)
+        assert bodies[1:] == [picture(number, keyframe=number % 25 == 0)[2] for number in range(100)]
+        assert states(town, "good") == [RelayState.WAITING, RelayState.CONNECTING, RelayState.LIVE]
+        assert {relay.relay_id for relay in town.engine.snapshot().relays if relay.state is RelayState.LIVE} == {"good"}
