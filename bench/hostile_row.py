@@ -1,6 +1,7 @@
 """The row in which good players watch while thousands of connections come and never say what they want."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 from bench import usage
@@ -69,8 +70,8 @@ class _Crowd:
         self._server = server
         spec = AttackSpec(server.rtmp_port, HOSTILE)
         self._process: LoadProcess[AttackSpec, AttackReport] = LoadProcess(attack, spec, LOAD_CPU)
-        self._before = 0
-        self._after = 0
+        # Memory and descriptors of the server.
+        self._before = self._after = (0, 0)
 
     def __enter__(self) -> Self:
         self._process.wait_ready()
@@ -80,22 +81,25 @@ class _Crowd:
         self._process.__exit__()
 
     def begin(self, window: Window) -> None:
-        self._before = self._memory()
+        self._before = self._weigh()
         self._process.measure(window)
 
     def end(self) -> None:
-        self._after = self._memory()
+        self._after = self._weigh()
 
     def report(self, figures: Figures) -> None:
         seen = self._process.report()
         if not seen.opened:
             raise LoadError("no hostile connection was taken")
+        memory, open_ones = (after - before for after, before in zip(self._after, self._before, strict=True))
         figures.notes |= {
             "hostile": seen.opened,
             "hostile_left": seen.opened - seen.closed,
             "hostile_gone_s": seen.gone_seconds,
-            "kb_each": (self._after - self._before) / _KILOBYTE / seen.opened,
+            "hostile_at_end": open_ones,
+            "kb_each": memory / _KILOBYTE / max(1, open_ones),
         }
 
-    def _memory(self) -> int:
-        return usage.resident_bytes(usage.tree(self._server.pid)) or 0
+    def _weigh(self) -> tuple[int, int]:
+        descriptors = sum(1 for _ in Path(f"/proc/{self._server.pid}/fd").iterdir())
+        return usage.resident_bytes(usage.tree(self._server.pid)), descriptors
