@@ -11,7 +11,7 @@ from mediaserver.config import Config, RelayConfig, ServerConfig
 from mediaserver.errors import Refused
 from mediaserver.events import RelayChanged
 from mediaserver.ports import PublishGrant, RelayTarget
-from mediaserver.relay import relays
+from mediaserver.relay import push, relays
 from mediaserver.snapshot import RelayLevel, RelaySnapshot, RelayState
 from protocols.flv import AUDIO
 from protocols.media import Codec, MediaKind
@@ -589,3 +589,21 @@ async def test_many_bad_targets_touch_nobody_else() -> None:
         assert bodies[1:] == [picture(number, keyframe=number % 25 == 0)[2] for number in range(100)]
         assert states(town, "good") == [RelayState.WAITING, RelayState.CONNECTING, RelayState.LIVE]
         assert {relay.relay_id for relay in town.engine.snapshot().relays if relay.state is RelayState.LIVE} == {"good"}
+
+
+async def test_coming_back_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "SECOND_THOUGHTS", 0.0)
+    async with target_server() as server, running(config(first_retry=0.1, longest_retry=0.1)) as town:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        async with town.client("show") as encoder:
+            await encoder.publish()
+            await encoder.send(*GOP)
+            counts = []
+            for visit in range(20):
+                await until_media(server, 4, visit)
+                stream = town.engine._hub.find("show")
+                assert stream is not None
+                engine = town.engine
+                counts.append((len(stream.subscribers), len(engine._tasks), len(engine._relays._services.dialler._connections)))
+                server.visits[visit].writer.transport.abort()
+        assert max(counts[1:]) == min(counts[1:])
