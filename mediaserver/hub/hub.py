@@ -19,6 +19,12 @@ TAKEN_OVER = "taken over by another publisher"
 FRAME = 33
 
 
+def overhang(stream: LiveStream) -> int:
+    """How far behind the last packet, in ms, the next picture must be so that it is not shown before one that was there."""
+    last = max((packet.dts for packet in stream.gop), default=0)
+    return FRAME + max((packet.pts - last for packet in stream.gop), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class HubLimits:
     """How long a name outlives its publisher (seconds), who wins a name, what a GOP may weigh, and how many names there are."""
@@ -258,7 +264,7 @@ class Hub:
         if stream.state is StreamState.AWAY:
             stream.move_to(StreamState.LIVE)
         else:
-            gap = max(gap, FRAME)  # a slate takes over, or gives back: nobody has been away
+            gap = max(gap, overhang(stream))  # a slate takes over, or gives back: nobody has been away
         for each in (stream, *stream.renditions.values()):
             each.gop.clear()
         # Players' clocks went on while nobody published: so does the stream's.

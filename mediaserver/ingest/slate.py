@@ -49,7 +49,7 @@ class SlateForm:
             "video": self.video,
             "width": self.width,
             "height": self.height,
-            "frame_rate": self.frame_rate,
+            "frame_rate": self.frame_rate or _DEFAULT_RATE,
             "audio": self.audio,
             "sample_rate": self.sample_rate,
             "channels": self.channels,
@@ -60,13 +60,13 @@ class SlateForm:
 
 
 def form_of(stream: LiveStream, measured_rate: float) -> SlateForm:
-    """What a slate for ``stream`` must be like."""
+    """What a slate for ``stream`` must be like. A frame rate of 0: it is not known yet."""
     form = SlateForm(path=stream.grant.slate.path if stream.grant.slate is not None else "")
     video, audio = stream.tracks.get(MediaKind.VIDEO), stream.tracks.get(MediaKind.AUDIO)
     if video is not None:
         size, rate = _picture(stream, video)
-        rate = measured_rate or rate or _DEFAULT_RATE
-        nearest = min(FRAME_RATES, key=lambda each: abs(each - rate))
+        rate = measured_rate or rate
+        nearest = min(FRAME_RATES, key=lambda each: abs(each - rate)) if rate else 0
         form = replace(form, video=video.codec.value, width=size[0], height=size[1], frame_rate=nearest)
     if audio is not None:
         sample_rate, channels = _sound(stream, audio)

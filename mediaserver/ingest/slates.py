@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mediaserver.config import Config
-from mediaserver.hub.hub import FRAME, Hub, Publisher
+from mediaserver.hub.hub import Hub, Publisher, overhang
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ingest.slate import Reel, SlateFailed, SlateForm, form_of, make, show
@@ -56,6 +56,12 @@ class Slates:
         hub.on_publish(self._begin)
         hub.on_lost(self._lost)
 
+    def ready(self, name: str) -> bool:
+        """Whether the slate of that stream could be shown at once."""
+        screen = self._screens.get(name)
+        making = self._reels.get(screen.form) if screen is not None and screen.form is not None else None
+        return making is not None and making.reel.done()
+
     def stop(self, session_id: str, reason: str) -> bool:
         """End the slate of that session, and with it its stream. False if there is none."""
         for screen in tuple(self._screens.values()):
@@ -93,12 +99,12 @@ class Slates:
         stream = screen.stream
         if screen.tracks == stream.tracks:
             return
-        pictures = MediaKind.VIDEO in stream.tracks
-        if pictures and not stream.meter.frame_rate and now - screen.since < MEASURING:
+        form = form_of(stream, stream.meter.frame_rate)
+        if form.width and not form.frame_rate and now - screen.since < MEASURING:
             return
         screen.tracks = dict(stream.tracks)
-        screen.form = form_of(stream, stream.meter.frame_rate)
-        self._order(screen.form)
+        screen.form = form
+        self._order(form)
 
     def _order(self, form: SlateForm) -> "asyncio.Future[Reel | None]":
         """The slate of that form, when it is made."""
@@ -126,9 +132,9 @@ class Slates:
             return
         if screen.form is None:
             screen.form, screen.tracks = form_of(stream, stream.meter.frame_rate), dict(stream.tracks)
-        session = Session(Wire.INTERNAL, "", "slate")
+        session, gap = Session(Wire.INTERNAL, "", "slate"), overhang(stream)
         screen.publisher = self._hub.stand_in(stream, session, lambda _: self._leave(screen))
-        screen.task = self._spawn(self._show(screen, screen.publisher, screen.form))
+        screen.task = self._spawn(self._show(screen, screen.publisher, screen.form, gap))
 
     def _leave(self, screen: _Screen) -> None:
         """The source is back, or the stream is over."""
@@ -138,7 +144,7 @@ class Slates:
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
-    async def _show(self, screen: _Screen, publisher: Publisher, form: SlateForm) -> None:
+    async def _show(self, screen: _Screen, publisher: Publisher, form: SlateForm, gap: int) -> None:
         slate = screen.stream.grant.slate
         seconds = slate.seconds if slate is not None else 0.0
         reason, loop = "the slate could not be made", asyncio.get_running_loop()
@@ -148,7 +154,7 @@ class Slates:
                 reel = await asyncio.shield(self._order(form))
                 if reel is not None:
                     # Players' clocks went on while it was made.
-                    publisher.stream.timeline.resume(max(round((loop.time() - begin) * 1000), FRAME))
+                    publisher.stream.timeline.resume(max(round((loop.time() - begin) * 1000), gap))
                     await show(reel, publisher)
         except TimeoutError:
             reason = "the source did not come back"
