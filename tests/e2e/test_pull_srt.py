@@ -7,6 +7,8 @@ import pytest
 from mediaserver.doctor import Verdict, diagnose_srt
 from mediaserver.events import PullChanged
 from mediaserver.ingest import srt
+from mediaserver.ingest.pull_srt import read
+from mediaserver.ingest.pull_terms import SourceRefused, Terms
 from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.e2e.players import breaks
 from tests.e2e.test_pull_sources import PERIOD, live, pictures, pulling, url_of, watching
@@ -26,7 +28,7 @@ def listen(peers: Peers, clip: Path, port: int, query: str = "") -> None:
     peers.start("ffmpeg", [*command, "-c", "copy", "-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener{query}"])
 
 
-@pytest.mark.parametrize("query", ["", "passphrase=a+long+secret&streamid=%23!::r=cam", "latency=300"])
+@pytest.mark.parametrize("query", ["", "passphrase=a+long+secret&streamid=%23!::r=cam&latency=300"])
 async def test_a_listener_is_pulled(query: str, peers: Peers, clips: Clips) -> None:
     clip, port = clips.get(b_frames=0), free_port()
     listen(peers, clip, port, "&passphrase=a long secret" if "passphrase" in query else "")
@@ -41,17 +43,28 @@ async def test_a_listener_is_pulled(query: str, peers: Peers, clips: Clips) -> N
 
 
 @pytest.mark.parametrize(
-    ("query", "reason"),
-    [("?passphrase=another+secret", "cannot be reached"), ("?passphrase=short", "10 to 79"), ("?mode=listener", "as a caller")],
+    ("url", "reason"),
+    [
+        ("srt://127.0.0.1:1?passphrase=short", "10 to 79"),
+        ("srt://127.0.0.1:1?mode=listener", "as a caller"),
+        ("srt://127.0.0.1?latency=1", "needs a port"),
+    ],
 )
-async def test_what_cannot_be_pulled_says_why(query: str, reason: str, peers: Peers, clips: Clips) -> None:
+def test_what_cannot_be_asked_for_says_why(url: str, reason: str) -> None:
+    with pytest.raises(SourceRefused, match=reason):
+        list(read(Terms(InputType.SRT, url, False, True, 1.0, (), 1 << 23, 1 << 30)))
+
+
+async def test_a_wrong_passphrase_is_told(peers: Peers, clips: Clips) -> None:
     clip, port = clips.get(b_frames=0), free_port()
     listen(peers, clip, port, "&passphrase=a long secret")
     async with pulling(clip.parent, longest_retry=0.3) as town:
-        town.engine.start_pull(PullSource(InputType.SRT, f"srt://127.0.0.1:{port}{query}"), PublishGrant("show"))
+        town.engine.start_pull(
+            PullSource(InputType.SRT, f"srt://127.0.0.1:{port}?passphrase=another+secret"), PublishGrant("show")
+        )
         told = await town.notes.wait_for(PullChanged)
         assert isinstance(told, PullChanged)
-        assert reason in told.reason
+        assert "cannot be reached" in told.reason
         assert "secret" not in told.reason
 
 
