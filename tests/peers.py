@@ -260,10 +260,12 @@ class Server:
             connection.close()
 
     def live(self) -> dict[str, dict[str, Any]]:
-        """What /api/live lists, by name."""
+        """What /api/live lists, by name; renditions that are made now too, by theirs."""
         status, _, body = self.get("/api/live")
         assert status == 200, body
-        return {stream["name"]: stream for stream in json.loads(body)["streams"]}
+        streams = json.loads(body)["streams"]
+        rungs = {f"{stream['name']}@{rung['name']}": rung for stream in streams for rung in stream["rungs"] if rung["running"]}
+        return {stream["name"]: stream for stream in streams} | rungs
 
     def wait_live(self, name: str, timeout: float = 15) -> None:
         """Wait until somebody publishes ``name``."""

@@ -18,6 +18,9 @@ from protocols.media import Codec, MediaKind
 #: So much (ms) of a stream is awaited for its renditions to begin, before a list is made without them: players read it once.
 RENDITIONS_MAY_COME = 4_000
 
+#: So long (ms) after one rendition the next has begun too, if there is one.
+ALL_HAVE_COME = 600
+
 #: A rendition that is later than this (seconds) is not waited for.
 MOST_LAG = 3.0
 
@@ -54,11 +57,15 @@ HOME = Place(Folder.HOME, SOURCE)
 
 
 class Family:
-    """One stream's Packager and its renditions' Followers, by rung."""
+    """One stream's Packager and its renditions' Followers, by rung. ``awaited``: the stream has just begun, and renditions of it
+    are to come."""
 
-    def __init__(self, stream: LiveStream, leader: Packager) -> None:
+    def __init__(self, stream: LiveStream, leader: Packager, *, awaited: bool = False) -> None:
         self.stream = stream
         self.leader = leader
+        self._awaited = awaited
+        # How far (ms) the stream was when the last one came.
+        self._grown = 0
         self.followers: dict[str, Follower] = {}
         self._lingering: dict[str, float] = {}
 
@@ -78,6 +85,7 @@ class Family:
                 self._part_with(rung)
                 sound = _sounds_alone(self.stream, stream, rung)
                 follower = self.followers[rung] = Follower(stream, self.leader, sound=sound)
+                self._grown = self.leader.epochs.span
                 follower.join()
 
     def sweep(self, now: float, linger: float) -> None:
@@ -174,8 +182,10 @@ class Family:
         if self.leader.ended or self.leader.epochs.span > RENDITIONS_MAY_COME:
             return True
         followers = [follower for follower in self.followers.values() if not follower.gone]
-        wanted = self.stream.grant.ladder is not None
-        return all(follower.started for follower in followers) and (bool(followers) or not wanted)
+        if not all(follower.started for follower in followers):
+            return False
+        # They come one after the other, and nobody says which is the last.
+        return not self._awaited or (bool(followers) and self.leader.epochs.span - self._grown > ALL_HAVE_COME)
 
 
 def _sounds_alone(stream: LiveStream, rendition: LiveStream, rung: str) -> bool:

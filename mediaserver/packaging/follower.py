@@ -20,7 +20,7 @@ from mediaserver.packaging.presentation import Presentation, picture_data, sound
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment, Segment
 from mediaserver.packaging.segmenter import Segmenter
-from mediaserver.packaging.timetable import KEPT, TICKS, Mark
+from mediaserver.packaging.timetable import KEPT, SAME, TICKS, Mark
 from mediaserver.packaging.window import Window
 from protocols.codec import AudioParameters
 from protocols.media import Codec, MediaKind, Metadata, Packet
@@ -206,6 +206,8 @@ class Follower(Presentation):
             return None
         else:
             lane.mark = following
+            # Milliseconds are rounded differently here and there; the edge is one.
+            time = following.time if abs(time - following.time) <= SAME else time
             self._push(lane, packet, time, raw + cts, following)
         return True
 

@@ -316,14 +316,20 @@ def test_questions_about_any_rendition_keep_all(source: Items, rungs: dict[str, 
 
 
 def test_the_list_waits_for_renditions_that_are_to_come(source: Items, rungs: dict[str, Items]) -> None:
-    town = Town(ladder=a_ladder("96p"))
+    town = Town(ladder=a_ladder(*SIZES))
     town.subject.start("show", 0.0)
     feed = town.source(source)
     town.play(feed, until=900)
     assert not isinstance(town.ask("index.m3u8"), Ready)
     assert isinstance(town.ask("video.m3u8"), Ready)
-    town.play(feed, town.rung("96p", rungs["96p"], 700.0), until=1200)
-    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 2
+    first = town.rung("192p", rungs["192p"], 700.0)
+    town.play(feed, first, until=1200)
+    assert not isinstance(town.ask("index.m3u8"), Ready)
+    second = town.rung("96p", rungs["96p"], 1100.0)
+    town.play(feed, first, second, until=1500, each=lambda: town.ask("index.m3u8"))
+    assert not isinstance(town.ask("index.m3u8"), Ready)
+    town.play(feed, first, second, until=2300)
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 3
 
 
 def test_a_ladder_that_never_comes_is_not_waited_for_long(source: Items) -> None:
