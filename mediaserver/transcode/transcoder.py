@@ -226,7 +226,7 @@ class Transcoder:
         self._worker = worker
         self._move_to(TranscoderState.RUNNING)
         self._load.begin(monotonic())
-        self._heard, self._waits_for_key, self._sight = monotonic(), True, None
+        self._heard, self._waits_for_key, self._sight, self._number = monotonic(), True, None, 0
         for track in self._tracks.values():
             self._send_track(track)
         for packet in self.stream.gop if replay else ():
@@ -273,10 +273,10 @@ class Transcoder:
             return
         if self._breaks:
             packet = replace(packet, discontinuity=True)
-            self._done = packet.dts
-        elif self._waits_for_key and self._number == 0:
-            self._done = packet.dts
-        lag = packet.dts - self._done
+        if self._breaks or self._number == 0:
+            self._sent = self._done = packet.dts  # what it has not seen yet is no lag
+        # By what went to it, not by the clock: while pictures are skipped it catches up.
+        lag = self._sent - self._done
         if self._load.skips(monotonic(), lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
             self._waits_for_key = True
             return
@@ -384,6 +384,8 @@ class Transcoder:
             return
         if self._sent - self._done > 1000 * STALL / 2 and now - self._heard > STALL:
             self._worker.kill()
+            return
+        if self._sight is None:
             return
         verdict = self._load.sweep(now)
         encoded, shed = self._rungs.encoded(), self._rungs.shed
