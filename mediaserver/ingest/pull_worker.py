@@ -39,6 +39,8 @@ def _fetch(terms: Terms, pipe: Pipe) -> dict[str, object]:
     """Why it is over."""
     name, lead = _SOURCES[terms.type]
     outlet = Outlet(pipe, lead, terms.largest)
+    if terms.type is InputType.RTMP:
+        outlet.settle()  # its timestamps are what the hub expects, none of them below zero
     try:
         outlet.take(importlib.import_module(f"mediaserver.ingest.{name}").read(terms))
         outlet.settle()

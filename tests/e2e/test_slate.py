@@ -14,7 +14,7 @@ from mediaserver.ports import InputType, PublishGrant, PublishRequest, PullSourc
 from tests.e2e.players import LivePlayer, breaks
 from tests.e2e.test_pull_sources import live, pictures, pulling, url_of, watching, workers
 from tests.media import Clips
-from tests.mediaserver.running import Running, running
+from tests.mediaserver.running import GOP, Running, picture, running
 from tests.peers import Peers
 
 #: Frames of a clip whose number is never 0, so that a dark picture, which reads as 0, is no frame of it.
@@ -126,6 +126,22 @@ async def test_a_pull_whose_process_dies_is_bridged(clips: Clips) -> None:
         assert town.engine.kick(session)
         await town.notes.wait_for(PublishEnded)
         assert town.names() == set()
+
+
+async def test_a_pull_that_falls_silent_is_bridged_before_it_is_given_up() -> None:
+    async with running(config()) as town, town.client("source") as client:
+        await (await client.publish()).send(*GOP)
+        source = PullSource(InputType.RTMP, url_of(town, "source"))
+        town.engine.start_pull(source, PublishGrant("show", slate=Slate()))
+        await town.notes.wait_for(PublishStarted, 3)
+        wires = [event.wire for event in town.notes.of(PublishStarted) if isinstance(event, PublishStarted)]
+        assert wires == [Wire.RTMP, Wire.PULL, Wire.INTERNAL]
+        # Nothing that refers to pictures before the silence takes the name back, a keyframe does.
+        await client.send(picture(3), picture(4), picture(5, keyframe=True))
+        last = await town.notes.wait_for(PublishStarted, 4)
+        assert isinstance(last, PublishStarted)
+        assert last.wire is Wire.PULL
+        assert town.engine.snapshot().pulls[0].attempts == 1
 
 
 async def test_a_slate_lasts_as_long_as_it_may(peers: Peers, clips: Clips) -> None:
