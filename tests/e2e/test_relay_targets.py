@@ -7,7 +7,8 @@ from mediaserver.config import Config, RelayConfig, ServerConfig
 from mediaserver.ports import RelayTarget
 from mediaserver.snapshot import RelaySnapshot, RelayState
 from tests.conftest import Serve
-from tests.e2e.players import LivePlayer, complaints
+from tests.e2e.players import complaints
+from tests.e2e.test_relay import at_work
 from tests.media import Clips
 from tests.mediaserver.running import Running, running
 from tests.peers import Peers, answers, free_port, wait_until
@@ -43,7 +44,7 @@ async def test_nginx_says_that_somebody_publishes_there_already(peers: Peers, cl
     there = f"rtmp://127.0.0.1:{port}/live/there"
     clip = await asyncio.to_thread(clips.get, b_frames=0)
     peers.ffmpeg_push(clip, there)
-    with LivePlayer(there) as player:
+    async with at_work(there) as player:
         await asyncio.to_thread(player.wait_for, 5)
         async with running(config()) as town:
             peers.ffmpeg_push(clip, push_url(town))
@@ -82,7 +83,7 @@ async def test_hevc_and_opus_go_by_rtmps_to_a_server_that_takes_them_and_not_to_
         town.engine.start_relay("show", RelayTarget("two", f"rtmp://127.0.0.1:{port}/live/there"))
         await until_state(town, RelayState.LIVE)
         await asyncio.to_thread(other.wait_live, "there")
-        with LivePlayer(other.rtmp("there")) as player:
+        async with at_work(other.rtmp("there")) as player:
             await asyncio.to_thread(player.wait_for, 50)
         assert set(player.seen.codecs) == {"hevc", "opus"}
         assert not complaints(player.seen, period=PERIOD)
