@@ -16,6 +16,7 @@ from pathlib import Path
 from mediaserver import encoders, preflight
 from mediaserver.config import Config
 from mediaserver.ingest import srt
+from mediaserver.transcode.choice import choose
 
 GIGABYTE = 1 << 30
 #: The kernel's queue of connections that nobody has accepted yet.
@@ -76,7 +77,7 @@ def diagnose(config: Config) -> Iterator[Finding]:
     yield from _backlog()
     yield from _data_dir(Path(config.server.data_dir))
     yield _clock(time.time())
-    yield from _encoders()
+    yield from _encoders(config.transcode.encoder)
     yield diagnose_srt()
 
 
@@ -173,10 +174,8 @@ def diagnose_srt() -> Finding:
     return Finding("SRT", Verdict.GOOD, f"libsrt {version}")
 
 
-def _encoders() -> Iterator[Finding]:
-    failures = {
-        each.encoder: each.failure for each in encoders.probe([name for names in encoders.FAMILIES.values() for name in names])
-    }
+def _encoders(wanted: str) -> Iterator[Finding]:
+    failures = {each.encoder: each.failure for each in encoders.probe(encoders.EVERY)}
     for family, names in encoders.FAMILIES.items():
         able = [name for name in names if not failures[name]]
         if able:
@@ -185,6 +184,17 @@ def _encoders() -> Iterator[Finding]:
             yield Finding(f"Encoders, {family}", Verdict.ADVICE, failures[names[0]], "pip install --force-reinstall av")
         elif not all(failures[name].startswith("UnknownCodecError") for name in names):
             yield Finding(f"Encoders, {family}", Verdict.ABSENT, f"no encoder opens ({failures[names[0]]})", _HARDWARE[family])
+    devices = [name.removeprefix(encoders.DECODER) for name in encoders.DECODERS if not failures[name]]
+    if devices:
+        yield Finding("Decoding in hardware", Verdict.GOOD, ", ".join(devices))
+    for codec in encoders.CANDIDATES:
+        choice = choose(codec, wanted, failures)
+        found = f"{codec.value}: {choice.encoder} ({choice.reason})"
+        if choice.missed:
+            remedy = 'transcode.policy says what happens then; transcode.encoder = "auto" takes what works.'
+            yield Finding("Renditions", Verdict.ADVICE, found, remedy)
+        else:
+            yield Finding("Renditions", Verdict.GOOD, found)
 
 
 #: What each family needs. Without it nothing is lost but speed: the remedy is for who has the hardware.
