@@ -28,9 +28,13 @@ STILL, LONGEST = 2, 60
 #: Bytes of a whole slate.
 MOST_BYTES = 24 << 20
 
-#: FFmpeg's encoders by codec, with what makes them fast and keeps pictures in order.
+#: FFmpeg's encoders by codec, with what makes them fast and keeps pictures in order. H.264's parameter sets have a number of
+#: their own and come with every keyframe: players that overlook new ones in an init segment show source and slate all the same.
 _PICTURES: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"preset": "veryfast", "tune": "zerolatency", "crf": "24", "x264-params": "log=-1:threads=1"}),
+    "h264": (
+        "libx264",
+        {"preset": "veryfast", "tune": "zerolatency", "crf": "24", "x264-params": "log=-1:threads=1:sps-id=31:repeat-headers=1"},
+    ),
     "hevc": ("libx265", {"preset": "ultrafast", "tune": "zerolatency", "crf": "28", "x265-params": "log-level=none:pools=1"}),
     "av1": ("libsvtav1", {"preset": "12", "crf": "45", "svtav1-params": "lp=1:pred-struct=1"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "35", "b": "0"}),

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.config import Config, PullConfig, RtmpConfig, ServerConfig
+from mediaserver.config import Config, HlsConfig, PullConfig, RtmpConfig, ServerConfig
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.hub.stream import StreamState
 from mediaserver.ports import InputType, PublishGrant, PublishRequest, PullSource, Slate, Wire
 from tests.e2e.players import LivePlayer, breaks
 from tests.e2e.test_pull_sources import live, pictures, pulling, url_of, watching, workers
-from tests.media import Clips
+from tests.media import Clips, frames
 from tests.mediaserver.running import GOP, Running, picture, running
-from tests.peers import Peers
+from tests.peers import Peers, program
 
 #: Frames of a clip whose number is never 0, so that a dark picture, which reads as 0, is no frame of it.
 PERIOD = 100
@@ -106,6 +106,32 @@ async def test_a_push_that_is_lost_is_bridged_and_takes_its_name_back(video: str
         wires = [event.wire for event in town.notes.of(PublishStarted) if isinstance(event, PublishStarted)]
         assert wires == [Wire.RTMP, Wire.INTERNAL, Wire.RTMP]
         assert not town.notes.of(PublishEnded)
+
+
+async def test_a_player_of_hls_sees_one_stream(peers: Peers, clips: Clips) -> None:
+    """FFmpeg's, which takes no notice of new init segments."""
+    clip, file = clips.get(b_frames=0), peers.folder / "seen.mkv"
+    async with running(config().model_copy(update={"hls": HlsConfig(always=True, segment_duration=1.0)})) as town:
+        grant_slate(town, Slate())
+        push = peers.ffmpeg_push(clip, url_of(town, "show"))
+        await live(town, "show")
+        await town.until(lambda: town.engine._slates.ready("show"))
+        url = f"http://127.0.0.1:{town.engine.config.http.port}/live/show/index.m3u8"
+        command = [program("ffmpeg"), "-v", "error", "-nostdin", "-i", url, "-t", "11", "-c:v", "ffv1", "-an", str(file)]
+        async with watching(url_of(town, "show")) as player:
+            recorder = peers.start("ffmpeg", command)
+            await pictures(town, player, 75)
+            push.signal(signal.SIGKILL)
+            await on_slate(town, player, 75)
+            peers.ffmpeg_push(clip, url_of(town, "show"))
+            await asyncio.to_thread(recorder.wait, 60)
+    seen = list(frames(file))
+    numbers = [number for number, _ in seen]
+    shown = [index for index in range(len(numbers) - 50) if not any(numbers[index : index + 50])]
+    assert shown, "the slate was seen for two seconds"
+    assert len(set(numbers[: shown[0]])) > 20, "and the source before it"
+    assert len(set(numbers[shown[-1] + 50 :])) > 20, "and behind it"
+    assert all(0 < two - one < 0.2 for (_, one), (_, two) in pairwise(seen))
 
 
 async def test_a_pull_whose_process_dies_is_bridged(clips: Clips) -> None:
