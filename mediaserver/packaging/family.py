@@ -10,7 +10,7 @@ from mediaserver.packaging.follower import Follower
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation
 from mediaserver.packaging.rendition import Rendition
-from mediaserver.packaging.window import Window
+from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from mediaserver.ports import rendition_name
 from protocols.codec import VideoParameters
 from protocols.media import Codec, MediaKind
@@ -129,8 +129,12 @@ class Family:
         """The stream and its renditions that can be played now."""
         yield SOURCE, self.leader
         for rung, follower in self.followers.items():
-            if follower.started and not follower.gone:
+            if follower.started and not follower.gone and self._is_filled(follower):
                 yield rung, follower
+
+    def _is_filled(self, follower: Follower) -> bool:
+        """Whether it has as much as players need to change to it: where a young list still has gaps, they turn away for good."""
+        return follower.ended or _whole(follower) >= min(LEAST_SEGMENTS, _whole(self.leader)) - 1
 
     def pictures(self) -> list[tuple[str, Presentation, Rendition]]:
         """Those that have a picture, each with it."""
@@ -186,6 +190,11 @@ class Family:
             return False
         # They come one after the other, and nobody says which is the last.
         return not self._awaited or (bool(followers) and self.leader.epochs.span - self._grown > ALL_HAVE_COME)
+
+
+def _whole(each: Presentation) -> int:
+    """How many segments it has whole, of the track that has least."""
+    return min((sum(s.complete and not s.gap for s in window.segments) for window in each.windows), default=0)
 
 
 def _sounds_alone(stream: LiveStream, rendition: LiveStream, rung: str) -> bool:

@@ -131,3 +131,65 @@ def test_dash_js_changes_representation_without_a_seam(server: LadderTown, tab: 
         page.wait(height(page, wanted))
     assert_seamless(page, begun)
     assert complaints(page) == []
+
+
+@pytest.mark.parametrize("kind", ["ll-hls", "hls", "dash"])
+def test_the_page_lets_the_viewer_choose(kind: str, server: LadderTown, tab: OpenTab) -> None:
+    page = tab()
+    page.open(server.url(f"/watch/show?player={kind}"))
+    page.wait_state("playing")
+    page.page.wait_for_selector("#quality:not([hidden])", state="attached")
+    offered = page.page.evaluate("() => [...document.querySelectorAll('#quality option')].map((each) => each.textContent)")
+    assert offered == ["Auto", "384p", "192p", "96p"]
+    for height in (96, 384):
+        page.page.select_option("#quality", f"{height}p", force=True)
+        page.wait(f"document.querySelector('video').videoHeight === {height}", timeout=40)
+    page.page.select_option("#quality", "", force=True)
+    page.numbers(8)
+
+
+def test_hls_js_goes_on_where_its_rendition_is_given_up_and_takes_it_again(server: LadderTown, tab: OpenTab) -> None:
+    page = tab(strict=False)
+    page.open(server.url("/healthz"))
+    page.page.evaluate(_PAGE)
+    page.page.evaluate(_WATCH, [BITS])
+    page.page.evaluate(_HLS, [server.url("/static/web/"), server.url("/live/show/"), {}])
+    page.wait("window.seen.length > 25")
+    heights = page.page.evaluate("() => window.player.levels.map((level) => level.height)")
+    # It takes this one by its own choice, so it may choose again.
+    page.page.evaluate("(level) => { window.player.autoLevelCapping = level; }", heights.index(192))
+    page.wait(height(page, 192))
+    try:
+        server.give_up("192p")
+        page.page.evaluate("() => { window.player.autoLevelCapping = -1; }")
+        page.wait("window.seen.slice(-5).every(([, , h]) => h !== 192)")
+        assert "192p" not in server.get("index.m3u8")
+    finally:
+        server.restore("192p")
+    assert not [error for error in complaints(page) if error[1]], "a fatal error"
+    wait_until(lambda: "192p" in server.get("index.m3u8"), "the rendition in the list")
+    # A rendition that has come back is there for whoever reads the list now.
+    page.page.evaluate("() => { window.player.destroy(); window.seen = []; }")
+    page.page.evaluate(_HLS, [server.url("/static/web/"), server.url("/live/show/"), {}])
+    page.wait("window.seen.length > 25")
+    page.page.evaluate("() => { window.player.loadLevel = window.player.levels.findIndex(({height}) => height === 192); }")
+    page.wait(height(page, 192))
+    assert complaints(page) == []
+
+
+@pytest.mark.parametrize("kind", ["ll-hls", "dash"])
+def test_the_page_goes_on_where_the_chosen_rendition_is_given_up(kind: str, server: LadderTown, tab: OpenTab) -> None:
+    page = tab(strict=False)
+    page.open(server.url(f"/watch/show?player={kind}"))
+    page.wait_state("playing")
+    page.page.wait_for_selector("#quality:not([hidden])", state="attached")
+    page.page.select_option("#quality", "192p", force=True)
+    page.wait("document.querySelector('video').videoHeight === 192", timeout=40)
+    try:
+        server.give_up("192p")
+        page.wait("[96, 384].includes(document.querySelector('video').videoHeight)", timeout=40)
+        page.wait_state("playing")
+        page.numbers(8)
+    finally:
+        server.restore("192p")
+        wait_until(lambda: "192p" in server.get("index.m3u8"), "the rendition in the list")
