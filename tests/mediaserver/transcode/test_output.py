@@ -137,3 +137,11 @@ async def test_it_ends_when_it_is_made_no_more() -> None:
     assert heard[-1] == "end"
     assert scene.hub.find("show@360p") is None
     assert scene.source.renditions == {}
+
+
+async def test_pictures_that_would_run_backwards_are_left_out_up_to_a_keyframe() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    for time, keyframe in ((0, True), (40, False), (20, True), (60, False), (80, False), (100, True), (120, False)):
+        scene.output.on_video(video(time, keyframe=keyframe))
+    assert heard[2:] == ["v0", "v40", "v100", "v120"]
