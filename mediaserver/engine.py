@@ -67,7 +67,7 @@ class Engine:
         self._beat = Beat(asyncio.get_running_loop(), config.rtmp.max_latency / 1000)
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
-        self._packagers = Packagers(self._hub, config.hls, time.time)
+        self._packagers = Packagers(self._hub, config.hls, time.time, ladder=bool(config.transcode.ladder))
         self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
