@@ -73,6 +73,7 @@ def test_no_module_is_named_like_one_of_the_standard_library_s() -> None:
     assert not top_level & {"logging", "socket", "ssl", "time", "types", "io"}
 
 
+@pytest.mark.timeout(400)
 def test_every_module_imports_alone() -> None:
     """A circular import shows only in a fresh interpreter, and only to whoever comes first."""
     names = [module(file) for file in FILES if not file.name.startswith("__main__")]
