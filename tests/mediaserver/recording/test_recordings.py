@@ -212,6 +212,19 @@ async def test_after_a_stop_the_same_id_may_begin_again(clips: Clips, tmp_path: 
     assert len({event.path for event in finished}) == 2
 
 
+async def test_a_stream_that_comes_again_at_once_is_recorded_too(clips: Clips, tmp_path: Path) -> None:
+    items = read_flv(clips.get(b_frames=0))
+    async with house(tmp_path) as town:
+        for _ in range(2):
+            # Nothing is awaited: the first one's file is still on its way to the disk when the second one begins.
+            feed(town.publish(ORDER), items)
+            town.hub.end("show", "done")
+        files = [Path(event.path) for event in await town.finished(2)]
+        assert town.notes.of(RecordingFailed) == []
+    assert len(set(files)) == 2
+    assert [numbers(file) for file in files] == [list(range(100))] * 2
+
+
 async def test_other_parameters_begin_another_file_at_their_keyframe(clips: Clips, tmp_path: Path) -> None:
     small, large = read_flv(clips.get()), read_flv(clips.get(width=640, height=384, seconds=2.0))
     async with house(tmp_path) as town:
