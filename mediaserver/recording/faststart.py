@@ -57,7 +57,10 @@ def plan(source: BinaryIO) -> Faststart:
             break
         begin = position + moof.size + data.header
         for run in read_fragment(read_content(source, position, moof), tracks):
-            tables[run.track_id].add(run, copied + position + run.data - begin)
+            place = position + run.data - begin
+            if not 0 <= place <= place + sum(run.sizes) <= data.size - data.header:
+                raise RemoteProtocolError("samples that are not in their fragment")
+            tables[run.track_id].add(run, copied + place)
         media.append((begin, data.size - data.header))
         copied += data.size - data.header
         position += moof.size + data.size

@@ -142,7 +142,7 @@ def progressive_head(tables: Sequence[SampleTable], media: int) -> bytes:
         wide = len(brands) + size + _MDAT_HEADER + media > _MOST
         size = len(_moov(tables, 0, wide=True)) if wide else size
         moov = _moov(tables, len(brands) + size + _MDAT_HEADER, wide=wide)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise RemoteProtocolError(f"a time does not fit its field: {error}") from None
     return brands + moov + struct.pack(">I4sQ", 1, b"mdat", _MDAT_HEADER + media)
 

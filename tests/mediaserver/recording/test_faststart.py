@@ -1,5 +1,6 @@
 """Plain MP4 from ours: the same packets, the tables first."""
 
+import io
 import json
 import os
 import subprocess
@@ -127,3 +128,13 @@ async def test_the_command_says_what_it_did(clips: Clips, tmp_path: Path, capsys
     (tmp_path / "text.mp4").write_text("text")
     assert faststart.main(tmp_path / "text.mp4", target) == 1
     assert "not a fragmented MP4" in capsys.readouterr().err
+
+
+async def test_samples_outside_of_their_fragment_are_no_movie(clips: Clips, tmp_path: Path) -> None:
+    file = await recorded(clips.get(), tmp_path / "recorded")
+    whole = bytearray(file.read_bytes())
+    run = whole.index(b"trun")
+    for lie in (-1, 0, 0x7FFFFFFF):
+        whole[run + 12 : run + 16] = lie.to_bytes(4, signed=True)
+        with pytest.raises(RemoteProtocolError, match="not in their fragment"):
+            faststart.plan(io.BytesIO(whole))

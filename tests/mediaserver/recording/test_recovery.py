@@ -118,6 +118,28 @@ def test_a_file_that_is_none_of_ours_is_not_cut(suffix: str, tmp_path: Path) -> 
     assert suffix == ".ts" or len(file.read_bytes()) == 2564  # a transport stream has no beginning to be known by
 
 
+@pytest.mark.parametrize(
+    ("form", "number", "lie"),
+    [
+        # A decode time of 2**64 - 1, and a cluster's time of 60 bytes.
+        (RecordingFormat.MP4, b"\0\0\0\x14tfdt\1\0\0\0", b"\xff" * 8),
+        (RecordingFormat.MKV, b"\xe7\x81", b"\xff" * 4),
+    ],
+)
+async def test_times_that_cannot_be_keep_no_server_from_its_start(
+    form: RecordingFormat, number: bytes, lie: bytes, clips: Clips, tmp_path: Path
+) -> None:
+    whole = (await recorded(form, clips, tmp_path / "whole")).read_bytes()
+    place = whole.index(number) + len(number)
+    if form is RecordingFormat.MKV:
+        whole = whole[: place - 1] + b"\xbc" + whole[place:]
+    else:
+        whole = whole[:place] + lie + whole[place + len(lie) :]
+    cut_off(whole, len(whole), tmp_path / "cut", f".{form.value}")
+    (tmp_path / "cut" / "other").mkdir()
+    assert all(found.seconds < 10.0 for found in recover(tmp_path / "cut"))
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
