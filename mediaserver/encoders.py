@@ -4,6 +4,7 @@ it may take down.
 FFmpeg lists encoders whose driver is missing, and some of them end the process that tries: so nothing less tells.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -37,7 +38,7 @@ DECODERS = (f"{DECODER}cuda", f"{DECODER}qsv", f"{DECODER}videotoolbox")
 EVERY = (*(name for names in FAMILIES.values() for name in names), *DECODERS)
 #: Encoders that are not FFmpeg's, by name: "MODULE:FACTORY", which a transcoder's process imports and calls.
 OWN: dict[str, str] = {}
-#: Seconds that all encoders together may take.
+#: Seconds that a child may take for all that it tries.
 PATIENCE = 60.0
 
 
@@ -73,9 +74,21 @@ def probe(encoders: Sequence[str]) -> list[Probe]:
         except subprocess.TimeoutExpired as error:
             lines = error.stdout.decode().splitlines() if isinstance(error.stdout, bytes) else []
             end = "did not come to an end"
-        probes += [Probe(*json.loads(line)) for line in lines]
-        if len(lines) < len(rest):
-            probes.append(Probe(rest[len(lines)], end))
+        tried = _read(lines, rest)
+        probes += tried
+        if len(tried) < len(rest):
+            probes.append(Probe(rest[len(tried)], end))
+    return probes
+
+
+def _read(lines: Sequence[str], encoders: Sequence[str]) -> list[Probe]:
+    """What a child said of the first of ``encoders``. Drivers write lines of their own between."""
+    probes: list[Probe] = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            encoder, failure = json.loads(line)
+            if len(probes) < len(encoders) and encoder == encoders[len(probes)]:
+                probes.append(Probe(encoder, str(failure)))
     return probes
 
 

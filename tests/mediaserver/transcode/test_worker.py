@@ -214,3 +214,10 @@ def test_sound_of_other_codecs_becomes_aac_at_its_time_and_as_loud(clips: Clips,
 def _enhanced(clips: Clips, audio: str) -> list[Frame]:
     """FLV of FFmpeg 8 has FourCC sound."""
     return source(clips.get(audio=audio))
+
+
+def test_other_parameters_of_the_same_size_are_reported_too(clip: list[Frame], clips: Clips) -> None:
+    again = changed(source(clips.get(width=426, height=240, seconds=2, b_frames=0)), dts=lambda packet: packet.dts + 6_000)
+    made = transcode([*clip, *again])
+    assert [(sight.width, sight.height) for sight in made.sights] == [(426, 240), (426, 240)]
+    assert made.numbers("144p") == [*range(FRAMES), *range(50)]
