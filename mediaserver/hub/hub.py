@@ -69,6 +69,7 @@ class Hub:
         self._waiters: dict[str, set[asyncio.Future[LiveStream]]] = {}
         self._on_publish: list[Callable[[LiveStream], object]] = []
         self._on_lost: list[Callable[[LiveStream], object]] = []
+        self._stopping = ""
 
     def find(self, name: str) -> LiveStream | None:
         """The stream of that name if it is live or within its grace period."""
@@ -90,9 +91,12 @@ class Hub:
         future = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(name, set()).add(future)
         try:
-            return await asyncio.wait_for(future, seconds)
+            stream = await asyncio.wait_for(future, seconds)
         except TimeoutError:
             return None
+        else:
+            # It may be over again before we were called: whoever subscribed then would never hear of its end.
+            return stream if stream.state is not StreamState.ENDED else None
         finally:
             waiting = self._waiters.get(name)
             if waiting is not None:
@@ -104,8 +108,10 @@ class Hub:
         """Begin to publish ``grant.name``, or return to it within the grace period (as the first grant said).
 
         ``on_kick`` is called with a reason if another publisher takes the name over or the stream is ended from
-        outside. Raises NameTaken, or Refused when there are too many streams.
+        outside. Raises NameTaken, or Refused when there are too many streams, or none any more.
         """
+        if self._stopping:
+            raise Refused(self._stopping)
         name = grant.name
         present = self.publishers.get(name)
         stream = self.streams.get(name)
@@ -236,7 +242,8 @@ class Hub:
             self._end(publisher, reason)
 
     def end_all(self, reason: str) -> None:
-        """The server stops: every publisher is kicked, every stream ends now."""
+        """The server stops: every publisher is kicked, every stream ends now, and none begins."""
+        self._stopping = reason
         for name in tuple(self.streams):
             self.end(name, reason)
 

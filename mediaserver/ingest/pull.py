@@ -11,6 +11,7 @@ from mediaserver.errors import Refused
 from mediaserver.events import PullChanged
 from mediaserver.hub.hub import Hub, Publisher
 from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pull_terms import Terms
 from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, Wire
 from mediaserver.snapshot import PullSnapshot
@@ -114,6 +115,7 @@ class Pull:
         self._gone: asyncio.Future[str] | None = None
         self._verdict: dict[str, str] = {}
         self._publisher: Publisher | None = None
+        self._stream: LiveStream | None = None  # what was published last
         self._tracks: dict[MediaKind, Track] = {}
         self._heard = self._live_since = 0.0
         self._failures = 0
@@ -144,8 +146,9 @@ class Pull:
             return
         name, present = self.grant.name, self._hub.publishers.get(self.grant.name)
         self._finish(reason)
-        # What another publishes under the name meanwhile is not ours to end.
-        if present is None or present.stand_in or present.session is self.session:
+        # What another publishes under the name, or has published, is not ours to end.
+        ours = self._stream is not None and self._hub.find(name) is self._stream
+        if ours and (present is None or present.stand_in or present.session is self.session):
             self._hub.end(name, reason)
 
     def check(self, now: float) -> None:
@@ -239,6 +242,7 @@ class Pull:
             if self._worker is not None:
                 self._worker.kill()
             return
+        self._stream = self._publisher.stream
         self._live_since = time.monotonic()
         self._move(PullState.LIVE, "connected")
         for track in self._tracks.values():

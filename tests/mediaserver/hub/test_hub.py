@@ -153,6 +153,19 @@ async def test_ending_a_name_kicks_its_publisher_without_grace() -> None:
     house.end_all("stopping")
     assert not house.streams
     assert sum(isinstance(event, PublishEnded) for event in note.events) == 2
+    # An encoder that comes back at once, or whose leave was still asked for.
+    with pytest.raises(Refused, match="stopping"):
+        house.publish(PublishGrant("cam"), session(), ignore)
+    assert not house.streams
+
+
+async def test_who_waits_for_a_name_does_not_get_a_stream_that_is_over() -> None:
+    """A Subscriber of that would wait for ever."""
+    house, _ = hub()
+    waiting = asyncio.create_task(house.wait_for("cam", 5))
+    await asyncio.sleep(0)
+    house.publish(PublishGrant("cam"), session(), ignore).close("changed its mind")
+    assert await waiting is None
 
 
 async def test_who_waits_for_a_name_gets_it_when_it_begins_and_leaves_nothing_behind_when_not() -> None:

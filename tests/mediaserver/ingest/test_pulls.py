@@ -6,7 +6,7 @@ import pytest
 
 from mediaserver.config import Config, PullConfig, RtmpConfig
 from mediaserver.errors import NameTaken, Refused
-from mediaserver.events import PublishEnded, PublishStarted, PullChanged
+from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted, PullChanged
 from mediaserver.ingest.pull import address_of
 from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.mediaserver.running import GOP, running
@@ -80,6 +80,22 @@ async def test_a_name_is_pulled_or_pushed_by_one_at_a_time() -> None:
         town.engine.start_pull(SILENT, PublishGrant("other"))
         with pytest.raises(NameTaken):
             town.engine.start_pull(SILENT, PublishGrant("other"))
+
+
+async def test_a_pull_that_never_came_does_not_end_the_stream_of_another() -> None:
+    """One that is to take over from an encoder that is away, and has a mistake in its address."""
+    async with running() as town:
+        async with town.client("show") as client:
+            await (await client.publish()).send(*GOP)
+        await town.notes.wait_for(PublisherLeft)
+        town.engine.start_pull(PullSource(InputType.RTMP, "rtmp://127.0.0.1/nothing"), PublishGrant("show"))
+        told = await town.notes.wait_for(PullChanged)
+        assert isinstance(told, PullChanged)
+        assert "needs an application and a name" in told.reason
+        assert "show" in town.names()
+        assert town.engine.kick(town.engine.start_pull(SILENT, PublishGrant("show")))
+        assert "show" in town.names()
+        assert not town.notes.of(PublishEnded)
 
 
 @pytest.mark.parametrize(
