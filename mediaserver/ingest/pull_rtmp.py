@@ -3,7 +3,7 @@
 import ssl
 import time
 from collections.abc import Iterator
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
@@ -18,6 +18,8 @@ from protocols.rtmp.limits import SessionLimits
 
 _PORTS = {"rtmp": 1935, "rtmps": 443}
 _READ_SIZE = 1 << 16
+#: Characters of a server's text that are shown.
+_LONGEST_TEXT = 200
 #: Statuses that end a play.
 _OVER = frozenset({"NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete"})
 
@@ -52,7 +54,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
                     silent_from = time.monotonic()
                     yield from items_of(reader, event.type_id, event.timestamp, event.body)
                 else:
-                    _look(event)
+                    _look(event, parts)
             if time.monotonic() - silent_from > terms.timeout:
                 raise SourceLost("the source is silent")
     except TimeoutError:
@@ -96,13 +98,22 @@ def items_of(reader: TagReader, type_id: int, timestamp: int, body: bytes) -> It
             yield again
 
 
-def _look(event: Event) -> None:
+def _look(event: Event, parts: SplitResult) -> None:
     match event:
         case StreamEnded():
             raise SourceLost("the stream has ended")
         case CommandFailed() | StatusReceived(level="error"):
-            raise SourceLost(f"the server refuses: {event.description[:200] or event.code[:100]}")
+            raise SourceLost(f"the server refuses: {_said(event.description or event.code, parts)}")
         case StatusReceived(code=code) if code in _OVER:
             raise SourceLost("the stream has ended")
         case _:
             pass
+
+
+def _said(text: str, parts: SplitResult) -> str:
+    """``text``, which the server wrote, fit to be shown: servers like to say back what they were asked for."""
+    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    secrets = {parts.query, parts.password or "", parts.path.rstrip("/").rpartition("/")[2], *values}
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "…").replace(unquote(secret), "…")
+    return "".join(character for character in text[:_LONGEST_TEXT] if character.isprintable())
