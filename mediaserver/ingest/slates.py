@@ -121,8 +121,10 @@ class Slates:
                 reel = await make(form, self._config)
             except SlateFailed as failure:
                 log.warning("slate_failed", extra={"facts": {"reason": str(failure)}})
-            if not making.reel.done():
-                making.reel.set_result(reel)
+            finally:
+                # Whatever went wrong: a stream that waits for it must not stay without a picture, and live, for ever.
+                if not making.reel.done():
+                    making.reel.set_result(reel)
 
     # -- the source is lost ---------------------------------------------------------------------------------------------
 
