@@ -133,24 +133,26 @@ class Engine:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
         self.state = EngineState.DRAINING
         self._hub.end_all("the server is stopping")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain + 1.0):
-                await self._close("the server is stopping", drain)
+        # A slow disk has a time of its own, which does not come off the players'.
+        await asyncio.gather(self._recordings.close(), self._drain("the server is stopping", drain))
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.state = EngineState.STOPPED
 
+    async def _drain(self, reason: str, drain: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain + 1.0):
+                await self._close(reason, drain)
+
     async def _close(self, reason: str, drain: float = 0.0) -> None:
-        await self._pulls.close()
-        await self._slates.close()
+        await asyncio.gather(self._pulls.close(), self._slates.close())
         await asyncio.gather(
             self._rtmp.close(reason, drain),
             self.web.close(reason),
             self._thumbnails.close(),
             self._transcoders.close(),
             self._relays.close(),
-            self._recordings.close(),
             self._sprites.close(),
         )
         self._beat.close()

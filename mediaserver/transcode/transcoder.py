@@ -97,6 +97,7 @@ class Transcoder:
         self._waits_for_key = True
         # The next keyframe, or piece of sound, begins a new time.
         self._breaks = self._sound_breaks = False
+        self._turned_away = False  # there was no room for its process
         self._deaths = 0
         self._died = 0.0
 
@@ -206,7 +207,10 @@ class Transcoder:
     def _begin(self) -> None:
         """Start the process; once it runs it is given what is kept since the last keyframe."""
         if not self._services.admit():
-            self._give_up(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)")
+            # Asked again with every keyframe: others end.
+            if not self._turned_away:
+                self._turned_away = True
+                self._tell(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)")
             return
         self._move_to(TranscoderState.STARTING)
         self._services.spawn(self._start(0.0, replay=True))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections import deque
@@ -16,6 +17,11 @@ from protocols.errors import RemoteProtocolError
 LAST_WORDS = 20
 #: The longest line of it, in bytes.
 LONGEST_LINE = 1000
+
+#: Seconds that a process may take to end when it is killed.
+KILL_PATIENCE = 2.0
+#: What stands in the environment for the server alone: secrets, for the most part.
+_OWN_VARIABLES = "MEDIASERVER__"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -60,6 +66,7 @@ class Worker(asyncio.Protocol):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
+                env={name: value for name, value in os.environ.items() if not name.upper().startswith(_OWN_VARIABLES)},
                 start_new_session=True,  # Ctrl-C is the server's; workers end with their sockets
             )
             ours.setblocking(False)
@@ -103,7 +110,8 @@ class Worker(asyncio.Protocol):
         done, _ = await asyncio.wait((self._task,), timeout=patience)
         if not done:
             self.kill()
-            await asyncio.wait((self._task,))
+            # One that hangs in a driver cannot even be killed: nobody waits for that.
+            await asyncio.wait((self._task,), timeout=KILL_PATIENCE)
 
     def kill(self) -> None:
         """End the process at once; ``on_exit`` follows."""

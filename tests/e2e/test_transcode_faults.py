@@ -192,6 +192,8 @@ async def test_more_streams_than_may_be_transcoded_go_on_without(clips: Clips, p
         await until(lambda: "other@240p" in here.running.names(), "what is copied")
         await until(lambda: any("transcode.max_jobs" in reason for reason in here.reasons()), "it to be told")
         assert "other@144p" not in here.running.names()
+        here.running.engine._hub.end("show", "over")
+        await until(lambda: "other@144p" in here.running.names(), "its turn")
 
 
 async def test_the_process_is_gone_when_the_stream_is(clips: Clips, peers: Peers) -> None:
