@@ -7,7 +7,6 @@ keyframe. A group exists while it has players: a stream without players builds n
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from time import monotonic
 from typing import Protocol
 
@@ -167,11 +166,12 @@ class FanoutGroup:
             self.aside[player] = None
             player.state = PlayerState.JOINING
             return
-        pending = self._gathering
-        if len(gop) > pending:
-            # The GOP cache but for what is pending, which the next flush brings to this player too.
+        if len(gop) > self._gathering:
+            # The GOP cache but for what is pending, which the next flush brings to this player too. Not simply so many less:
+            # some of that may have been forgotten there.
             if self._burst is None:
-                packets = tuple(islice(gop, len(gop) - pending))
+                pending = set(map(id, self._pending))
+                packets = [packet for packet in gop if id(packet) not in pending]
                 self._burst = self._framed((*self._preamble(), *packets), packets[0].dts)
             self._set_live(player, self._burst)
             return

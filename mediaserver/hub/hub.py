@@ -91,12 +91,12 @@ class Hub:
         future = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(name, set()).add(future)
         try:
-            stream = await asyncio.wait_for(future, seconds)
+            begun: LiveStream = await asyncio.wait_for(future, seconds)
         except TimeoutError:
             return None
         else:
             # It may be over again before we were called: whoever subscribed then would never hear of its end.
-            return stream if stream.state is not StreamState.ENDED else None
+            return begun if begun.state is not StreamState.ENDED else None
         finally:
             waiting = self._waiters.get(name)
             if waiting is not None:
