@@ -124,7 +124,7 @@ class Hub:
             self._step_down(present, TAKEN_OVER)
             if not present.stand_in:
                 present.stream.move_to(StreamState.AWAY)
-        if stream is None and len(self.streams) >= self.limits.max_streams:
+        if stream is None and sum(other.source is None for other in self.streams.values()) >= self.limits.max_streams:
             raise Refused("too many streams")
         resumed = stream is not None
         if stream is None:

@@ -160,6 +160,11 @@ class Slates:
                     await show(reel, publisher)
         except TimeoutError:
             reason = "the source did not come back"
+        except BaseException:
+            # Nobody else would end a stream that has no picture any more.
+            screen.publisher = None
+            publisher.close("the slate failed")
+            raise
         if seconds and reason == "the source did not come back":
             self._hub.end(publisher.stream.name, reason)
         else:

@@ -3,6 +3,7 @@ what it begins with is built, the media is copied.
 """
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -99,6 +100,8 @@ async def stream(source: BinaryIO, movie: Faststart) -> AsyncIterator[bytes]:
 def main(source: Path, target: Path) -> int:
     """``mediaserver recording faststart FILE OUT``: exit status 0, or 1 with a line that says why not."""
     try:
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "exists already, and is not written over", str(target))
         size = write(source, target)
     except OSError as error:
         sys.stderr.write(f"{error.filename or source}: {error.strerror}\n")

@@ -243,7 +243,7 @@ class Relay:
             try:
                 fresh = await self._make(stream, self._address.redirected(ending.tc_url))
             except (Setback, Refused, TimeoutError) as error:
-                self.reason = f"{ending.reason}, which does not work: {error or 'no answer'}"
+                self.reason = f"{ending.reason}, which does not work: {str(error) or 'no answer'}"
                 continue
             try:
                 self._become(RelayState.CONNECTING, ending.reason)

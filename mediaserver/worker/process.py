@@ -51,6 +51,7 @@ class Worker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
 
     async def start(self) -> None:
         """Start the process. Raises OSError."""
@@ -131,6 +132,10 @@ class Worker(asyncio.Protocol):
                 break
             words.append(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())
         status = await process.wait()
+        # What it said last may still be in the socket, which ends behind it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_PATIENCE):
+                await self._lost.wait()
         if self._transport is not None:
             self._transport.close()
         self._handler.on_exit(status, "\n".join(words))
@@ -149,5 +154,6 @@ class Worker(asyncio.Protocol):
         for frame in frames:
             self._handler.on_frame(frame)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The process closed its end: it is about to end."""
+        self._lost.set()

@@ -123,6 +123,9 @@ async def test_the_command_says_what_it_did(clips: Clips, tmp_path: Path, capsys
     source, target = await recorded(clips.get(), tmp_path), tmp_path / "out.mp4"
     assert faststart.main(source, target) == 0
     assert capsys.readouterr().out == f"{target}: {os.stat(target).st_size} bytes\n"
+    assert faststart.main(source, target) == 1
+    assert capsys.readouterr().err == f"{target}: exists already, and is not written over\n"
+    target.unlink()
     assert faststart.main(tmp_path / "none.mp4", target) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'none.mp4'}: No such file or directory\n"
     (tmp_path / "text.mp4").write_text("text")
