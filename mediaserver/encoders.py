@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from mediaserver.worker.priority import stand_back
 from protocols.media import Codec
 
 #: FFmpeg's names, by who does the work. The first family needs no hardware.
@@ -102,6 +103,7 @@ def _encode_one_frame(name: str) -> tuple[bytes, list[bytes]]:
     context.width, context.height, context.pix_fmt = 640, 360, picture_format(name)
     context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
     context.open()
+    stand_back()
     frame = av.VideoFrame(640, 360, picture_format(name))
     frame.pts, frame.time_base = 0, Fraction(1, 30)
     packets = [*context.encode(frame), *context.encode(None)]

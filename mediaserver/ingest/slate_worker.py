@@ -20,6 +20,7 @@ from mediaserver.ingest.pull_file import allowed, open_file
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused
 from mediaserver.worker.child import Pipe, main
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
+from mediaserver.worker.priority import stand_back
 from protocols.errors import ProtocolError
 from protocols.media import Track
 
@@ -80,6 +81,8 @@ class _Kitchen:
         """Pictures first, then as much sound."""
         picture = self._picture_stream() if self._width and self._height else None
         sound = self._sound_stream() if self._sample_rate else None
+        self._output.start_encoding()
+        stand_back()
         seconds: float = STILL
         if picture is not None:
             number = 0

@@ -13,6 +13,7 @@ from av.video.frame import PictureType
 from mediaserver.encoders import picture_format
 from mediaserver.transcode.decoding import MILLISECONDS
 from mediaserver.transcode.plan import Lane
+from mediaserver.worker.priority import stand_back
 from protocols.codec import av1, avc, hevc, hevc_sps
 from protocols.codec.nal import length_prefixed, split_annexb
 from protocols.errors import ProtocolError
@@ -140,6 +141,7 @@ def _open(name: str, lane: Lane, like: av.VideoFrame) -> av.VideoCodecContext:
     context.colorspace, context.color_primaries, context.color_trc = like.colorspace, like.color_primaries, like.color_trc
     context.options = _options(name, lane)
     context.open()
+    stand_back()
     return context
 
 
