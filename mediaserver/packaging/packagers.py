@@ -208,7 +208,11 @@ class Packagers:
     def _multivariant(self, entry: _Entry, place: Place) -> Answer:
         family = entry.family
         # Bit rates and renditions are all that changes in it: look again when a segment begins.
-        key = tuple([(id(window), window.next_sequence) for _, window in family.windows()])
+        if family.followers:
+            key = tuple([(id(window), window.next_sequence, True) for _, window in family.windows()])
+        else:
+            # Nobody to be put in order, and most streams are alone.
+            key = tuple([(id(window), window.next_sequence, window.started) for window in family.leader.windows])
         return self._text(entry, ("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
     def _playlist(
