@@ -129,11 +129,12 @@ class Peers:
 
     def ffmpeg_push(self, file: Path, url: str, *, loop: bool = True, options: Sequence[str] = ("-c", "copy")) -> Process:
         """ffmpeg sends ``file`` to ``url`` in real time."""
+        return self.ffmpeg_play(file, *options, "-f", "flv", url, loop=loop)
+
+    def ffmpeg_play(self, file: Path, *output: str, loop: bool = True) -> Process:
+        """ffmpeg reads ``file`` in real time; ``output`` says what becomes of it."""
         loops = ["-stream_loop", "-1"] if loop else []
-        return self.start(
-            "ffmpeg",
-            [program("ffmpeg"), "-hide_banner", "-nostdin", "-re", *loops, "-i", str(file), *options, "-f", "flv", url],
-        )
+        return self.start("ffmpeg", [program("ffmpeg"), "-hide_banner", "-nostdin", "-re", *loops, "-i", str(file), *output])
 
     def pyav_push(self, file: Path, url: str, *, times: int = 1_000_000) -> Process:
         """PyAV's FFmpeg (Enhanced RTMP) sends ``file`` to ``url`` in real time."""

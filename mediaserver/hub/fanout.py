@@ -21,13 +21,15 @@ PLAYERS_PER_STEP = 64
 LONGEST_FRAME = 100
 #: A window that waits for one more picture allows for it to come so much later than its time.
 JITTER = 1.15
-_VIDEO = MediaKind.VIDEO
 #: Without a picture for so long (ms), sound alone is something to begin with.
 NO_VIDEO = 3_000
-_MISSING = (PlayerState.LAGGING, PlayerState.SKIPPING)
 
-
+#: What a stream pushes to its subscribers, and what is written to players in the same order.
 Word = Packet | Track | Metadata
+
+_VIDEO = MediaKind.VIDEO
+#: The states in which a player misses what the others are sent.
+_MISSING = (PlayerState.LAGGING, PlayerState.SKIPPING)
 
 
 class WireFormat(Protocol):

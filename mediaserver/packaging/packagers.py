@@ -207,12 +207,10 @@ class Packagers:
 
     def _multivariant(self, entry: _Entry, place: Place) -> Answer:
         family = entry.family
-        # Bit rates and renditions are all that changes in it: look again when a segment begins.
-        if family.followers:
-            key = tuple([(id(window), window.next_sequence, True) for _, window in family.windows()])
-        else:
-            # Nobody to be put in order, and most streams are alone.
-            key = tuple([(id(window), window.next_sequence, window.started) for window in family.leader.windows])
+        # Bit rates and renditions are all that changes in it: look again when a segment begins. Most streams are alone, with
+        # nobody to be put in order.
+        windows = [window for _, window in family.windows()] if family.followers else family.leader.windows
+        key = tuple([(id(window), window.next_sequence, window.started) for window in windows])
         return self._text(entry, ("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
     def _playlist(

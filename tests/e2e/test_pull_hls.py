@@ -15,7 +15,7 @@ from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.e2e.players import breaks, complaints
 from tests.e2e.test_pull_sources import PERIOD, live, pictures, pulling, url_of, watching
 from tests.media import Clips
-from tests.peers import Peers, program, wait_until
+from tests.peers import Peers, wait_until
 
 #: What a request for a path is answered with; None: not found.
 Answer = Callable[[str], bytes | None]
@@ -73,20 +73,7 @@ async def test_a_live_playlist_of_ffmpeg(segment_type: str, peers: Peers, clips:
     clip = clips.get(b_frames=0)
     options = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "5", "-hls_flags", "delete_segments+temp_file"]
     options += ["-hls_segment_type", segment_type, str(tmp_path / "index.m3u8")]
-    command = [
-        program("ffmpeg"),
-        "-hide_banner",
-        "-nostdin",
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        str(clip),
-        "-c",
-        "copy",
-        *options,
-    ]
-    peers.start("ffmpeg", command)
+    peers.ffmpeg_play(clip, "-c", "copy", *options)
     with web(folder(tmp_path)) as (url, _):
         await asyncio.to_thread(wait_until, (tmp_path / "index.m3u8").exists, "the playlist")
         async with pulling(clip.parent) as town:

@@ -18,7 +18,7 @@ from mediaserver.snapshot import PullSnapshot
 from tests.e2e.players import LivePlayer, breaks, complaints
 from tests.media import Clips
 from tests.mediaserver.running import Running, running
-from tests.peers import Peers, free_port, program, wait_until
+from tests.peers import Peers, free_port, wait_until
 
 PERIOD = 100
 
@@ -136,21 +136,7 @@ async def test_http_of_ffmpeg(codecs: tuple[str, str], peers: Peers, clips: Clip
     video, audio = codecs
     container = "matroska" if video == "mjpeg" else "mpegts"
     options = ["-c:v", video, "-q:v", "2", "-bf", "0", "-c:a", audio, "-f", container, "-listen", "1"]
-    peers.start(
-        "ffmpeg",
-        [
-            program("ffmpeg"),
-            "-hide_banner",
-            "-nostdin",
-            "-re",
-            "-stream_loop",
-            "-1",
-            "-i",
-            str(clip),
-            *options,
-            f"http://127.0.0.1:{port}/a",
-        ],
-    )
+    peers.ffmpeg_play(clip, *options, f"http://127.0.0.1:{port}/a")
     async with pulling(clip.parent, longest_retry=0.5) as town:
         source = PullSource(InputType.HTTP, f"http://127.0.0.1:{port}/a")
         town.engine.start_pull(source, PublishGrant("show"))

@@ -13,7 +13,7 @@ from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.e2e.players import breaks
 from tests.e2e.test_pull_sources import PERIOD, live, pictures, pulling, url_of, watching
 from tests.media import Clips
-from tests.peers import Peers, free_port, missing, program
+from tests.peers import Peers, free_port, missing
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +24,7 @@ def _there() -> None:
 
 def listen(peers: Peers, clip: Path, port: int, query: str = "") -> None:
     """ffmpeg waits for a caller and sends it ``clip``."""
-    command = [program("ffmpeg"), "-hide_banner", "-nostdin", "-re", "-stream_loop", "-1", "-i", str(clip)]
-    peers.start("ffmpeg", [*command, "-c", "copy", "-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener{query}"])
+    peers.ffmpeg_play(clip, "-c", "copy", "-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener{query}")
 
 
 @pytest.mark.parametrize("query", ["", "passphrase=a+long+secret&streamid=%23!::r=cam&latency=300"])
