@@ -9,16 +9,18 @@ from rich.console import Console
 from bench import options as command_line
 from bench.figures import Figures
 from bench.glass_row import GlassRow
+from bench.hostile_row import HostileRow
 from bench.load.process import LoadError, raise_descriptor_limit
 from bench.measure import LOAD_CPU, SERVER_CPU
 from bench.media_rows import MEDIA_ROWS
 from bench.options import Options
 from bench.report import draw, print_results, verdict, write_json
 from bench.row import Outcome, Row
+from bench.transcode_row import TRANSCODE_ROWS
 from bench.usage import come_first, wait_for_quiet
 from bench.web_rows import WEB_ROWS
 
-ROWS: tuple[Row, ...] = (*MEDIA_ROWS, *WEB_ROWS, GlassRow())
+ROWS: tuple[Row, ...] = (*MEDIA_ROWS, *WEB_ROWS, HostileRow(), GlassRow(), *TRANSCODE_ROWS)
 _DESCRIPTORS_NEEDED = 2048
 
 

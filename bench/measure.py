@@ -3,9 +3,9 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from bench import usage
 from bench.figures import Figures, percentile
@@ -33,6 +33,19 @@ class Scene:
     http: bool = False
     sampled: int = SAMPLED
     drain: Drain = Drain.READY
+
+
+class Beside(Protocol):
+    """What goes on beside a scene, from the window's beginning on."""
+
+    def begin(self, window: Window) -> None:
+        """The window is about to begin."""
+
+    def end(self) -> None:
+        """The window has ended."""
+
+    def report(self, figures: Figures) -> None:
+        """Write what was seen into ``figures``."""
 
 
 CONTESTANTS: Final[dict[str, Callable[[int | None, Settings], Running]]] = {"nginx": Nginx, "ours": Ours}
@@ -71,7 +84,12 @@ def window_from_now(seconds: float) -> Window:
     return Window(start, start + round(seconds * 1e9))
 
 
-def run_scene(contestant: str, scene: Scene, settings: Settings) -> Figures:
+def run_scene(
+    contestant: str,
+    scene: Scene,
+    settings: Settings,
+    make_beside: Callable[[Running], AbstractContextManager[Beside]] | None = None,
+) -> Figures:
     """Publishers and players of one scene against one fresh server."""
     figures = Figures(contestant)
     with ExitStack() as stack:
@@ -91,7 +109,10 @@ def run_scene(contestant: str, scene: Scene, settings: Settings) -> Figures:
             players = stack.enter_context(LoadProcess(play, spec, LOAD_CPU))
             players.wait_ready()
             time.sleep(SETTLE_SECONDS)
+        beside = stack.enter_context(make_beside(server)) if make_beside is not None else None
         window = window_from_now(settings.seconds)
+        if beside is not None:
+            beside.begin(window)
         publishers.measure(window)
         if players is not None:
             players.measure(window)
@@ -99,9 +120,13 @@ def run_scene(contestant: str, scene: Scene, settings: Settings) -> Figures:
         meter = Meter(server)
         sleep_until(window.end)
         meter.read(figures)
+        if beside is not None:
+            beside.end()
         _published(figures, publishers.report(), len(scene.names))
         if players is not None:
             _played(figures, players.report(), len(scene.players))
+        if beside is not None:
+            beside.report(figures)
     return figures
 
 

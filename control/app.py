@@ -32,7 +32,7 @@ from control.streams.conductor import Conductor
 from control.streams.onair import OnAir
 from control.streams.routes import streams
 from control.system import routes as system
-from control.system.service import LiveService, Snapshots
+from control.system.service import Glance, LiveService, Snapshots
 from control.users.routes import users
 from control.web import routes as pages
 from control.web.assets import Assets
@@ -73,7 +73,7 @@ def create_app(
     app[middleware.TRUSTED_PROXIES] = tuple(ip_network(text) for text in config.http.trusted_proxies)
     app.on_response_prepare.append(middleware.add_headers)
     assets = Assets()
-    system.setup(app, LiveService(engine), Metrics(engine.snapshot, requests, media_requests or {}))
+    system.setup(app, LiveService(engine), Metrics(Glance(engine).snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
     if control is not None:
         door = cast("Engine", engine)

@@ -136,6 +136,11 @@ class AuthConfig(_Table):
     """Who may publish."""
 
     publish: Annotated[Literal["open", "keys"], Field(description='one of "open", "keys"')] = "open"
+    stream_keys: Annotated[
+        Mapping[str, SecretStr],
+        AfterValidator(_keys),
+        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~@-, keys not empty, no key twice'),
+    ] = Field(default_factory=dict)
     jwt_secret: Annotated[SecretStr, Field(strict=False, description='32 bytes or more, or "" for one of its own')] = SecretStr(
         ""
     )
@@ -144,11 +149,6 @@ class AuthConfig(_Table):
     admin_password: Annotated[SecretStr, Field(strict=False, description='a password, or "" for one that is made')] = SecretStr(
         ""
     )
-    stream_keys: Annotated[
-        Mapping[str, SecretStr],
-        AfterValidator(_keys),
-        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~@-, keys not empty, no key twice'),
-    ] = Field(default_factory=dict)
 
 
 class DatabaseConfig(_Table):

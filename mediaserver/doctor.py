@@ -15,6 +15,8 @@ from pathlib import Path
 
 from mediaserver import encoders, preflight
 from mediaserver.config import Config
+from mediaserver.ingest import srt
+from mediaserver.transcode.choice import choose
 
 GIGABYTE = 1 << 30
 #: The kernel's queue of connections that nobody has accepted yet.
@@ -75,7 +77,8 @@ def diagnose(config: Config) -> Iterator[Finding]:
     yield from _backlog()
     yield from _data_dir(Path(config.server.data_dir))
     yield _clock(time.time())
-    yield from _encoders()
+    yield from _encoders(config.transcode.encoder)
+    yield diagnose_srt()
 
 
 def _python() -> Finding:
@@ -162,10 +165,17 @@ def _clock(now: float) -> Finding:
     return Finding("Clock", Verdict.GOOD, found)
 
 
-def _encoders() -> Iterator[Finding]:
-    failures = {
-        each.encoder: each.failure for each in encoders.probe([name for names in encoders.FAMILIES.values() for name in names])
-    }
+def diagnose_srt() -> Finding:
+    """Whether SRT can be pulled."""
+    version = srt.version()
+    if not version:
+        remedy = "For pulls of srt://: apt install libsrt1.5-gnutls."
+        return Finding("SRT", Verdict.ABSENT, "libsrt is not installed", remedy)
+    return Finding("SRT", Verdict.GOOD, f"libsrt {version}")
+
+
+def _encoders(wanted: str) -> Iterator[Finding]:
+    failures = {each.encoder: each.failure for each in encoders.probe(encoders.EVERY)}
     for family, names in encoders.FAMILIES.items():
         able = [name for name in names if not failures[name]]
         if able:
@@ -174,6 +184,17 @@ def _encoders() -> Iterator[Finding]:
             yield Finding(f"Encoders, {family}", Verdict.ADVICE, failures[names[0]], "pip install --force-reinstall av")
         elif not all(failures[name].startswith("UnknownCodecError") for name in names):
             yield Finding(f"Encoders, {family}", Verdict.ABSENT, f"no encoder opens ({failures[names[0]]})", _HARDWARE[family])
+    devices = [name.removeprefix(encoders.DECODER) for name in encoders.DECODERS if not failures[name]]
+    if devices:
+        yield Finding("Decoding in hardware", Verdict.GOOD, ", ".join(devices))
+    for codec in encoders.CANDIDATES:
+        choice = choose(codec, wanted, failures)
+        found = f"{codec.value}: {choice.encoder} ({choice.reason})"
+        if choice.missed:
+            remedy = 'transcode.policy says what happens then; transcode.encoder = "auto" takes what works.'
+            yield Finding("Renditions", Verdict.ADVICE, found, remedy)
+        else:
+            yield Finding("Renditions", Verdict.GOOD, found)
 
 
 #: What each family needs. Without it nothing is lost but speed: the remedy is for who has the hardware.

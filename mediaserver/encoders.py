@@ -4,6 +4,7 @@ it may take down.
 FFmpeg lists encoders whose driver is missing, and some of them end the process that tries: so nothing less tells.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from mediaserver.worker.priority import stand_back
 from protocols.media import Codec
 
 #: FFmpeg's names, by who does the work. The first family needs no hardware.
@@ -37,7 +39,7 @@ DECODERS = (f"{DECODER}cuda", f"{DECODER}qsv", f"{DECODER}videotoolbox")
 EVERY = (*(name for names in FAMILIES.values() for name in names), *DECODERS)
 #: Encoders that are not FFmpeg's, by name: "MODULE:FACTORY", which a transcoder's process imports and calls.
 OWN: dict[str, str] = {}
-#: Seconds that all encoders together may take.
+#: Seconds that a child may take for all that it tries.
 PATIENCE = 60.0
 
 
@@ -73,9 +75,21 @@ def probe(encoders: Sequence[str]) -> list[Probe]:
         except subprocess.TimeoutExpired as error:
             lines = error.stdout.decode().splitlines() if isinstance(error.stdout, bytes) else []
             end = "did not come to an end"
-        probes += [Probe(*json.loads(line)) for line in lines]
-        if len(lines) < len(rest):
-            probes.append(Probe(rest[len(lines)], end))
+        tried = _read(lines, rest)
+        probes += tried
+        if len(tried) < len(rest):
+            probes.append(Probe(rest[len(tried)], end))
+    return probes
+
+
+def _read(lines: Sequence[str], encoders: Sequence[str]) -> list[Probe]:
+    """What a child said of the first of ``encoders``. Drivers write lines of their own between."""
+    probes: list[Probe] = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            encoder, failure = json.loads(line)
+            if len(probes) < len(encoders) and encoder == encoders[len(probes)]:
+                probes.append(Probe(encoder, str(failure)))
     return probes
 
 
@@ -89,6 +103,7 @@ def _encode_one_frame(name: str) -> tuple[bytes, list[bytes]]:
     context.width, context.height, context.pix_fmt = 640, 360, picture_format(name)
     context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
     context.open()
+    stand_back()
     frame = av.VideoFrame(640, 360, picture_format(name))
     frame.pts, frame.time_base = 0, Fraction(1, 30)
     packets = [*context.encode(frame), *context.encode(None)]

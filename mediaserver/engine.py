@@ -21,6 +21,7 @@ from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
+from mediaserver.ingest.slates import Slates
 from mediaserver.packaging.packagers import Packagers
 from mediaserver.packaging.resources import Resources
 from mediaserver.packaging.thumbnails import Thumbnails
@@ -69,7 +70,7 @@ class Engine:
         self._beat = Beat(asyncio.get_running_loop(), config.rtmp.max_latency / 1000)
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
-        self._packagers = Packagers(self._hub, config.hls, time.time)
+        self._packagers = Packagers(self._hub, config.hls, time.time, ladder=bool(config.transcode.ladder))
         self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
@@ -77,6 +78,7 @@ class Engine:
         recorded = SpritesOnFinish(sink, self._sprites) if config.recording.sprites else sink
         self._recordings = Recordings(self._hub, config, recorded, self.spawn)
         self._pulls = Pulls(self._hub, config, sink, self.spawn)
+        self._slates = Slates(self._hub, config, self.spawn)
         self._hub.on_publish(self._begin)
         self._rtmp = RtmpListener(
             RtmpServices(
@@ -151,23 +153,26 @@ class Engine:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
         self.state = EngineState.DRAINING
         self._hub.end_all("the server is stopping")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain + 1.0):
-                await self._close("the server is stopping", drain)
+        # A slow disk has a time of its own, which does not come off the players'.
+        await asyncio.gather(self._recordings.close(), self._drain("the server is stopping", drain))
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.state = EngineState.STOPPED
 
+    async def _drain(self, reason: str, drain: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain + 1.0):
+                await self._close(reason, drain)
+
     async def _close(self, reason: str, drain: float = 0.0) -> None:
-        await self._pulls.close()
+        await asyncio.gather(self._pulls.close(), self._slates.close())
         await asyncio.gather(
             self._rtmp.close(reason, drain),
             self.web.close(reason),
             self._thumbnails.close(),
             self._transcoders.close(),
             self._relays.close(),
-            self._recordings.close(),
             self._sprites.close(),
         )
         self._beat.close()
@@ -227,14 +232,15 @@ class Engine:
             if connection.session.id == session_id:
                 connection.kick(reason)
                 return True
-        return self._pulls.stop(session_id, reason) or self.web.players.kick(session_id, reason)
+        stopped = self._pulls.stop(session_id, reason) or self._slates.stop(session_id, reason)
+        return stopped or self.web.players.kick(session_id, reason)
 
     async def encoders(self) -> tuple[str, ...]:
         """FFmpeg's names of the encoders (and decoders) that really work on this machine. The first time takes seconds."""
         return await self._transcoders.encoders()
 
     async def resolve(self, host: str, port: int) -> tuple[Target, ...]:
-        """Where ``host`` leads, for connections to addresses that users give. Raises Refused where the server may not go there."""
+        """Where ``host`` leads, for connections to addresses that users give. Raises Refused for one where the server may not go."""
         return await resolve(host, port, allow_private=self.config.server.allow_private_targets)
 
     def end(self, name: str, reason: str) -> bool:
@@ -294,6 +300,7 @@ class Engine:
             self._relays,
             self._recordings,
             self._pulls,
+            self._slates,
         )
         sweeps = [self._hub.sample, *(house.sweep for house in houses)]
         while True:

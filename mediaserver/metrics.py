@@ -1,124 +1,30 @@
-"""The engine's figures in Prometheus's words. Everything is read when it is asked for; no packet pays for it."""
+"""The engine's figures for who scrapes them. Everything is read when it is asked for; no packet pays for it."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-
-from mediaserver.errors import Unavailable
-from mediaserver.ports import Wire
+from mediaserver.lag import LagSampler
 from mediaserver.snapshot import EngineSnapshot
 
-#: How often the event loop's lag is sampled, in seconds.
-LAG_INTERVAL = 0.25
-_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-
-
-class EngineCollector(Collector):
-    """Turns one snapshot into metrics at each scrape.
-
-    Labels hold only protocol words (wire, role, kind): never a stream's name or an address, of which anybody can make
-    a million.
-    """
-
-    def __init__(self, snapshot: Callable[[], EngineSnapshot], requests: Iterable[Mapping[str, int]]) -> None:
-        self._snapshot = snapshot
-        self._requests = tuple(requests)
-
-    def describe(self) -> Iterable[Metric]:
-        # Told here so that registering does not ask an engine that has not started yet.
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        requests = CounterMetricFamily("mediaserver_http_requests", "HTTP requests by what was asked for.", labels=["kind"])
-        for kind, count in sorted(sum(map(Counter, self._requests), Counter[str]()).items()):
-            requests.add_metric([kind], count)
-        yield requests
-        try:
-            snapshot = self._snapshot()
-        except Unavailable:
-            return
-        yield from _totals(snapshot)
-        yield _sessions(snapshot)
-
-
-def _totals(snapshot: EngineSnapshot) -> Iterable[Metric]:
-    live = sum(stream.publishing for stream in snapshot.streams)
-    yield CounterMetricFamily("mediaserver_bytes_in", "Bytes received from publishers.", value=snapshot.bytes_in)
-    yield CounterMetricFamily("mediaserver_bytes_out", "Bytes sent to players.", value=snapshot.bytes_out)
-    yield GaugeMetricFamily("mediaserver_streams_live", "Streams that somebody publishes now.", value=live)
-    yield GaugeMetricFamily(
-        "mediaserver_streams_away", "Streams whose publisher left and may come back.", value=len(snapshot.streams) - live
-    )
-    yield GaugeMetricFamily(
-        "mediaserver_dropped_packets",
-        "Packets withheld from slow players of the streams that are live now.",
-        value=sum(stream.dropped_packets for stream in snapshot.streams),
-    )
-    yield CounterMetricFamily(
-        "mediaserver_players_cut_off", "Players that took nothing for too long.", value=snapshot.players_cut_off
-    )
-    yield GaugeMetricFamily("mediaserver_beat_seconds", "The engine's beat; 0 when everything is immediate.", value=snapshot.beat)
-    yield GaugeMetricFamily("mediaserver_start_time_seconds", "When the engine started, in Unix time.", value=snapshot.since)
-    yield GaugeMetricFamily("mediaserver_draining", "1 while the engine is stopping.", value=snapshot.draining)
-
-
-def _sessions(snapshot: EngineSnapshot) -> Metric:
-    counts = {(role, wire): 0 for role in ("publisher", "player") for wire in Wire}
-    for session in snapshot.sessions:
-        if session.publishing:
-            counts["publisher", session.wire] += 1
-    for stream in snapshot.streams:
-        for wire, players in stream.players.items():
-            counts["player", wire] += players
-    family = GaugeMetricFamily("mediaserver_sessions", "Who publishes and plays now, by protocol.", labels=["role", "wire"])
-    for (role, wire), count in counts.items():
-        family.add_metric([role, wire.value], count)
-    return family
-
-
-class LagSampler:
-    """How late the event loop runs what is due: one timer, four times a second. ``async with`` starts and stops it."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._lag = Histogram(
-            "mediaserver_event_loop_lag_seconds", "How late a due timer ran.", buckets=_LAG_BUCKETS, registry=registry
-        )
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def __aenter__(self) -> "LagSampler":
-        self._schedule(asyncio.get_running_loop())
-        return self
-
-    async def __aexit__(self, *exc_details: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = loop.time() + LAG_INTERVAL
-        self._timer = loop.call_at(due, self._sample, loop, due)
-
-    def _sample(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        self._lag.observe(max(0.0, loop.time() - due))
-        self._schedule(loop)
+if TYPE_CHECKING:
+    from mediaserver.exposition import Exposition
 
 
 class Metrics:
-    """A registry of its own with the engine's figures, the process's (``process_*``) and the event loop's."""
+    """The engine's figures, the process's and the event loop's, in Prometheus's words."""
 
     def __init__(self, snapshot: Callable[[], EngineSnapshot], *requests: Mapping[str, int]) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        self.registry.register(EngineCollector(snapshot, requests))
-        self.lag = LagSampler(self.registry)
+        self.lag = LagSampler()
+        self._snapshot = snapshot
+        self._requests = requests
+        self._exposition: Exposition | None = None
 
-    def render(self, accept: str) -> tuple[bytes, str]:
+    async def render(self, accept: str) -> tuple[bytes, str]:
         """The body and its content type, in the format that ``accept`` (the request's header) prefers."""
-        encoder, content_type = choose_encoder(accept)
-        return encoder(self.registry), content_type
+        if self._exposition is None:
+            # In a thread: a library that is loaded must not hold media up.
+            module = await asyncio.to_thread(importlib.import_module, "mediaserver.exposition")
+            self._exposition = module.Exposition(self._snapshot, self._requests, self.lag)
+        return self._exposition.render(accept)

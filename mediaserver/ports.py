@@ -21,6 +21,8 @@ def is_name(text: str) -> bool:
 
 #: Between the name of a stream and that of one of its renditions: ``show@720p`` is played like any other name.
 RENDITION_MARK = "@"
+#: A rung's name: one step of a path.
+RUNG_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,31}")
 
 
 def rendition_name(name: str, rung: str) -> str:
@@ -67,7 +69,8 @@ class EncoderPolicy(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One rendition that is wanted. ``height`` is the shorter side of the picture in pixels (0: sound alone, 128 kbit/s or so);
-    ``bitrate`` in bits a second (0: what suits the size); ``frame_rate`` is a cap (0: the source's)."""
+    ``bitrate`` in bits a second (0: what suits the size); ``frame_rate`` is a cap (0: the source's). Raises ValueError for a name
+    that no address can hold."""
 
     name: str
     height: int
@@ -77,6 +80,10 @@ class Rung:
     constant_bitrate: bool = False
     encoder: str = ""
     reencode: bool = False
+
+    def __post_init__(self) -> None:
+        if RUNG_NAME.fullmatch(self.name) is None:
+            raise ValueError(f"{self.name!r} cannot name a rung")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +153,11 @@ class PublishGrant:
     """Leave to publish under ``name``, and what is to be made of it. ``pacing`` None: as the configuration says."""
 
     name: str
-    pacing: Pacing | None = None
     ladder: Ladder | None = None
     relays: tuple[RelayTarget, ...] = ()
     recordings: tuple[RecordingOrder, ...] = ()
     slate: Slate | None = None
+    pacing: Pacing | None = None
 
 
 class InputType(enum.Enum):

@@ -15,6 +15,7 @@ _VOID, _DURATION, _TIMESTAMP, _SIMPLE_BLOCK = 0xEC, 0x4489, 0xE7, 0xA3
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
 _NANOSECONDS = 1_000_000  # of a tick: timestamps are in milliseconds
 _KEYFRAME = 0x80
+_LONGEST_NUMBER = 8  # bytes of an unsigned integer (RFC 8794, 7.2)
 
 TRACK_NUMBERS = {MediaKind.VIDEO: 1, MediaKind.AUDIO: 2}
 _NAMES = {
@@ -193,6 +194,8 @@ def cluster_end(content: bytes) -> int:
         identifier, header, size = read_element(content[position : position + 12])
         start = position + header
         if identifier == _TIMESTAMP:
+            if not 0 <= size <= _LONGEST_NUMBER:
+                raise RemoteProtocolError(f"a timestamp of {size} bytes")
             begin = latest = int.from_bytes(content[start : start + size])
         elif identifier == _SIMPLE_BLOCK:
             if size < 4:

@@ -17,6 +17,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from mediaserver.worker.priority import stand_back
+
 BITS = 16
 SAMPLE_RATE = 48000
 
@@ -90,6 +92,7 @@ def make(clip: Clip, file: Path) -> None:
                 output.mux(audio.encode(_fitting(sound, audio)))
         for stream in filter(None, (video, audio)):
             output.mux(stream.encode(None))
+    stand_back()
 
 
 def _video_stream(output: Any, clip: Clip) -> Any:

@@ -135,11 +135,12 @@ class Peers:
 
     def ffmpeg_push(self, file: Path, url: str, *, loop: bool = True, options: Sequence[str] = ("-c", "copy")) -> Process:
         """ffmpeg sends ``file`` to ``url`` in real time."""
+        return self.ffmpeg_play(file, *options, "-f", "flv", url, loop=loop)
+
+    def ffmpeg_play(self, file: Path, *output: str, loop: bool = True) -> Process:
+        """ffmpeg reads ``file`` in real time; ``output`` says what becomes of it."""
         loops = ["-stream_loop", "-1"] if loop else []
-        return self.start(
-            "ffmpeg",
-            [program("ffmpeg"), "-hide_banner", "-nostdin", "-re", *loops, "-i", str(file), *options, "-f", "flv", url],
-        )
+        return self.start("ffmpeg", [program("ffmpeg"), "-hide_banner", "-nostdin", "-re", *loops, "-i", str(file), *output])
 
     def pyav_push(self, file: Path, url: str, *, times: int = 1_000_000) -> Process:
         """PyAV's FFmpeg (Enhanced RTMP) sends ``file`` to ``url`` in real time."""
@@ -330,10 +331,12 @@ class Server:
             connection.close()
 
     def live(self) -> dict[str, dict[str, Any]]:
-        """What /api/live lists, by name."""
+        """What /api/live lists, by name; renditions that are made now too, by theirs."""
         status, _, body = self.get("/api/live")
         assert status == 200, body
-        return {stream["name"]: stream for stream in json.loads(body)["streams"]}
+        streams = json.loads(body)["streams"]
+        rungs = {f"{stream['name']}@{rung['name']}": rung for stream in streams for rung in stream["rungs"] if rung["running"]}
+        return {stream["name"]: stream for stream in streams} | rungs
 
     def wait_live(self, name: str, timeout: float = 15) -> None:
         """Wait until somebody publishes ``name``."""

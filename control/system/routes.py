@@ -54,7 +54,7 @@ async def show_time(_request: web.Request) -> web.Response:
 
 async def show_metrics(request: web.Request) -> web.Response:
     """Prometheus's text, or OpenMetrics if that is what the scraper prefers."""
-    body, content_type = request.app[METRICS].render(request.headers.get("Accept", ""))
+    body, content_type = await request.app[METRICS].render(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 

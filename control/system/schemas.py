@@ -29,8 +29,20 @@ class AudioView(Schema):
     channels: int
 
 
+class RungView(Schema):
+    """A rendition of a stream. ``running`` is false while it is not made; sizes are 0 for sound alone; bits a second."""
+
+    name: str
+    width: int
+    height: int
+    bitrate: int
+    running: bool
+    hls: str
+
+
 class StreamView(Schema):
-    """A live stream. ``state`` is ``away`` while its publisher may still come back; ``bitrate`` is in bits a second."""
+    """A live stream. ``state`` is ``away`` while its publisher may still come back; ``bitrate`` is in bits a second. ``viewers``
+    are those of its renditions too; ``source`` is what it is a rendition of, if it is one."""
 
     name: str
     state: Literal["live", "away"]
@@ -45,6 +57,8 @@ class StreamView(Schema):
     hls: str
     dash: str
     flv: str
+    source: str
+    rungs: list[RungView]
 
 
 class LiveView(Schema):

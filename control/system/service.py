@@ -1,12 +1,14 @@
 """What is live now, rendered at most once per moment however many pages ask."""
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
-from control.system.schemas import AudioView, HealthView, LiveView, StreamAnswer, StreamView, VideoView
+from control.system.schemas import AudioView, HealthView, LiveView, RungView, StreamAnswer, StreamView, VideoView
 from mediaserver.errors import Unavailable
-from mediaserver.snapshot import EngineSnapshot, StreamSnapshot, TrackSnapshot
+from mediaserver.ports import Wire, rendition_name
+from mediaserver.snapshot import EngineSnapshot, RungSnapshot, StreamSnapshot, TrackSnapshot
 
 #: For how long one look at the engine serves everybody who asks, in seconds.
 FRESH = 0.5
@@ -16,6 +18,24 @@ class Snapshots(Protocol):
     """The part of the engine's door that this domain looks through."""
 
     def snapshot(self) -> EngineSnapshot: ...
+
+
+class Glance:
+    """An engine that is looked at once a moment, however many ask."""
+
+    def __init__(self, engine: Snapshots, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._ticks = ticks
+        self._seen: EngineSnapshot | None = None
+        self._looked = float("-inf")
+
+    def snapshot(self) -> EngineSnapshot:
+        """The engine as it is, or was a moment ago. Raises Unavailable while it is not started."""
+        now = self._ticks()
+        if self._seen is None or now - self._looked >= FRESH:
+            self._seen = None
+            self._seen, self._looked = self._engine.snapshot(), now
+        return self._seen
 
 
 class LiveService:
@@ -29,9 +49,8 @@ class LiveService:
         self._ticks = ticks
         self._streams: dict[str, StreamView] = {}
         self._body = b""
-        self._draining = False
         self._looked = float("-inf")
-        self._checked = float("-inf")
+        self._glance = Glance(engine, ticks)
 
     def everything(self) -> bytes:
         """A LiveView as JSON. Raises Unavailable while the engine is not started."""
@@ -45,28 +64,32 @@ class LiveService:
 
     def health(self) -> HealthView:
         """``ready`` only while the engine takes publishers and players; looked at once a moment, for anybody may ask."""
-        now = self._ticks()
-        if now - self._checked >= FRESH:
-            try:
-                self._draining = self._engine.snapshot().draining
-            except Unavailable:
-                return HealthView(status="starting")
-            self._checked = now
-        return HealthView(status="draining" if self._draining else "ready")
+        try:
+            return HealthView(status="draining" if self._glance.snapshot().draining else "ready")
+        except Unavailable:
+            return HealthView(status="starting")
 
     def _look(self) -> None:
         now = self._ticks()
         if now - self._looked < FRESH:
             return
         snapshot, at = self._engine.snapshot(), self._clock()
-        views = [_view(stream, at) for stream in sorted(snapshot.streams, key=lambda s: s.name)]
-        answer = LiveView(now=at, since=snapshot.since, draining=snapshot.draining, streams=views)
+        renditions: dict[str, list[StreamSnapshot]] = defaultdict(list)
+        for stream in snapshot.streams:
+            if stream.source:
+                renditions[stream.source].append(stream)
+        views = [_view(stream, renditions[stream.name], at) for stream in sorted(snapshot.streams, key=lambda s: s.name)]
+        # A rendition is part of its stream: found by its name, but no stream of its own in the list.
+        answer = LiveView(
+            now=at, since=snapshot.since, draining=snapshot.draining, streams=[view for view in views if not view.source]
+        )
         self._streams = {view.name: view for view in views}
         self._body = answer.model_dump_json(by_alias=True).encode()
         self._looked = now
 
 
-def _view(stream: StreamSnapshot, at: float) -> StreamView:
+def _view(stream: StreamSnapshot, renditions: list[StreamSnapshot], at: float) -> StreamView:
+    players = sum((Counter(each.players) for each in (stream, *renditions)), Counter[Wire]())
     tracks = {track.codec.kind.value: track for track in stream.tracks}
     return StreamView(
         name=stream.name,
@@ -76,12 +99,25 @@ def _view(stream: StreamSnapshot, at: float) -> StreamView:
         bitrate=stream.bitrate,
         video=_video(tracks.get("video"), stream.frame_rate),
         audio=_audio(tracks.get("audio")),
-        viewers=sum(stream.players.values()),
-        viewers_by_wire={wire.value: count for wire, count in stream.players.items() if count},
+        viewers=players.total(),
+        viewers_by_wire={wire.value: count for wire, count in players.items() if count},
         watch=f"/watch/{stream.name}",
         hls=f"/live/{stream.name}/index.m3u8",
         dash=f"/live/{stream.name}/manifest.mpd",
         flv=f"/live/{stream.name}.flv",
+        source=stream.source,
+        rungs=[_rung(stream.name, rung) for rung in stream.rungs],
+    )
+
+
+def _rung(name: str, rung: RungSnapshot) -> RungView:
+    return RungView(
+        name=rung.name,
+        width=rung.width,
+        height=rung.height,
+        bitrate=rung.bitrate,
+        running=rung.running,
+        hls=f"/live/{rendition_name(name, rung.name)}/index.m3u8",
     )
 
 

@@ -1,74 +1,33 @@
 """One connection to the HTTP port: the fast lane, which answers requests for media itself and hands all others over."""
 
 import asyncio
-import enum
-import logging
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
-from mediaserver.delivery.grants import RefusalError
-from mediaserver.delivery.growth import Growth
+from mediaserver.delivery.exchange import Exchange, Phase
 from mediaserver.delivery.prepared import Prepared
-from mediaserver.delivery.request import MAX_HEAD, MediaRequest, Method, RequestError, looks_like_http, read_head
-from mediaserver.delivery.response import LATE, Response, preflight, refusal, render, respond
-from mediaserver.delivery.sendfile import LEAST
+from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head
+from mediaserver.delivery.response import preflight, respond
 from mediaserver.delivery.stall import Stall, untaken
-from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, Signal, TooFar, Wait
+from mediaserver.packaging.answer import Missing
 
 if TYPE_CHECKING:
     from mediaserver.delivery.web import Web
 
-log = logging.getLogger(__name__)
-
 #: Requests of one connection that are answered before others get their turn.
 MAX_PIPELINED: Final = 32
-
-
-class Phase(enum.Enum):
-    """READING: between two requests, or within a head. WAITING: for the authorizer, or for media that is promised.
-    GROWING: sending a segment that is still being made. CLOSED: nothing that still arrives counts."""
-
-    READING = "reading"
-    WAITING = "waiting"
-    GROWING = "growing"
-    CLOSED = "closed"
-
-
 _READING: Final = Phase.READING
 
 
-class Connection(asyncio.Protocol):
-    """Reads heads, writes answers. All deadlines are applied by ``sweep``: no timer belongs to a connection."""
+class Connection(Exchange):
+    """The reading half: heads, deadlines, and handing over. All deadlines are applied by ``sweep``: no timer belongs to a
+    connection."""
 
-    __slots__ = (
-        "_asker", "_buffer", "_deadline", "_growth", "_head_due", "_held", "_late", "_listed", "_listed_at", "_may_until",
-        "_paused", "_peer", "_phase", "_prepared", "_signal", "_since", "_stall", "_task", "_transport", "_web",
-    )  # fmt: skip
-
-    _transport: asyncio.Transport
+    __slots__ = ("_buffer", "_held", "_stall")
 
     def __init__(self, web: "Web") -> None:
-        self._web = web
-        self._phase = _READING
+        super().__init__(web)
         self._buffer = b""
-        self._head_due = True
-        self._since = web.now
-        self._paused = False
         self._held = False
-        self._peer = ""
-        # Whom the authorizer said yes to last, and until when that holds.
-        self._asker: tuple[str, str, str] | None = None
-        self._may_until = 0.0
-        self._task: asyncio.Task[None] | None = None
-        # The request that waits or grows, what it waits for, and until when.
-        self._prepared: Prepared | None = None
-        self._signal: Signal | None = None
-        self._deadline = 0.0
-        self._late: Callable[[], Ready] | None = None
-        self._growth: Growth | None = None
-        # The last playlist or manifest that was asked for, and when: who asks for such is a viewer.
-        self._listed: MediaRequest | None = None
-        self._listed_at = 0.0
         self._stall = Stall()
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
@@ -106,6 +65,9 @@ class Connection(asyncio.Protocol):
         self._unhook()
         if self._task is not None:
             self._task.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
         self._web.forget(self)
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -191,247 +153,8 @@ class Connection(asyncio.Protocol):
         """Give the connection to aiohttp for good, with everything of it that was not answered."""
         self._phase = Phase.CLOSED
         self._note_viewer()
-        self._web.forget(self)
+        self._leave()
         self._web.hand_over(self._transport, data)
-
-    # -- leave to play ------------------------------------------------------------------------------------------------
-
-    @property
-    def _address(self) -> str:
-        """The peer's address; asked of the system once, and only if somebody wants to know."""
-        if not self._peer:
-            peer = self._transport.get_extra_info("peername")
-            self._peer = peer[0] if peer else "local"
-        return self._peer
-
-    def _may_play(self, prepared: Prepared) -> bool:
-        web = self._web
-        if self._asker != prepared.asker or web.now >= self._may_until:
-            # A proxy's connection serves many.
-            self._note_viewer()
-            self._asker = prepared.asker
-            self._may_until = web.may_until(prepared.request, self._address)
-        return web.now < self._may_until
-
-    def _inquire(self, question: Coroutine[None, None, None]) -> None:
-        self._phase = Phase.WAITING
-        self._since = self._web.now
-        self._task = self._web.spawn(question)
-
-    async def _ask(self, prepared: Prepared) -> None:
-        refused: Response | None = None
-        try:
-            self._may_until = await self._web.ask(prepared.request, self._address)
-        except RefusalError as no:
-            refused = no.response
-        except Exception:  # noqa: BLE001 - it is logged
-            self._fail(prepared)
-            return
-        self._answered(prepared, refused)
-
-    async def _play(self, prepared: Prepared) -> None:
-        """Become a player's connection, for good; or say why not."""
-        try:
-            refused = await self._web.play(prepared.request, self._transport, self._address)
-        except RefusalError as no:
-            refused = no.response
-        except Exception:  # noqa: BLE001 - it is logged
-            self._fail(prepared)
-            return
-        if refused is not None:
-            self._answered(prepared, refused)
-        else:
-            self._task = None
-            self._phase = Phase.CLOSED
-            self._web.forget(self)
-
-    def _answered(self, prepared: Prepared, refused: Response | None) -> None:
-        """The authorizer has spoken."""
-        self._task = None
-        if self._phase is Phase.CLOSED:
-            return
-        self._phase = _READING
-        if refused is not None:
-            self._finish(prepared, refused)
-        else:
-            self._serve(prepared)
-        self._go_on()
-
-    def _fail(self, prepared: Prepared) -> None:
-        """Whoever was asked broke down: called while that exception is handled."""
-        log.exception("request_failed", extra={"facts": {"address": self._address, "name": prepared.name}})
-        if self._transport.get_protocol() is not self:
-            # Half a player: there is no answer left to give.
-            self._task = None
-            self._phase = Phase.CLOSED
-            self._web.forget(self)
-            self._transport.abort()
-        else:
-            self._break_off(prepared.request, 500, "the server could not decide whether this may be played")
-
-    def _give_up(self) -> None:
-        """Whoever was asked does not even say that it takes too long."""
-        if self._task is not None:
-            self._task.cancel()
-        self._web.counters.timeouts += 1
-        self._break_off(None, 503, "nobody could say in time whether this may be played")
-
-    def _break_off(self, request: MediaRequest | None, status: int, reason: str) -> None:
-        """Say why there is no answer, and close."""
-        web = self._web
-        self._task = None
-        if self._phase is Phase.CLOSED:
-            return
-        web.counters.requests["refused"] += 1
-        response = refusal(request, status, reason, web.cors)
-        self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
-        self._close()
-
-    # -- answering ----------------------------------------------------------------------------------------------------
-
-    def _serve(self, prepared: Prepared) -> None:
-        """Answer a request that is allowed."""
-        web = self._web
-        if prepared.wire is not None:
-            self._listed, self._listed_at = prepared.request, web.now
-        answer = web.resolve(prepared.name, prepared.resource, prepared.query, web.clock())
-        if answer is prepared.ready and prepared.date is web.date:
-            self._write(prepared)
-        else:
-            self._answer(prepared, answer)
-
-    def _answer(self, prepared: Prepared, answer: Answer) -> None:
-        web = self._web
-        match answer:
-            case Ready():
-                # What was rendered for others who asked the same serves here too: one render, one write each.
-                prepared = web.prepared.keep(prepared)
-                if answer is not prepared.ready or prepared.date is not web.date:
-                    prepared.fill(answer, web.date, web.cors)
-                self._write(prepared)
-            case Wait():
-                self._wait(web.prepared.keep(prepared), answer)
-            case Growing():
-                self._grow(prepared, answer)
-            case Gone() | TooFar() | Missing():
-                self._finish(prepared, respond(prepared.request, answer, web.cors))
-
-    def _write(self, prepared: Prepared) -> None:
-        web = self._web
-        body = prepared.body
-        if not body:
-            self._transport.write(prepared.payload)
-        elif (
-            not isinstance(body, bytes)
-            or len(body) < LEAST
-            or not web.bodies.send(self._transport, prepared.payload, body, web.now)
-        ):
-            self._transport.writelines((prepared.payload, body))
-        counters = web.counters
-        counters.requests[prepared.kind] += 1
-        counters.bytes_out += prepared.size
-        self._head_due = False
-        self._since = web.now
-        if not prepared.request.keep_alive:
-            self._close()
-
-    def _finish(self, prepared: Prepared, response: Response) -> None:
-        """Write an answer that nobody needs to remember."""
-        web, request = self._web, prepared.request
-        kind = "missing" if response.status == 404 else "refused" if response.status >= 400 else prepared.kind
-        web.counters.requests[kind] += 1
-        self._send(render(response, web.date, keep_alive=request.keep_alive) + bytes(response.body))
-        self._head_due = False
-        self._since = web.now
-        if not request.keep_alive:
-            self._close()
-
-    def _refuse(self, error: RequestError) -> None:
-        """Say what is wrong with bytes that are no request, and close."""
-        web = self._web
-        web.counters.requests["malformed"] += 1
-        log.debug("malformed_request", extra={"facts": {"address": self._address, "reason": error.reason}})
-        response = refusal(None, error.status, error.reason, web.cors)
-        self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
-        self._close()
-
-    def _send(self, data: bytes) -> None:
-        self._web.counters.bytes_out += len(data)
-        self._transport.write(data)
-
-    def _close(self) -> None:
-        """Close once everything written is taken; ``sweep`` does not wait for that forever."""
-        self._phase = Phase.CLOSED
-        self._transport.close()
-
-    # -- waiting for media --------------------------------------------------------------------------------------------
-
-    def _wait(self, prepared: Prepared, wait: Wait) -> None:
-        self._phase = Phase.WAITING
-        if self._prepared is not prepared:
-            self._prepared = prepared
-            self._deadline = self._web.clock() + wait.timeout
-        self._late = wait.late
-        self._signal = wait.signal
-        wait.signal.add(self._on_signal)
-
-    def _on_signal(self) -> None:
-        prepared, self._signal = self._prepared, None
-        if prepared is None:
-            return
-        self._phase = _READING
-        self._serve(prepared)
-        if self._signal is None:
-            self._prepared = None
-            self._go_on()
-
-    def _grow(self, prepared: Prepared, growing: Growing) -> None:
-        web, request = self._web, prepared.request
-        head = render(respond(request, growing, web.cors), web.date, keep_alive=request.keep_alive, chunked=request.chunked)
-        web.counters.requests[prepared.kind] += 1
-        self._send(head)
-        if request.method is Method.HEAD:
-            self._grown(prepared)
-            return
-        self._phase = Phase.GROWING
-        self._prepared, self._growth = prepared, Growth(growing, chunked=request.chunked)
-        self._deadline = web.clock() + growing.timeout
-        self._pump()
-
-    def _pump(self) -> None:
-        """Send what has grown since; then wait for more."""
-        prepared, growth = self._prepared, self._growth
-        self._signal = None
-        if prepared is None or growth is None or self._paused:
-            # A player that does not keep up is fed again when it has room.
-            return
-        growing = growth.growing
-        pieces, complete = growth.read()
-        if pieces:
-            self._deadline = self._web.clock() + growing.timeout
-            self._web.counters.bytes_out += sum(map(len, pieces))
-            self._transport.writelines(pieces)
-        if complete:
-            self._grown(prepared)
-        elif not self._paused:
-            self._signal = growing.signal
-            growing.signal.add(self._pump)
-
-    def _grown(self, prepared: Prepared) -> None:
-        self._prepared = self._growth = None
-        self._phase = _READING
-        self._head_due = False
-        self._since = self._web.now
-        if not prepared.request.keep_alive:
-            self._close()
-        else:
-            self._go_on()
-
-    def _unhook(self) -> None:
-        signal, self._signal = self._signal, None
-        if signal is not None:
-            signal.discard(self._pump if self._growth is not None else self._on_signal)
-        self._prepared = self._growth = None
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
 
@@ -464,20 +187,6 @@ class Connection(asyncio.Protocol):
                 self._answer_late(prepared)
             else:
                 self._cut()
-
-    def _answer_late(self, prepared: Prepared) -> None:
-        """What was promised did not come: say what there is, or that it did not (RFC 8216bis, 6.2.5.2)."""
-        self._phase = _READING
-        if self._late is not None:
-            self._answer(prepared, self._late())
-        else:
-            self._finish(prepared, refusal(prepared.request, 503, LATE, self._web.cors))
-        self._go_on()
-
-    def _note_viewer(self) -> None:
-        listed, self._listed = self._listed, None
-        if listed is not None:
-            self._web.note_viewer(listed, self._address, self._listed_at)
 
     def _time_out(self) -> None:
         self._web.counters.timeouts += 1

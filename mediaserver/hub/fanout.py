@@ -7,7 +7,6 @@ keyframe. A group exists while it has players: a stream without players builds n
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from time import monotonic
 from typing import Protocol
 
@@ -22,13 +21,15 @@ PLAYERS_PER_STEP = 64
 LONGEST_FRAME = 100
 #: A window that waits for one more picture allows for it to come so much later than its time.
 JITTER = 1.15
-_VIDEO = MediaKind.VIDEO
 #: Without a picture for so long (ms), sound alone is something to begin with.
 NO_VIDEO = 3_000
-_MISSING = (PlayerState.LAGGING, PlayerState.SKIPPING)
 
-
+#: What a stream pushes to its subscribers, and what is written to players in the same order.
 Word = Packet | Track | Metadata
+
+_VIDEO = MediaKind.VIDEO
+#: The states in which a player misses what the others are sent.
+_MISSING = (PlayerState.LAGGING, PlayerState.SKIPPING)
 
 
 class WireFormat(Protocol):
@@ -167,11 +168,12 @@ class FanoutGroup:
             self.aside[player] = None
             player.state = PlayerState.JOINING
             return
-        pending = self._gathering
-        if len(gop) > pending:
-            # The GOP cache but for what is pending, which the next flush brings to this player too.
+        if len(gop) > self._gathering:
+            # The GOP cache but for what is pending, which the next flush brings to this player too. Not simply so many less:
+            # some of that may have been forgotten there.
             if self._burst is None:
-                packets = tuple(islice(gop, len(gop) - pending))
+                pending = set(map(id, self._pending))
+                packets = [packet for packet in gop if id(packet) not in pending]
                 self._burst = self._framed((*self._preamble(), *packets), packets[0].dts)
             self._set_live(player, self._burst)
             return
@@ -189,7 +191,8 @@ class FanoutGroup:
         """``words`` as one write. Bodies stay the stream's own, so that players who stall share them."""
         pieces = self.wire.pieces(words, timestamp)
         head, tail = self.wire.frame(sum(map(len, pieces)))
-        return [head, *pieces, tail] if pieces else []
+        # asyncio's own transports never get done with a last piece that is empty (CPython 3.13.0).
+        return [piece for piece in (head, *pieces, tail) if piece] if pieces else []
 
     # -- the stream's side (Subscriber) -----------------------------------------------------------------------------
 

@@ -19,6 +19,12 @@ TAKEN_OVER = "taken over by another publisher"
 FRAME = 33
 
 
+def overhang(stream: LiveStream) -> int:
+    """How far behind the last packet, in ms, the next picture must be so that it is not shown before one that was there."""
+    last = max((packet.dts for packet in stream.gop), default=0)
+    return FRAME + max((packet.pts - last for packet in stream.gop), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class HubLimits:
     """How long a name outlives its publisher (seconds), who wins a name, what a GOP may weigh, and how many names there are."""
@@ -63,6 +69,7 @@ class Hub:
         self._waiters: dict[str, set[asyncio.Future[LiveStream]]] = {}
         self._on_publish: list[Callable[[LiveStream], object]] = []
         self._on_lost: list[Callable[[LiveStream], object]] = []
+        self._stopping = ""
 
     def find(self, name: str) -> LiveStream | None:
         """The stream of that name if it is live or within its grace period."""
@@ -84,9 +91,12 @@ class Hub:
         future = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(name, set()).add(future)
         try:
-            return await asyncio.wait_for(future, seconds)
+            begun: LiveStream = await asyncio.wait_for(future, seconds)
         except TimeoutError:
             return None
+        else:
+            # It may be over again before we were called: whoever subscribed then would never hear of its end.
+            return begun if begun.state is not StreamState.ENDED else None
         finally:
             waiting = self._waiters.get(name)
             if waiting is not None:
@@ -98,8 +108,10 @@ class Hub:
         """Begin to publish ``grant.name``, or return to it within the grace period (as the first grant said).
 
         ``on_kick`` is called with a reason if another publisher takes the name over or the stream is ended from
-        outside. Raises NameTaken, or Refused when there are too many streams.
+        outside. Raises NameTaken, or Refused when there are too many streams, or none any more.
         """
+        if self._stopping:
+            raise Refused(self._stopping)
         name = grant.name
         present = self.publishers.get(name)
         stream = self.streams.get(name)
@@ -112,7 +124,7 @@ class Hub:
             self._step_down(present, TAKEN_OVER)
             if not present.stand_in:
                 present.stream.move_to(StreamState.AWAY)
-        if stream is None and len(self.streams) >= self.limits.max_streams:
+        if stream is None and sum(other.source is None for other in self.streams.values()) >= self.limits.max_streams:
             raise Refused("too many streams")
         resumed = stream is not None
         if stream is None:
@@ -230,7 +242,8 @@ class Hub:
             self._end(publisher, reason)
 
     def end_all(self, reason: str) -> None:
-        """The server stops: every publisher is kicked, every stream ends now."""
+        """The server stops: every publisher is kicked, every stream ends now, and none begins."""
+        self._stopping = reason
         for name in tuple(self.streams):
             self.end(name, reason)
 
@@ -258,7 +271,7 @@ class Hub:
         if stream.state is StreamState.AWAY:
             stream.move_to(StreamState.LIVE)
         else:
-            gap = max(gap, FRAME)  # a slate takes over, or gives back: nobody has been away
+            gap = max(gap, overhang(stream))  # a slate takes over, or gives back: nobody has been away
         for each in (stream, *stream.renditions.values()):
             each.gop.clear()
         # Players' clocks went on while nobody published: so does the stream's.

@@ -11,11 +11,13 @@ from mediaserver.errors import Refused
 from mediaserver.events import PullChanged
 from mediaserver.hub.hub import Hub, Publisher
 from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pull_terms import Terms
 from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, Wire
 from mediaserver.snapshot import PullSnapshot
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import Worker
+from protocols.media import MediaKind, Packet, Track
 
 #: Schemes of each type's addresses. A file's may have none.
 SCHEMES: dict[InputType, tuple[str, ...]] = {
@@ -26,6 +28,8 @@ SCHEMES: dict[InputType, tuple[str, ...]] = {
     InputType.FILE: ("", "file"),
     InputType.SRT: ("srt",),
 }
+CONNECTING = "connecting"
+SILENT = "the source is silent"
 #: Characters of an address.
 LONGEST_URL = 4096
 #: Seconds that a worker may take beyond ``pull.timeout`` to start and to find out what the source has.
@@ -34,6 +38,8 @@ OPENING = 10.0
 PATIENCE = 2.0
 #: Seconds before the first new try, and seconds of a stream after which the next loss counts as the first one again.
 FIRST_RETRY, STEADY = 1.0, 10.0
+#: Seconds without a packet after which a slate is shown, if the grant has one; the source has its timeout all the same.
+BRIDGED = 3.0
 #: Timeouts without a packet: a playlist's segments come in one piece each.
 _QUIET = {InputType.HLS: 3.0}
 #: Bytes that may wait for a worker, which is told nothing but its terms.
@@ -44,8 +50,8 @@ _random = SystemRandom()
 
 
 class PullState(enum.Enum):
-    """CONNECTING: a worker is at it. LIVE: its packets are published. BACKING_OFF: the source was lost, and is tried again
-    later. OVER: for good."""
+    """CONNECTING: a worker is at it, or waits for a source that has fallen silent. LIVE: its packets are published.
+    BACKING_OFF: the source was lost, and is tried again later. OVER: for good."""
 
     CONNECTING = "connecting"
     LIVE = "live"
@@ -56,7 +62,7 @@ class PullState(enum.Enum):
 #: What may follow what; an absent key is the error.
 TRANSITIONS: dict[PullState, frozenset[PullState]] = {
     PullState.CONNECTING: frozenset({PullState.LIVE, PullState.BACKING_OFF, PullState.OVER}),
-    PullState.LIVE: frozenset({PullState.BACKING_OFF, PullState.OVER}),
+    PullState.LIVE: frozenset({PullState.CONNECTING, PullState.BACKING_OFF, PullState.OVER}),
     PullState.BACKING_OFF: frozenset({PullState.CONNECTING, PullState.OVER}),
 }
 
@@ -89,7 +95,7 @@ class Pull:
         self.session = Session(Wire.PULL, address_of(source))
         self.grant = grant
         self.state = PullState.CONNECTING
-        self.reason = "connecting"
+        self.reason = CONNECTING
         self.attempts = 0
         self.task: asyncio.Task[None] | None = None
         self._hub, self._sink = hub, sink
@@ -109,6 +115,8 @@ class Pull:
         self._gone: asyncio.Future[str] | None = None
         self._verdict: dict[str, str] = {}
         self._publisher: Publisher | None = None
+        self._stream: LiveStream | None = None  # what was published last
+        self._tracks: dict[MediaKind, Track] = {}
         self._heard = self._live_since = 0.0
         self._failures = 0
         self._told: tuple[bool, str] | None = None
@@ -130,7 +138,7 @@ class Pull:
             delay = min(FIRST_RETRY * 2.0 ** min(self._failures, 16), self._longest_retry)
             self._failures += 1
             await asyncio.sleep(delay * _random.uniform(0.5, 1.0))
-            self._move(PullState.CONNECTING, "connecting")
+            self._move(PullState.CONNECTING, CONNECTING)
 
     def stop(self, reason: str) -> None:
         """End the pull and its stream. Harmless twice."""
@@ -138,23 +146,28 @@ class Pull:
             return
         name, present = self.grant.name, self._hub.publishers.get(self.grant.name)
         self._finish(reason)
-        # What another publishes under the name meanwhile is not ours to end.
-        if present is None or present.stand_in or present.session is self.session:
+        # What another publishes under the name, or has published, is not ours to end.
+        ours = self._stream is not None and self._hub.find(name) is self._stream
+        if ours and (present is None or present.stand_in or present.session is self.session):
             self._hub.end(name, reason)
 
     def check(self, now: float) -> None:
-        """Give up a worker whose source is silent."""
+        """Give up a worker whose source is silent; where there is a slate, show it before that."""
         patience = self._quiet if self.state is PullState.LIVE else self._quiet + OPENING
         if self._worker is not None and self.state in (PullState.CONNECTING, PullState.LIVE) and now - self._heard > patience:
-            self._verdict.setdefault("lost", "the source is silent")
+            self._verdict.setdefault("lost", SILENT)
             self._worker.kill()
+        elif self._publisher is not None and self.grant.slate is not None and now - self._heard > BRIDGED:
+            publisher, self._publisher = self._publisher, None
+            self._move(PullState.CONNECTING, SILENT)
+            publisher.close(SILENT)
 
     # -- one try --------------------------------------------------------------------------------------------------------
 
     async def _attempt(self) -> bool:
         """One worker's life. Whether there shall be another."""
         self.attempts += 1
-        self._verdict = {}
+        self._verdict, self._tracks = {}, {}
         self._heard = time.monotonic()
         self._gone = asyncio.get_running_loop().create_future()
         self._worker = worker = Worker(_MODULE, self._terms.settings(), self, _BACKLOG)
@@ -190,14 +203,13 @@ class Pull:
         self._heard = time.monotonic()
         match frame:
             case PacketFrame(packet=packet):
-                if self._publisher is not None:
-                    self.session.bytes_in += len(packet.body)
-                    self._publisher.write(packet)
+                self._pass_on(packet)
             case TrackFrame(track=track):
-                if self._publisher is None and not self._publish():
-                    return
+                self._tracks[track.kind] = track
                 if self._publisher is not None:
                     self._publisher.write_track(track)
+                elif len(self._tracks) == 1:
+                    self._publish()
             case Note(values):
                 self._verdict = {key: str(value)[:400] for key, value in values.items()} | self._verdict
             case _:
@@ -209,20 +221,32 @@ class Pull:
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
             self._gone.set_result(f"its process ended {how}{': ' if last else ''}{last.partition(':')[0]}")
 
-    def _publish(self) -> bool:
+    def _pass_on(self, packet: Packet) -> None:
+        if self._publisher is None:
+            # A source that was silent for a while goes on with a picture that can be shown.
+            if MediaKind.VIDEO in self._tracks and not (packet.keyframe and packet.kind is MediaKind.VIDEO):
+                return
+            self._publish()
+        if self._publisher is not None:
+            self.session.bytes_in += len(packet.body)
+            self._publisher.write(packet)
+
+    def _publish(self) -> None:
         """The source has something: take the name."""
         if self.state is not PullState.CONNECTING or self._verdict:
-            return False
+            return
         try:
             self._publisher = self._hub.publish(self.grant, self.session, self._kicked)
         except Refused as refusal:
             self._verdict["lost"] = refusal.reason
             if self._worker is not None:
                 self._worker.kill()
-            return False
+            return
+        self._stream = self._publisher.stream
         self._live_since = time.monotonic()
         self._move(PullState.LIVE, "connected")
-        return True
+        for track in self._tracks.values():
+            self._publisher.write_track(track)
 
     def _kicked(self, reason: str) -> None:
         """The hub took the name away."""
@@ -241,6 +265,6 @@ class Pull:
             raise ValueError(f"a pull that is {self.state.value} cannot become {state.value}")
         self.state, self.reason = state, reason
         told = state is PullState.LIVE, reason
-        if state is not PullState.CONNECTING and (told != self._told or state is PullState.OVER):
+        if reason != CONNECTING and (told != self._told or state is PullState.OVER):
             self._told = told
             self._sink.emit(PullChanged(self.grant.name, self.session.id, time.time(), *told))

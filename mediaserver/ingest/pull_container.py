@@ -20,7 +20,7 @@ FORMATS = "mpegts,flv,mov,matroska,webm,mp3,aac,ogg,wav,avi,flac,mpeg"
 _ATTACHED = av.stream.Disposition.attached_pic
 
 
-def _deny(url: str, flags: int, options: Mapping[str, str]) -> Any:  # noqa: ARG001
+def deny(url: str, flags: int, options: Mapping[str, str]) -> Any:  # noqa: ARG001
     """A container that wants to open something else does not get it."""
     raise PermissionError("a container refers to something outside of itself")
 
@@ -32,7 +32,7 @@ def read(source: Any, *, formats: str = FORMATS, name: str | None = None) -> Ite
     """
     options = {**LIMITS, "format_whitelist": formats, "protocol_whitelist": "none"}
     try:
-        with av.open(source, format=name, options=options, io_open=_deny) as container:
+        with av.open(source, format=name, options=options, io_open=deny) as container:
             yield from demux(container)
     except av.FFmpegError as error:
         raise unreadable(error) from None

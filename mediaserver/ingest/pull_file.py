@@ -34,14 +34,14 @@ def allowed(url: str, roots: tuple[str, ...]) -> Path:
     return real
 
 
-def _open(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """The file at ``path``, which ``allowed`` has resolved. Raises OSError, SourceRefused."""
     # Not through a link that took the file's place meanwhile, and no device or pipe that never ends.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
-    file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise SourceRefused("this is not a file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read(terms: Terms) -> Iterator[Track | Packet]:
@@ -51,7 +51,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     while True:
         spans: dict[MediaKind, _Span] = {}
         try:
-            file = _open(path)
+            file = open_file(path)
         except OSError as error:
             raise SourceRefused(f"the file cannot be read: {error.strerror}") from None
         with file:

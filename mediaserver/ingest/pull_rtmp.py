@@ -3,11 +3,11 @@
 import ssl
 import time
 from collections.abc import Iterator
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
-from mediaserver.transport.targets import connect, resolve_waiting
+from mediaserver.transport.targets import Connection, connect, resolve_waiting
 from protocols.errors import RemoteProtocolError
 from protocols.flv import TagReader
 from protocols.media import Packet, Track
@@ -18,6 +18,8 @@ from protocols.rtmp.limits import SessionLimits
 
 _PORTS = {"rtmp": 1935, "rtmps": 443}
 _READ_SIZE = 1 << 16
+#: Characters of a server's text that are shown.
+_LONGEST_TEXT = 200
 #: Statuses that end a play.
 _OVER = frozenset({"NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete"})
 
@@ -33,7 +35,9 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     host = parts.netloc.rpartition("@")[2]
     limits = SessionLimits(message=terms.largest, reassembly=2 * terms.largest)
     session = ClientSession(app, f"{parts.scheme}://{host}/{app}", properties=server_capabilities(), limits=limits)
-    connection = _connect(parts, terms)
+    connection = socket_to(parts, _PORTS[parts.scheme], terms)
+    if parts.scheme == "rtmps":
+        connection = secure(connection, parts)
     reader = TagReader()
     try:
         session.start()
@@ -50,7 +54,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
                     silent_from = time.monotonic()
                     yield from items_of(reader, event.type_id, event.timestamp, event.body)
                 else:
-                    _look(event)
+                    _look(event, parts)
             if time.monotonic() - silent_from > terms.timeout:
                 raise SourceLost("the source is silent")
     except TimeoutError:
@@ -61,19 +65,24 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
         connection.close()
 
 
-def _connect(parts: SplitResult, terms: Terms) -> ssl.SSLSocket:
-    """A socket to where the address leads, if the server may go there."""
+def socket_to(parts: SplitResult, port: int, terms: Terms) -> Connection:
+    """A connection to where the address leads, if the server may go there; ``port`` where it names none."""
     host = parts.hostname or ""
     try:
-        targets = resolve_waiting(host, parts.port or _PORTS[parts.scheme], allow_private=terms.allow_private)
-        connection = connect(targets, terms.timeout)
-        if parts.scheme == "rtmps":
-            connection = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+        return connect(resolve_waiting(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
     except Refused as refusal:
         raise SourceLost(refusal.reason) from None
     except OSError as error:
         raise SourceLost(f"{host} cannot be reached: {error.strerror or type(error).__name__}") from None
-    return connection  # type: ignore[return-value]  # a plain socket has what is used of it
+
+
+def secure(connection: Connection, parts: SplitResult) -> Connection:
+    """``connection`` with TLS, once the other end has shown that it is who it should be."""
+    try:
+        return ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
+    except OSError as error:
+        connection.close()
+        raise SourceLost(f"{parts.hostname} cannot be reached: {error.strerror or type(error).__name__}") from None
 
 
 def items_of(reader: TagReader, type_id: int, timestamp: int, body: bytes) -> Iterator[Track | Packet]:
@@ -89,13 +98,22 @@ def items_of(reader: TagReader, type_id: int, timestamp: int, body: bytes) -> It
             yield again
 
 
-def _look(event: Event) -> None:
+def _look(event: Event, parts: SplitResult) -> None:
     match event:
         case StreamEnded():
             raise SourceLost("the stream has ended")
         case CommandFailed() | StatusReceived(level="error"):
-            raise SourceLost(f"the server refuses: {event.description[:200] or event.code[:100]}")
+            raise SourceLost(f"the server refuses: {_said(event.description or event.code, parts)}")
         case StatusReceived(code=code) if code in _OVER:
             raise SourceLost("the stream has ended")
         case _:
             pass
+
+
+def _said(text: str, parts: SplitResult) -> str:
+    """``text``, which the server wrote, fit to be shown: servers like to say back what they were asked for."""
+    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    secrets = {parts.query, parts.password or "", parts.path.rstrip("/").rpartition("/")[2], *values}
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "…").replace(unquote(secret), "…")
+    return "".join(character for character in text[:_LONGEST_TEXT] if character.isprintable())

@@ -21,7 +21,7 @@ from protocols.errors import ProtocolError
 _SOURCES: dict[InputType, tuple[str, float | None]] = {
     InputType.RTMP: ("pull_rtmp", None),
     InputType.RTSP: ("pull_rtsp", None),
-    InputType.SRT: ("srt", None),
+    InputType.SRT: ("pull_srt", None),
     InputType.FILE: ("pull_file", 0.0),
     # A live server begins with what it kept since its last keyframe; a file in its place must not come all at once.
     InputType.HTTP: ("pull_http", 3.0),
@@ -39,6 +39,8 @@ def _fetch(terms: Terms, pipe: Pipe) -> dict[str, object]:
     """Why it is over."""
     name, lead = _SOURCES[terms.type]
     outlet = Outlet(pipe, lead, terms.largest)
+    if terms.type is InputType.RTMP:
+        outlet.settle()  # its timestamps are what the hub expects, none of them below zero
     try:
         outlet.take(importlib.import_module(f"mediaserver.ingest.{name}").read(terms))
         outlet.settle()

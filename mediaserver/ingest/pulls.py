@@ -26,13 +26,14 @@ class Pulls:
         """
         if not is_name(grant.name):
             raise Refused("a stream cannot have this name")
-        if len(self._pulls) >= self._config.pull.max_jobs:
+        running = self._running()
+        if len(running) >= self._config.pull.max_jobs:
             raise Refused("too many pulls (pull.max_jobs)")
         if source.type is InputType.FILE and not self._config.pull.file_roots:
             raise Refused("no files may be pulled (pull.file_roots is empty)")
         present = self._hub.publishers.get(grant.name)
         taken = present is not None and not present.stand_in and not self._hub.limits.takeover
-        if taken or any(pull.grant.name == grant.name for pull in self._pulls.values()):
+        if taken or any(pull.grant.name == grant.name for pull in running):
             raise NameTaken(f"{grant.name} is being published already")
         pull = Pull(self._hub, self._config, self._sink, source, grant)
         self._pulls[pull.session.id] = pull
@@ -42,14 +43,18 @@ class Pulls:
     def stop(self, session_id: str, reason: str) -> bool:
         """End that pull and its stream. False if there is none."""
         pull = self._pulls.get(session_id)
-        if pull is None:
+        if pull is None or pull.state is PullState.OVER:
             return False
         pull.stop(reason)
         return True
 
     def snapshots(self) -> tuple[PullSnapshot, ...]:
         """Every pull as it is now."""
-        return tuple(pull.snapshot() for pull in self._pulls.values() if pull.state is not PullState.OVER)
+        return tuple(pull.snapshot() for pull in self._running())
+
+    def _running(self) -> list[Pull]:
+        """Those that are not over; of one that is, the worker may still be about to end."""
+        return [pull for pull in self._pulls.values() if pull.state is not PullState.OVER]
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines. To be called every second."""

@@ -10,7 +10,7 @@ no harm; one that is too short would make dash.js fetch a segment twice, so the 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mediaserver.packaging.family import HOME, Family, Folder, Place
+from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
 from mediaserver.packaging.hls import bit_rates
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.segment import Epoch, Segment
@@ -47,7 +47,7 @@ def mpd(family: Family, now: float, place: Place = HOME) -> str:
     last = max(epochs)
     periods = tuple(_period(packager, listed, epochs[period], start, last=period == last) for period in sorted(epochs))
     longest = max(window.target_duration for window in windows)
-    target = max(TARGET_LATENCY, LATENCY_PARTS * packager.part_target)
+    target = max(TARGET_LATENCY, LATENCY_PARTS * packager.part_target) + family.ahead(SOURCE)
     return dash.render(
         dash.Mpd(
             availability_start=start,

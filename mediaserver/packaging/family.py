@@ -1,6 +1,7 @@
 """A stream and its renditions, packaged side by side, and where each of them is found from where a player has asked."""
 
 import enum
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,13 +10,19 @@ from mediaserver.packaging.follower import Follower
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation
 from mediaserver.packaging.rendition import Rendition
-from mediaserver.packaging.window import Window
+from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from mediaserver.ports import rendition_name
 from protocols.codec import VideoParameters
 from protocols.media import Codec, MediaKind
 
 #: So much (ms) of a stream is awaited for its renditions to begin, before a list is made without them: players read it once.
 RENDITIONS_MAY_COME = 4_000
+
+#: So long (ms) after one rendition the next has begun too, if there is one.
+ALL_HAVE_COME = 600
+
+#: A rendition that is later than this (seconds) is not waited for.
+MOST_LAG = 3.0
 
 #: The stream itself among its renditions.
 SOURCE = ""
@@ -50,11 +57,15 @@ HOME = Place(Folder.HOME, SOURCE)
 
 
 class Family:
-    """One stream's Packager and its renditions' Followers, by rung."""
+    """One stream's Packager and its renditions' Followers, by rung. ``awaited``: the stream has just begun, and renditions of it
+    are to come."""
 
-    def __init__(self, stream: LiveStream, leader: Packager) -> None:
+    def __init__(self, stream: LiveStream, leader: Packager, *, awaited: bool = False) -> None:
         self.stream = stream
         self.leader = leader
+        self._awaited = awaited
+        # How far (ms) the stream was when the last one came.
+        self._grown = 0
         self.followers: dict[str, Follower] = {}
         self._lingering: dict[str, float] = {}
 
@@ -74,7 +85,8 @@ class Family:
                 self._part_with(rung)
                 sound = _sounds_alone(self.stream, stream, rung)
                 follower = self.followers[rung] = Follower(stream, self.leader, sound=sound)
-                stream.subscribe(follower)
+                self._grown = self.leader.epochs.span
+                follower.join()
 
     def sweep(self, now: float, linger: float) -> None:
         """Once a second: begin with what is new, and let go of what is over for ``linger`` seconds."""
@@ -117,8 +129,12 @@ class Family:
         """The stream and its renditions that can be played now."""
         yield SOURCE, self.leader
         for rung, follower in self.followers.items():
-            if follower.started and not follower.gone:
+            if follower.started and not follower.gone and self._is_filled(follower):
                 yield rung, follower
+
+    def _is_filled(self, follower: Follower) -> bool:
+        """Whether it has as much as players need to change to it: where a young list still has gaps, they turn away for good."""
+        return follower.ended or _whole(follower) >= min(LEAST_SEGMENTS, _whole(self.leader)) - 1
 
     def pictures(self) -> list[tuple[str, Presentation, Rendition]]:
         """Those that have a picture, each with it."""
@@ -150,6 +166,13 @@ class Family:
         for rung, audio in self.sounds():
             yield rung, audio.window
 
+    def ahead(self, rung: str) -> float:
+        """How far (seconds, in whole parts) that one is ahead of the latest rendition."""
+        lags = {each: follower.lag for each, follower in self.followers.items() if not follower.gone}
+        late = min(max(lags.values(), default=0.0), MOST_LAG) - lags.get(rung, 0.0)
+        part = self.leader.part_target
+        return max(0, math.ceil(late / part - 0.05)) * part
+
     def bit_rate(self, rung: str) -> int:
         """What comes in of it now, sound and all, bit/s; 0 if that was not measured yet."""
         stream = self.stream if rung == SOURCE else self.stream.renditions.get(rung)
@@ -163,8 +186,15 @@ class Family:
         if self.leader.ended or self.leader.epochs.span > RENDITIONS_MAY_COME:
             return True
         followers = [follower for follower in self.followers.values() if not follower.gone]
-        wanted = self.stream.grant.ladder is not None
-        return all(follower.started for follower in followers) and (bool(followers) or not wanted)
+        if not all(follower.started for follower in followers):
+            return False
+        # They come one after the other, and nobody says which is the last.
+        return not self._awaited or (bool(followers) and self.leader.epochs.span - self._grown > ALL_HAVE_COME)
+
+
+def _whole(each: Presentation) -> int:
+    """How many segments it has whole, of the track that has least."""
+    return min((sum(s.complete and not s.gap for s in window.segments) for window in each.windows), default=0)
 
 
 def _sounds_alone(stream: LiveStream, rendition: LiveStream, rung: str) -> bool:

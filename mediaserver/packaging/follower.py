@@ -20,7 +20,7 @@ from mediaserver.packaging.presentation import Presentation, picture_data, sound
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment, Segment
 from mediaserver.packaging.segmenter import Segmenter
-from mediaserver.packaging.timetable import KEPT, TICKS, Mark
+from mediaserver.packaging.timetable import KEPT, SAME, TICKS, Mark
 from mediaserver.packaging.window import Window
 from protocols.codec import AudioParameters
 from protocols.media import Codec, MediaKind, Metadata, Packet
@@ -34,6 +34,9 @@ LATE_FRAMES = 2
 
 #: Rounding of stamps in milliseconds, in ticks.
 _ROUNDING = 180
+
+#: What is left of a lag with each picture.
+_FORGET = 0.999
 
 #: How far (ticks) behind the beginning of a segment sound may join it.
 _SOUND_JOINS = TICKS // 10
@@ -70,12 +73,21 @@ class Follower(Presentation):
         self.leader = leader
         #: Nothing comes any more, though the stream itself may go on.
         self.gone = False
+        #: How late it is lately, seconds: the most, but what is long past counts less and less.
+        self.lag = 0.0
+        self._replay = False
         self._sound = sound
         self._lanes: dict[MediaKind, Lane] = {}
         self._waiting: deque[Packet] = deque()
         self._away = 0
         video = leader.renditions.get(MediaKind.VIDEO)
         self._frame = TICKS // 30 if video is None else video.segmenter.frame
+
+    def join(self) -> None:
+        """Subscribe. What is replayed is old, but not late."""
+        self._replay = True
+        self.stream.subscribe(self)
+        self._replay = False
 
     # -- the Subscriber's port ------------------------------------------------------------------------------------------
 
@@ -194,6 +206,8 @@ class Follower(Presentation):
             return None
         else:
             lane.mark = following
+            # Milliseconds are rounded differently here and there; the edge is one.
+            time = following.time if abs(time - following.time) <= SAME else time
             self._push(lane, packet, time, raw + cts, following)
         return True
 
@@ -231,6 +245,8 @@ class Follower(Presentation):
             return
         picture = picture_data(rendition, packet)
         if picture is not None:
+            if not self._replay:
+                self.lag = max((self.leader.timetable.reached - time) / TICKS, self.lag * _FORGET)
             time = max(time, rendition.last + 1)
             self._learn(rendition, rendition.push(epoch, time, picture, shown - time, keyframe=packet.keyframe, mark=mark))
 

@@ -27,8 +27,14 @@ START_BANDWIDTH = 3_000_000
 _AUDIO_GROUP = "audio"
 
 
-def media_playlist(packager: Presentation, window: Window, others: Iterable[tuple[str, Window]], *, delta: bool) -> str:
-    """The playlist of one track; ``delta`` as far as there is anything to leave out. ``others`` are to be reported of."""
+def media_playlist(
+    packager: Presentation, window: Window, others: Iterable[tuple[str, Window]], *, delta: bool, ahead: float = 0.0
+) -> str:
+    """The playlist of one track; ``delta`` as far as there is anything to leave out. ``others`` are to be reported of.
+
+    It is ``ahead`` (seconds) of the latest of those, and players shall stay that much further from its end: else who changes
+    to that one waits for it.
+    """
     segments = window.visible()
     target = window.target_duration
     part_target = packager.part_target
@@ -36,14 +42,15 @@ def media_playlist(packager: Presentation, window: Window, others: Iterable[tupl
     skipped = _skippable(segments, can_skip) if delta and can_skip else 0
     whole = len(segments) - (window.growing is not None)
     gaps = 0 if window.ended else max(0, LEAST_SEGMENTS - whole)
+    # Not further back than there is anything: players would begin in a gap.
+    hold_back = PART_HOLD_BACK * part_target
+    hold_back += max(0.0, min(ahead, sum(segment.seconds for segment in segments) - hold_back)) if ahead else 0.0
     head = hls.MediaHead(
         target_duration=target,
         media_sequence=segments[0].sequence - gaps,
         discontinuity_sequence=discontinuity_sequence(packager, segments[0]),
         part_target=part_target,
-        control=hls.ServerControl(
-            part_hold_back=PART_HOLD_BACK * part_target, hold_back=HOLD_BACK * target, can_skip_until=can_skip
-        ),
+        control=hls.ServerControl(part_hold_back=hold_back, hold_back=HOLD_BACK * target, can_skip_until=can_skip),
         independent_segments=all(segment.independent for segment in segments),
         skipped=skipped,
     )

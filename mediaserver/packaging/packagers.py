@@ -31,6 +31,9 @@ MAX_PATIENCE = 6.0
 #: A blocked playlist may be cached for this many target durations (RFC 8216bis, appendix B.1).
 BLOCKED_AGE = 6.0
 
+#: A stream that is younger than this (seconds) may have renditions to come.
+YOUNG = 10.0
+
 _RESOURCE = re.compile(r"(video|audio)/(?:init-(\d{1,19})\.mp4|(\d{1,19})(?:\.(\d{1,6}))?\.m4s)", re.ASCII)
 _PLAYLISTS = {"video.m3u8": MediaKind.VIDEO, "audio.m3u8": MediaKind.AUDIO}
 _LISTS = frozenset({"index.m3u8", "manifest.mpd"})
@@ -58,10 +61,12 @@ class Packagers:
 
     What is asked of a rendition is asked of its stream: they begin, and stop for want of questions, together. Its resources
     are found in a folder of its stream's (``NAME/720p/video.m3u8``), and in one of its own (``NAME@720p/video.m3u8``).
+    ``ladder``: streams have renditions even where their grant does not say so.
     """
 
-    def __init__(self, streams: Streams, settings: Settings, wall: Callable[[], float]) -> None:
+    def __init__(self, streams: Streams, settings: Settings, wall: Callable[[], float], *, ladder: bool = False) -> None:
         self.settings = settings
+        self._ladder = ladder
         self._streams = streams
         self._wall = wall
         self._entries: dict[str, _Entry] = {}
@@ -115,7 +120,8 @@ class Packagers:
             return entry
         self.stop(name)
         packager = Packager(name, self.settings, self._wall, self._numbers.first(name))
-        entry = self._entries[name] = _Entry(Family(stream, packager), now)
+        awaited = (self._ladder or stream.grant.ladder is not None) and self._wall() - stream.since < YOUNG
+        entry = self._entries[name] = _Entry(Family(stream, packager, awaited=awaited), now)
         stream.subscribe(packager)
         entry.family.gather()
         return entry
@@ -201,8 +207,10 @@ class Packagers:
 
     def _multivariant(self, entry: _Entry, place: Place) -> Answer:
         family = entry.family
-        # Bit rates and renditions are all that changes in it: look again when a segment begins.
-        key = tuple([(id(window), window.next_sequence) for _, window in family.windows()])
+        # Bit rates and renditions are all that changes in it: look again when a segment begins. Most streams are alone, with
+        # nobody to be put in order.
+        windows = [window for _, window in family.windows()] if family.followers else family.leader.windows
+        key = tuple([(id(window), window.next_sequence, window.started) for window in windows])
         return self._text(entry, ("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
     def _playlist(
@@ -240,7 +248,9 @@ class Packagers:
         name = (place, window.kind, delta, blocked)
 
         def render() -> str:
-            return hls.media_playlist(presentation, window, hls.addresses(entry.family, place), delta=delta)
+            family = entry.family
+            ahead = 0.0 if place.folder is Folder.OWN else family.ahead(place.rung)
+            return hls.media_playlist(presentation, window, hls.addresses(family, place), delta=delta, ahead=ahead)
 
         return self._text(entry, name, (id(window), window.version), max_age, render)
 

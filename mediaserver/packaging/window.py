@@ -197,7 +197,9 @@ class Window:
         if msn == next_msn and part is not None:
             if part < next_part:
                 return Position.READY
-            return Position.WAIT if part <= next_part - 1 + part_advance else Position.TOO_FAR
+            # hls.js without low latency asks for as many parts as it has seen in any segment, and dies of a 400.
+            furthest = max(next_part - 1 + part_advance, max((len(segment.parts) for segment in self.segments), default=0))
+            return Position.WAIT if part <= furthest else Position.TOO_FAR
         return Position.WAIT if msn <= next_msn + 1 else Position.TOO_FAR
 
     def find(self, sequence: int, part: int | None) -> Position:

@@ -3,6 +3,7 @@ what it begins with is built, the media is copied.
 """
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -57,7 +58,10 @@ def plan(source: BinaryIO) -> Faststart:
             break
         begin = position + moof.size + data.header
         for run in read_fragment(read_content(source, position, moof), tracks):
-            tables[run.track_id].add(run, copied + position + run.data - begin)
+            place = position + run.data - begin
+            if not 0 <= place <= place + sum(run.sizes) <= data.size - data.header:
+                raise RemoteProtocolError("samples that are not in their fragment")
+            tables[run.track_id].add(run, copied + place)
         media.append((begin, data.size - data.header))
         copied += data.size - data.header
         position += moof.size + data.size
@@ -96,6 +100,8 @@ async def stream(source: BinaryIO, movie: Faststart) -> AsyncIterator[bytes]:
 def main(source: Path, target: Path) -> int:
     """``mediaserver recording faststart FILE OUT``: exit status 0, or 1 with a line that says why not."""
     try:
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "exists already, and is not written over", str(target))
         size = write(source, target)
     except OSError as error:
         sys.stderr.write(f"{error.filename or source}: {error.strerror}\n")

@@ -142,8 +142,8 @@ class Recorder:
         self._tracks[track.kind] = track
         if self._file is None:
             return
-        if not self._begun and track.kind not in self._file:
-            # Nothing of the file is written yet: the track that came a little later joins it.
+        if not self._begun and all(packet.kind is not track.kind for packet in self._pending):
+            # Nothing of it is in the file yet: a track that came a little later joins it.
             self._file[track.kind] = track
         else:
             self._stale = True

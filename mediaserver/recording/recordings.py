@@ -80,7 +80,12 @@ class Recordings:
 
     def _add(self, stream: LiveStream, order: RecordingOrder) -> None:
         key = stream.name, order.id
-        if key in self._running:
+        present = self._running.get(key)
+        if present is not None and present.source is not stream:
+            # Of a stream that is over, under the same name: its last file is still on its way to the disk.
+            present.stop("the stream ended")
+            self._settle(present)
+        elif present is not None:
             raise Refused(f"{stream.name} is recorded under that id already")
         if order.rendition and not is_name(rendition_name(stream.name, order.rendition)):
             raise Refused("no rendition has such a name")

@@ -63,10 +63,12 @@ def recover(root: Path) -> list[Recovered]:
 
 
 def _markers(root: Path) -> Iterator[Path]:
+    folders: list[Path] = []
     with contextlib.suppress(OSError):
-        for folder in os.scandir(root):
-            if is_name(folder.name) and folder.is_dir(follow_symlinks=False):
-                yield from Path(folder.path).glob(f"*{MARKER_SUFFIX}")
+        folders = [Path(entry.path) for entry in os.scandir(root) if is_name(entry.name) and entry.is_dir(follow_symlinks=False)]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            yield from folder.glob(f"*{MARKER_SUFFIX}")
 
 
 def _no_link(path: str, flags: int) -> int:

@@ -96,6 +96,8 @@ def _remove(root: Path, file: _Found) -> bool:
     except OSError:
         return False
     try:
+        if os.access(file.file + MARKER_SUFFIX, os.F_OK, dir_fd=descriptor, follow_symlinks=False):
+            return False  # begun since we looked
         os.unlink(file.file, dir_fd=descriptor)
         for companion in file.companions:
             with contextlib.suppress(OSError):

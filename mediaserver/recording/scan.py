@@ -13,6 +13,8 @@ from protocols.mp4.reader import LONG_HEADER_SIZE, BoxHeader, StoredTrack, box_h
 
 #: Bytes of a movie header or of a fragment's that we are willing to read. Real ones have under 100 kB.
 MOST_BYTES = 16 << 20
+#: Seconds that a file may say it plays: a century. Beyond it is broken, and its time fits into no field.
+LONGEST = 100 * 365.25 * 86_400
 #: Bytes in which the head of a file and its first part begin.
 _FIRST_PART = 1 << 20
 
@@ -64,6 +66,8 @@ def mp4(file: BinaryIO) -> Whole:
         position += moof.size + data.size
         good = position
     seconds = max(end / tracks[track_id].timescale for track_id, end in ends.items())
+    if seconds > LONGEST:
+        raise RemoteProtocolError("times that no recording has")
     return Whole(good, seconds, duration_patch(head, seconds))
 
 

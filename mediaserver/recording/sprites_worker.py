@@ -63,7 +63,7 @@ def read_tiles(file: Path, progress: Callable[[], None]) -> tuple[list[Tile], fl
     """
     format_name = FORMATS.get(file.suffix.lower())
     if format_name is None:
-        raise ValueError("not a recording by its name")
+        raise ValueError("its name does not end like a recording's")
     collected = _Collected()
     # Its own format and nothing but a file: a list of addresses under another name is not followed.
     with av.open(f"file:{file}", format=format_name, options={"protocol_whitelist": "file"}) as container:

@@ -1,5 +1,6 @@
 """The thread that writes one recording's files: the event loop hands over packets and never waits for a disk."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from mediaserver.recording.containers import Container
 from mediaserver.recording.file import Fsync, RecordingFile, free_bytes, in_words
 from protocols.errors import ProtocolError
 from protocols.media import Packet
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,9 @@ class FileWriter:
                 self._fail(in_words(error))
             except ProtocolError as error:
                 self._fail(f"the stream cannot be written: {error}")
+            except Exception:  # a bug of ours must not end the thread, which others wait for
+                log.exception("recording_failed")
+                self._fail("an error of the server")
             if isinstance(job, Part):
                 with self._more:
                     self.backlog -= _weight(job)

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
-import psutil
-
 from mediaserver.errors import Refused
 
 _PORTS = {"rtmp": 1935, "rtmps": 443}
@@ -113,6 +111,8 @@ def is_own(address: str, port: int, ports: Collection[int]) -> bool:
     there = _plain(address)
     if there is None or there.is_loopback or there.is_unspecified:
         return True
+    import psutil  # noqa: PLC0415 - a server without relays does without it
+
     return any(_plain(own.address) == there for every in psutil.net_if_addrs().values() for own in every)
 
 

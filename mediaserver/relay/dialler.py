@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
+from urllib.parse import urlsplit
 
 from mediaserver.config import Config
 from mediaserver.errors import Refused
@@ -26,6 +27,7 @@ class Dialler:
         self._lookups = Lookups(spawn)
         self._allow_private = config.server.allow_private_targets
         self._own_ports: Collection[int] = {config.rtmp.port, config.rtmp.tls_port} - {0}
+        self._own_name = urlsplit(config.server.public_url).hostname  # behind a translated address no interface knows it
         self._authority = config.relay.tls_ca
         self._context: ssl.SSLContext | None = None
         self._timeout = config.relay.connect_timeout
@@ -33,7 +35,10 @@ class Dialler:
 
     def check(self, address: RelayAddress) -> None:
         """Raises Refused for what can be seen to be wrong before any name is looked up."""
-        self._judge((address.host,), address.port, literal=True)
+        if address.host == self._own_name and address.port in self._own_ports:
+            raise Refused(_OWN)
+        if is_literal(address.host):
+            self._judge((address.host,), address.port)
 
     async def open(self, push: Push, *, reach_timeout: float = 0.0) -> None:
         """Bring ``push`` to where the target has answered the handshake. ``reach_timeout`` (seconds): for names and TCP, where it
@@ -41,7 +46,7 @@ class Dialler:
         address, reach_timeout = push.address, reach_timeout or self._timeout
         try:
             targets = await self._lookups.find(address.host, address.port, reach_timeout)
-            self._guard(targets)
+            self._guard(address, targets)
             tls = Tls(await self._trust(), address.host) if address.encrypted else None
             await push.reach(targets, reach_timeout=reach_timeout, answer_timeout=self._timeout, tls=tls)
             connection = push.connection
@@ -58,18 +63,17 @@ class Dialler:
         for connection in tuple(self._connections):
             connection.abort()
 
-    def _guard(self, targets: Collection[Target]) -> None:
+    def _guard(self, address: RelayAddress, targets: Collection[Target]) -> None:
         if not targets:
             raise Setback(Ending(Outcome.UNREACHABLE, "the target's name cannot be resolved"))
         try:
-            self._judge([target.address for target in targets], next(iter(targets)).port)
+            self.check(address)
+            self._judge([target.address for target in targets], address.port)
         except Refused as refusal:
             raise Setback(Ending(Outcome.REFUSED, refusal.reason)) from None
 
-    def _judge(self, hosts: Collection[str], port: int, *, literal: bool = False) -> None:
+    def _judge(self, hosts: Collection[str], port: int) -> None:
         for host in hosts:
-            if literal and not is_literal(host):
-                continue
             if is_own(host, port, self._own_ports):
                 raise Refused(_OWN)
             if not self._allow_private and not is_public(host):

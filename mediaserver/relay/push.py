@@ -23,14 +23,24 @@ from protocols.rtmp.states import StreamState
 
 #: Bytes encoded in one turn of the loop: a GOP of megabytes that is replayed must not hold up the others.
 TURN = 256 * 1024
+#: Seconds after which the kernel gives up a connection that does not move. Much longer than ours: see ``Push.stalled``.
+LIMBO = 300.0
 #: The code for a name that somebody else publishes under now; a lost connection of our own may be that somebody.
 NAME_TAKEN = "NetStream.Publish.BadName"
 
 
+#: Seconds within which a target that has taken the key and closes has looked at it again: nginx-rtmp says yes before it asks
+#: its rules, others pause before they close.
+SECOND_THOUGHTS = 3.0
+
+
 class Outcome(enum.Enum):
-    """How a connection ended, or why there was none. UNREACHABLE: nobody answered. LOST: it broke, or was closed. DISMISSED:
-    closed by the target in place of an answer to the key. TAKEN: somebody publishes there already. REFUSED: a no that is
-    meant. UNFIT: the target does not take such a stream. MOVED: it is up, and the target asks to reconnect."""
+    """How a connection ended, or why there was none.
+
+    UNREACHABLE: nobody answered. LOST: it broke, or was closed. DISMISSED: closed by the target in place of an answer to the
+    key, or right behind it. TAKEN: somebody publishes there already. REFUSED: a no that is meant. UNFIT: the target does not
+    take such a stream. MOVED: it is up, and the target asks to reconnect.
+    """
 
     UNREACHABLE = "unreachable"
     LOST = "lost"
@@ -61,14 +71,16 @@ class Setback(Exception):
 class Push:
     """A Subscriber of the stream once ``publish`` is through, and the handler of its connection's events.
 
-    ``flowing`` says that media goes out; ``ending`` is awaited through ``over``.
+    ``flowing`` says that media goes out. ``stalled``: it was given up because the target took nothing; the connection still
+    stands, as whoever is out of reach could not be told of its end.
     """
 
-    def __init__(self, address: RelayAddress, stream: LiveStream, clock: RelayClock, backlog: Backlog, patience: float) -> None:
+    def __init__(self, address: RelayAddress, stream: LiveStream, clock: RelayClock, backlog: Backlog) -> None:
         self.address = address
         self.backlog = backlog
         self.flowing = False
         self.acknowledged = False
+        self.stalled = False
         self._stream = stream
         self._clock = clock
         session = ClientSession(
@@ -77,7 +89,7 @@ class Push:
             properties={**server_capabilities(), "capsEx": float(Capability.RECONNECT)},
         )
         self.session = session
-        self.connection = ClientConnection(session, self, patience)
+        self.connection = ClientConnection(session, self, LIMBO)
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._answer: asyncio.Future[None] = loop.create_future()
@@ -88,6 +100,7 @@ class Push:
         self._codecs: dict[MediaKind, Codec] = {}
         self._flush: asyncio.Handle | None = None
         self._began = 0, 0  # bytes sent, and bytes that the peer's kernel had acknowledged, when the target said go
+        self._flows_since = 0.0
         self._moved = 0, 0.0  # what had been acknowledged at the last look, and since when
 
     # -- opening ----------------------------------------------------------------------------------------------------
@@ -115,7 +128,8 @@ class Push:
         self._presenting = False
         taken = self.connection.taken()
         self._began = self.connection.bytes_out, taken.acknowledged
-        self._moved = taken.acknowledged, self._loop.time()
+        self._flows_since = self._loop.time()
+        self._moved = taken.acknowledged, self._flows_since
         self._begin()
 
     async def _wait(self) -> None:
@@ -235,8 +249,8 @@ class Push:
             self._mark()
 
     def on_lost(self, reason: str) -> None:
-        outcome = Outcome.DISMISSED if self._presenting else Outcome.LOST
-        self._end(Ending(outcome, f"{reason} when it was given the key" if self._presenting else reason))
+        dismissed = self._presenting or self._second_thoughts
+        self._end(Ending(Outcome.DISMISSED, f"{reason} when it was given the key") if dismissed else Ending(Outcome.LOST, reason))
 
     def _answered(self) -> None:
         if not self._answer.done():
@@ -245,10 +259,14 @@ class Push:
     def _refuse(self, code: str, text: str) -> None:
         reason = f"the target {'ended the stream' if self.flowing else 'refused the key'}: {self._said(code, text)}"
         if self.flowing:
-            self._end(Ending(Outcome.LOST, reason))
+            self._end(Ending(Outcome.DISMISSED if self._second_thoughts else Outcome.LOST, reason))
         else:
             taken = code == NAME_TAKEN or "already" in text.lower()
             self._end(Ending(Outcome.TAKEN if taken else Outcome.REFUSED, reason))
+
+    @property
+    def _second_thoughts(self) -> bool:
+        return self.flowing and self._loop.time() - self._flows_since < SECOND_THOUGHTS
 
     def _said(self, code: str, text: str) -> str:
         return self.address.redact(" ".join(filter(None, (text, f"({code})" if code else "")))) or "without a reason"
@@ -276,8 +294,8 @@ class Push:
         if taken.acknowledged != self._moved[0] or not (taken.waiting or self.backlog):
             self._moved = taken.acknowledged, now
         elif now - self._moved[1] > stall_timeout:
+            self.stalled = True
             self._end(Ending(Outcome.LOST, f"the target has taken nothing for {stall_timeout:g} s"))
-            self.connection.abort()
 
     @property
     def waiting_bytes(self) -> int:
@@ -294,9 +312,11 @@ class Push:
         self.connection.close()
 
     def abort(self) -> None:
-        """End at once."""
-        self.close()
-        self.connection.abort()
+        """End at once, and let the target know that."""
+        self._halt()
+        self._ending.cancel()
+        self._answer.cancel()
+        self.connection.reset()
 
     def _end(self, ending: Ending) -> None:
         if ending.outcome is not Outcome.MOVED:

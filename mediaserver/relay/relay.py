@@ -79,6 +79,7 @@ class Relay:
         self._config = services.config
         self._session_id = new_session_id()
         self._push: Push | None = None
+        self._ghost: Push | None = None  # one that stalled, see _bury
         self._clock = RelayClock()
         self._confirmed = False
         self._attempts = 0
@@ -102,6 +103,7 @@ class Relay:
         if self.state is not RelayState.STOPPED:
             self._become(RelayState.STOPPED, reason)
             self._drop()
+            self._bury()
             if self.task is not None:
                 self.task.cancel()
 
@@ -133,7 +135,8 @@ class Relay:
                     await self._follow(stream)
         except Exception:
             log.exception("relay_failed", extra={"facts": {"name": self.name, "relay_id": self.target.id}})
-            self._become(RelayState.FAILED, "internal error")
+            if self.state is not RelayState.STOPPED:
+                self._become(RelayState.FAILED, "internal error")
         finally:
             self._drop()
 
@@ -155,6 +158,7 @@ class Relay:
                 raise
         finally:
             self._drop()
+            self._bury()
         if self.owner is not None and scope.expired() and not self.target.rendition:
             self.stop("the stream has ended")
 
@@ -163,9 +167,20 @@ class Relay:
         push, self._push = self._push, None
         if push is not None:
             self._retry.lived(self._live_at, asyncio.get_running_loop().time())
-            push.close()
+            if push.stalled:
+                self._bury()
+                self._ghost = push
+            else:
+                push.close()
             self._bytes_before += push.connection.bytes_out
             self._dropped_before += push.backlog.dropped
+
+    def _bury(self) -> None:
+        """Tell the target of the end of a connection that had stalled, now that it can hear it. It would go on believing that
+        somebody publishes there, and refuse us."""
+        ghost, self._ghost = self._ghost, None
+        if ghost is not None:
+            ghost.abort()
 
     # -- one try after the other ----------------------------------------------------------------------------------------
 
@@ -196,6 +211,7 @@ class Relay:
         if push is None:
             push = self._new_push(stream, self._address)
             await self._services.dialler.open(push)
+        self._bury()
         try:
             await self._present(push)
             return await self._stay(stream, push)
@@ -227,7 +243,7 @@ class Relay:
             try:
                 fresh = await self._make(stream, self._address.redirected(ending.tc_url))
             except (Setback, Refused, TimeoutError) as error:
-                self.reason = f"{ending.reason}, which does not work: {error or 'no answer'}"
+                self.reason = f"{ending.reason}, which does not work: {str(error) or 'no answer'}"
                 continue
             try:
                 self._become(RelayState.CONNECTING, ending.reason)
@@ -254,7 +270,7 @@ class Relay:
 
     def _new_push(self, stream: LiveStream, address: RelayAddress) -> Push:
         backlog = Backlog(self._config.max_backlog_bytes, round(self._config.max_backlog_seconds * 1000))
-        return Push(address, stream, self._clock, backlog, self._config.stall_timeout)
+        return Push(address, stream, self._clock, backlog)
 
     # -- and what is between -------------------------------------------------------------------------------------------
 

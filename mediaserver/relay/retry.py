@@ -6,8 +6,8 @@ from mediaserver.relay.push import Ending, Outcome
 STEADY = 10.0
 #: Seconds after a loss for which "somebody publishes there already" is believed to be our own lost connection.
 GHOST = 300.0
-#: How often in a row a target may close instead of answering to the key, until that is the answer.
-DISMISSALS = 3
+#: How often in a row a target may close when it is given the key, until that is its answer; unless it once took the stream.
+DISMISSALS = 5
 #: By how much a wait is longer or shorter than it should be, so that many who were lost together do not come back together.
 JITTER = 0.2
 
@@ -15,7 +15,7 @@ JITTER = 0.2
 class Retry:
     """Twice the wait each time, from ``first`` to ``longest`` seconds; a no that is meant ends it."""
 
-    __slots__ = ("_dismissals", "_failures", "_first", "_lived_until", "_longest")
+    __slots__ = ("_dismissals", "_failures", "_first", "_lived_until", "_longest", "_welcome")
 
     def __init__(self, first: float, longest: float) -> None:
         self._first = first
@@ -23,13 +23,14 @@ class Retry:
         self._failures = 0  # in a row
         self._dismissals = 0
         self._lived_until: float | None = None
+        self._welcome = False
 
     def lived(self, began: float, until: float) -> None:
         """A connection on which the stream flowed is over."""
         self._lived_until = until
-        self._dismissals = 0
         if until - began >= STEADY:
             self._failures = 0
+            self._welcome = True
 
     def verdict(self, ending: Ending, now: float) -> str:
         """Why there is no hope after ``ending``, or nothing if there is."""
@@ -41,7 +42,14 @@ class Retry:
                 return "" if ghost else ending.reason
             case Outcome.DISMISSED:
                 self._dismissals += 1
-                return f"{ending.reason}, {DISMISSALS} times in a row" if self._dismissals >= DISMISSALS else ""
+                enough = self._dismissals >= DISMISSALS and not self._welcome
+                return f"{ending.reason}, {DISMISSALS} times in a row" if enough else ""
+            case Outcome.UNREACHABLE if self._lived_until is not None:
+                self._lived_until = now  # nor can it have noticed
+                return ""
+            case Outcome.LOST:
+                self._dismissals = 0
+                return ""
             case _:
                 return ""
 

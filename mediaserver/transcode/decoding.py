@@ -46,15 +46,19 @@ class Decoder:
         self._keys: deque[int] = deque(maxlen=256)
         self._last = -1
         self._interlaced = False
+        self._turn = 0  # degrees, clockwise, that make it upright
         self._graph: av.filter.Graph | None = None
         self._graph_for: tuple[object, ...] = ()
         self.sight: Sight | None = None
 
     def decode(self, packet: Packet) -> Iterator[Picture]:
         """The pictures that ``packet`` completes. What cannot be decoded gives none."""
+        payload = packet.payload
+        if not payload:
+            return  # to a decoder that is the end
         if packet.keyframe:
             self._keys.append(packet.pts)
-        coded = av.Packet(packet.payload)
+        coded = av.Packet(payload)
         coded.pts, coded.dts, coded.time_base = packet.pts, packet.dts, MILLISECONDS
         self._since_picture += 1
         if self._device and self._since_picture > _PATIENCE and packet.keyframe:
@@ -80,11 +84,13 @@ class Decoder:
                 continue
             self._since_picture = 0
             self._interlaced |= frame.interlaced_frame
-            turn = -round(frame.rotation / 90) * 90 % 360
-            self.sight = self._see(frame, turn)
+            if frame.key_frame:
+                # Said with a keyframe, it holds until the next one; FFmpeg says it of that picture alone.
+                self._turn = -round(frame.rotation / 90) * 90 % 360
+            self.sight = self._see(frame)
             filters = [
                 *(["bwdif=mode=send_frame:deint=interlaced"] if self._interlaced else ()),
-                *_TURNS.get(turn, "").split(","),
+                *_TURNS.get(self._turn, "").split(","),
             ]
             filters = [each for each in filters if each]
             if not filters:
@@ -99,12 +105,12 @@ class Decoder:
             self._graph.push(frame)
             yield from self._pulled(self._graph)
 
-    def _see(self, frame: av.VideoFrame, turn: int) -> Sight:
+    def _see(self, frame: av.VideoFrame) -> Sight:
         aspect, rate = self._context.sample_aspect_ratio, self._context.framerate
         return Sight(
             width=frame.width,
             height=frame.height,
-            rotation=turn,
+            rotation=self._turn,
             interlaced=self._interlaced,
             pixel_aspect=(aspect.numerator, aspect.denominator) if aspect else (1, 1),
             frame_rate=float(rate) if rate and 1 <= rate <= 300 else 0.0,

@@ -13,6 +13,7 @@ from av.video.frame import PictureType
 from mediaserver.encoders import picture_format
 from mediaserver.transcode.decoding import MILLISECONDS
 from mediaserver.transcode.plan import Lane
+from mediaserver.worker.priority import stand_back
 from protocols.codec import av1, avc, hevc, hevc_sps
 from protocols.codec.nal import length_prefixed, split_annexb
 from protocols.errors import ProtocolError
@@ -21,7 +22,7 @@ from protocols.media import Codec
 #: Seconds after which an encoder sets a keyframe by itself, which is not wanted: keyframes are where the plan has them.
 _LONGEST_GOP = 600
 #: A peak may be so much above the mean, over so many seconds of it.
-_PEAK, _PEAK_SECONDS = 1.25, 1.0
+PEAK, PEAK_SECONDS = 1.25, 1.0
 #: FFmpeg's name for "limited" range (AVColorRange), in which everybody expects pictures, and for "full".
 _LIMITED, _FULL = 1, 2
 #: How SVT-AV1 names its presets.
@@ -140,14 +141,15 @@ def _open(name: str, lane: Lane, like: av.VideoFrame) -> av.VideoCodecContext:
     context.colorspace, context.color_primaries, context.color_trc = like.colorspace, like.color_primaries, like.color_trc
     context.options = _options(name, lane)
     context.open()
+    stand_back()
     return context
 
 
 def _options(name: str, lane: Lane) -> dict[str, str]:
     """What keeps keyframes where they are forced, the rate where it is asked for, and pictures from being held back long."""
     constant = lane.constant_bitrate
-    peak = lane.bitrate if constant else round(lane.bitrate * _PEAK)
-    options = {"maxrate": str(peak), "bufsize": str(round(lane.bitrate * _PEAK_SECONDS))}
+    peak = lane.bitrate if constant else round(lane.bitrate * PEAK)
+    options = {"maxrate": str(peak), "bufsize": str(round(lane.bitrate * PEAK_SECONDS))}
     if constant:
         options["minrate"] = options["maxrate"]
     if name == "libx264":

@@ -5,7 +5,7 @@ import queue
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -43,17 +43,14 @@ class RateCap:
         return True
 
 
-class LaneThread(threading.Thread):
+class LaneEncoder:
     """One rung. ``after`` is the last dts that the rung had (ms), or -1; ``fresh``: its first packet begins a new time."""
 
     def __init__(self, lane: Lane, send: Send, after: int, *, fresh: bool) -> None:
-        super().__init__(name=lane.rung, daemon=True)
         self.lane = lane
-        self.smaller: LaneThread | None = None
         self.last = after
         self._send = send
         self._fresh = fresh
-        self._queue: queue.Queue[Picture | None] = queue.Queue(_WAITING)
         self._scaler = VideoReformatter()
         self._cap = RateCap(lane.frame_rate)
         self._name = lane.encoder
@@ -64,34 +61,31 @@ class LaneThread(threading.Thread):
         self._shown = -1  # the latest pts that came out
         self._given_up = False
 
-    def put(self, picture: Picture | None) -> None:
-        """One more picture, or the end. Waits while too many wait already."""
-        self._queue.put(picture)
-
-    def run(self) -> None:
-        try:
-            while (picture := self._queue.get()) is not None:
-                self._take(picture)
-            if self.smaller is not None:
-                self.smaller.put(None)
-            self._drain()
-        except BrokenPipeError:
-            os._exit(0)  # the server is gone
-        except BaseException:  # noqa: BLE001 - half a ladder is worth less than a process that is started anew
-            traceback.print_exc()
-            os._exit(1)
-
-    def _take(self, picture: Picture) -> None:
+    def scale(self, picture: Picture) -> Picture:
+        """``picture`` as this rung has it."""
         lane, frame = self.lane, picture.frame
         wanted = picture_format(self._name)
-        if (frame.width, frame.height, frame.format.name) != (lane.width, lane.height, wanted):
-            frame = self._scaler.reformat(frame, lane.width, lane.height, wanted, interpolation=Interpolation.BICUBIC, threads=1)
-            frame.pts = picture.pts
-        if self.smaller is not None:
-            self.smaller.put(Picture(frame, picture.pts, picture.key))
+        if (frame.width, frame.height, frame.format.name) == (lane.width, lane.height, wanted):
+            return picture
+        frame = self._scaler.reformat(frame, lane.width, lane.height, wanted, interpolation=Interpolation.BICUBIC, threads=1)
+        frame.pts = picture.pts
+        return Picture(frame, picture.pts, picture.key)
+
+    def take(self, picture: Picture) -> None:
+        """Encode ``picture``, which is scaled, unless it is one too many a second."""
         if not self._given_up and self._cap.takes(picture.pts, key=picture.key):
-            self._inside.append((frame, picture.key))
-            self._encode(frame, key=picture.key)
+            self._inside.append((picture.frame, picture.key))
+            self._encode(picture.frame, key=picture.key)
+
+    def drain(self) -> None:
+        """Let out what is still inside."""
+        if self._encoder is None:
+            return
+        try:
+            self._emit(self._encoder.drain())
+        except EncoderFailed:
+            return  # it fails the next time too, and then there is time to say so
+        self._encoder = None
 
     def _encode(self, frame: av.VideoFrame, *, key: bool) -> None:
         try:
@@ -121,15 +115,6 @@ class LaneThread(threading.Thread):
             if self._given_up:
                 return
 
-    def _drain(self) -> None:
-        if self._encoder is None:
-            return
-        try:
-            self._emit(self._encoder.drain())
-        except EncoderFailed:
-            return  # it fails the next time too, and then there is time to say so
-        self._encoder = None
-
     def _emit(self, coded: list[Coded]) -> None:
         lane = self.lane
         for each in coded:
@@ -150,26 +135,102 @@ class LaneThread(threading.Thread):
             self._send(PacketFrame(lane.number, packet))
 
 
+class LaneGroup:
+    """Rungs that are encoded one after the other, the larger first. ``smaller`` goes on with what the last of them has scaled."""
+
+    def __init__(self, lanes: Sequence[LaneEncoder], smaller: "LaneThread | None") -> None:
+        self.lanes = lanes
+        self._smaller = smaller
+
+    def put(self, picture: Picture) -> None:
+        """One more picture for every rung."""
+        scaled = []
+        for lane in self.lanes:
+            picture = lane.scale(picture)
+            scaled.append(picture)
+        if self._smaller is not None:
+            self._smaller.put(picture)
+        for lane, own in zip(self.lanes, scaled, strict=True):
+            lane.take(own)
+
+    def close(self) -> None:
+        """Let the encoders come to their ends, in this group and the next."""
+        if self._smaller is not None:
+            self._smaller.put(None)
+        for lane in self.lanes:
+            lane.drain()
+        if self._smaller is not None:
+            self._smaller.join()
+
+
+class LaneThread(threading.Thread):
+    """A group in a thread of its own."""
+
+    def __init__(self, group: LaneGroup) -> None:
+        super().__init__(name=group.lanes[0].lane.rung, daemon=True)
+        self._group = group
+        self._queue: queue.Queue[Picture | None] = queue.Queue(_WAITING)
+        self.start()
+
+    def put(self, picture: Picture | None) -> None:
+        """One more picture, or the end. Waits while too many wait already."""
+        self._queue.put(picture)
+
+    def run(self) -> None:
+        try:
+            while (picture := self._queue.get()) is not None:
+                self._group.put(picture)
+            self._group.close()
+        except BrokenPipeError:
+            os._exit(0)  # the server is gone
+        except BaseException:  # noqa: BLE001 - half a ladder is worth less than a process that is started anew
+            traceback.print_exc()
+            os._exit(1)
+
+
 class Lanes:
-    """All rungs of a plan, from the first picture on until closed. ``after`` has the last dts of each rung, by name."""
+    """All rungs of a plan, from the first picture on until closed. ``after`` has the last dts of each rung, by name.
+
+    What one core does in time is done in the thread that decodes, because handing pictures from core to core costs a tenth more;
+    beyond that there are more threads.
+    """
 
     def __init__(self, plan: Plan, send: Send, after: Mapping[str, int], *, fresh: bool) -> None:
         self.plan = plan
-        self._threads = [LaneThread(lane, send, after.get(lane.rung, -1), fresh=fresh) for lane in plan.lanes]
-        for larger, smaller in zip(self._threads, self._threads[1:], strict=False):
-            larger.smaller = smaller
-        for thread in self._threads:
-            thread.start()
+        self._lanes: list[LaneEncoder] = []
+        self._first: LaneGroup | LaneThread | None = None
+        groups = grouped(plan.lanes)
+        smaller: LaneThread | None = None
+        for group in reversed(groups):
+            lanes = [LaneEncoder(lane, send, after.get(lane.rung, -1), fresh=fresh) for lane in group]
+            self._lanes += lanes
+            made = LaneGroup(lanes, smaller)
+            smaller = LaneThread(made) if len(groups) > 1 else None
+            self._first = smaller or made
 
     def put(self, picture: Picture) -> None:
         """One more picture for every rung. Waits while they are busy."""
-        if self._threads:
-            self._threads[0].put(picture)
+        if self._first is not None:
+            self._first.put(picture)
 
     def close(self) -> dict[str, int]:
         """Let the encoders come to their ends. The last dts of each rung."""
-        if self._threads:
-            self._threads[0].put(None)
-        for thread in self._threads:
-            thread.join()
-        return {thread.lane.rung: thread.last for thread in self._threads}
+        if isinstance(self._first, LaneThread):
+            self._first.put(None)
+            self._first.join()
+        elif self._first is not None:
+            self._first.close()
+        return {lane.lane.rung: lane.last for lane in self._lanes}
+
+
+def grouped(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    """``lanes`` in groups of neighbours, none of which is more than one core's work if it has more than one lane."""
+    groups: list[list[Lane]] = []
+    work = 0.0
+    for lane in lanes:
+        if not groups or work + lane.work > 1.0:
+            groups.append([])
+            work = 0.0
+        groups[-1].append(lane)
+        work += lane.work
+    return groups

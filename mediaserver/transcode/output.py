@@ -29,6 +29,7 @@ class Output:
         self._source = source
         self._held: deque[Packet] = deque()
         self._tracks: dict[MediaKind, Track] = {}
+        self._skipping = False  # until a keyframe
         self._video: int | None = None  # the last picture's dts
         self._last = dict.fromkeys(MediaKind, -1)
         # Kinds of which nothing goes on until a packet marks a new beginning.
@@ -63,7 +64,7 @@ class Output:
 
     def on_video(self, packet: Packet) -> None:
         """One more picture: behind the sound that belongs before it."""
-        if self._shut(packet):
+        if self._shut(packet) or self._is_late(packet):
             return
         if self._video is None:
             # Players begin with a picture: sound from before it is of no use.
@@ -104,6 +105,12 @@ class Output:
         if packet.discontinuity:
             self._closed.discard(packet.kind)
         return packet.kind in self._closed
+
+    def _is_late(self, packet: Packet) -> bool:
+        """Whether ``packet`` would run backwards, or leans on one that did: where copies give way to what is encoded."""
+        late = packet.dts < self._last[MediaKind.VIDEO]
+        self._skipping = late or (self._skipping and not packet.keyframe)
+        return self._skipping
 
     def _write(self, packet: Packet) -> None:
         stream = self.stream

@@ -10,9 +10,13 @@ from protocols.media import Codec
 SOURCE_LANE = 0
 #: The lane on which encoded sound comes back; pictures come on the lanes from 1 on.
 AUDIO_LANE = 255
-#: Pixels a second up to which one thread keeps up with any preset that is fit for live pictures: 1920x1080 at 60 for H.264.
-_ONE_THREAD = {Codec.H264: 1920 * 1080 * 60, Codec.HEVC: 1280 * 720 * 30, Codec.AV1: 1280 * 720 * 30}
-_MOST_THREADS = 4
+#: Pixels a second that a slow core encodes in time with x264's veryfast: a little more than 1280x720, 854x480, 640x360 at 30.
+_CORE = 50_000_000.0
+#: What others take of it, relative to that.
+_EFFORT = {"ultrafast": 0.4, "superfast": 0.8, "veryfast": 1.0, "faster": 1.5, "fast": 1.9, "medium": 2.2, "slow": 4.0}
+_CODEC_EFFORT = {Codec.H264: 1.0, Codec.HEVC: 3.0, Codec.AV1: 3.0}
+#: A rung may take so much of a core before it gets a second one for itself; and how many it gets at most.
+_ALONE, _MOST_THREADS = 1.5, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,15 @@ class Lane:
     preset: str = "veryfast"
 
     @property
+    def work(self) -> float:
+        """What encoding it takes of a core, by a cautious estimate."""
+        pixels = self.width * self.height * (self.frame_rate or self.rate or 30.0)
+        return pixels / _CORE * _EFFORT[self.preset] * _CODEC_EFFORT[self.codec]
+
+    @property
     def threads(self) -> int:
-        """How many threads encode: one, so that none waits for another, where one is enough."""
-        pixels = self.width * self.height * (self.frame_rate or self.rate)
-        return min(_MOST_THREADS, 1 + int(pixels / (_ONE_THREAD[self.codec] + 1)))
+        """How many threads its encoder has: one, which wastes nothing, where one keeps up."""
+        return min(_MOST_THREADS, max(1, round(self.work / _ALONE)))
 
 
 @dataclass(frozen=True, slots=True)

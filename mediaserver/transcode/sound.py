@@ -66,7 +66,10 @@ class Sound:
             if self._track is None:
                 return
             self._decoder = _decoder(self._track, packet)
-        coded = av.Packet(packet.payload)
+        payload = packet.payload
+        if not payload:
+            return  # to a decoder that is the end
+        coded = av.Packet(payload)
         coded.pts, coded.time_base = packet.dts, Fraction(1, 1000)
         yield from self._decoder.decode(coded)
 

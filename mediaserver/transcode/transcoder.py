@@ -34,7 +34,7 @@ MODULE = "mediaserver.transcode.worker"
 BACKLOG = 16 << 20
 #: Seconds that it may take to end when it is told to.
 PATIENCE = 0.5
-#: Seconds in which it must say something while pictures wait for it.
+#: Seconds in which it must say something while pictures wait for it; four times as many until it has seen the first.
 STALL = 15.0
 #: Seconds after which a death is forgiven; seconds before another start, times the deaths so far.
 FORGIVEN, PAUSE = 600.0, 0.3
@@ -86,15 +86,18 @@ class Transcoder:
         self._tracks: dict[MediaKind, Track] = {}
         self._frame_rate = 0.0
         self._sight: Sight | None = None
+        self._seen: Sight | None = None  # the last one, of whatever parameters
         self._number = 0  # of the plan that the process has
         self._failures: Mapping[str, str] = {}
         self._worker: Worker | None = None
         self._leaving: set[Worker] = set()
         self._load = Load(monotonic())
         self._sent = self._done = 0  # the last dts that went to the process, and that it has taken
-        self._heard = 0.0
+        self._heard = self._fed = 0.0
         self._waits_for_key = True
-        self._breaks = False  # the next keyframe begins a new time
+        # The next keyframe, or piece of sound, begins a new time.
+        self._breaks = self._sound_breaks = False
+        self._turned_away = False  # there was no room for its process
         self._deaths = 0
         self._died = 0.0
 
@@ -183,7 +186,10 @@ class Transcoder:
         if not isinstance(described, codec.VideoParameters):
             return Source(video.codec, audio=sound)
         rate = self._frame_rate or described.frame_rate
-        return Source(video.codec, described.width, described.height, sound, rate, described.pixel_aspect)
+        # A camera that stood on its side does so until somebody has looked again.
+        seen = self._seen
+        rotation, interlaced = (seen.rotation, seen.interlaced) if seen is not None else (0, False)
+        return Source(video.codec, described.width, described.height, sound, rate, described.pixel_aspect, rotation, interlaced)
 
     def _complete(self, packet: Packet) -> None:
         """Let a keyframe say what its track's configuration does not."""
@@ -201,7 +207,10 @@ class Transcoder:
     def _begin(self) -> None:
         """Start the process; once it runs it is given what is kept since the last keyframe."""
         if not self._services.admit():
-            self._give_up(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)")
+            # Asked again with every keyframe: others end.
+            if not self._turned_away:
+                self._turned_away = True
+                self._tell(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)")
             return
         self._move_to(TranscoderState.STARTING)
         self._services.spawn(self._start(0.0, replay=True))
@@ -226,7 +235,8 @@ class Transcoder:
         self._worker = worker
         self._move_to(TranscoderState.RUNNING)
         self._load.begin(monotonic())
-        self._heard, self._waits_for_key, self._sight = monotonic(), True, None
+        self._heard = self._fed = monotonic()
+        self._waits_for_key, self._sight, self._number = True, None, 0
         for track in self._tracks.values():
             self._send_track(track)
         for packet in self.stream.gop if replay else ():
@@ -265,7 +275,10 @@ class Transcoder:
             return
         if packet.kind is MediaKind.AUDIO:
             if self._rungs.encodes_sound:
-                worker.send(PacketFrame(SOURCE_LANE, packet))
+                self._sound_breaks |= packet.discontinuity
+                if self._sound_breaks:
+                    packet = replace(packet, discontinuity=True)
+                self._sound_breaks &= not worker.send(PacketFrame(SOURCE_LANE, packet))
             return
         if packet.discontinuity:
             self._breaks = self._waits_for_key = True
@@ -273,19 +286,21 @@ class Transcoder:
             return
         if self._breaks:
             packet = replace(packet, discontinuity=True)
-            self._done = packet.dts
-        elif self._waits_for_key and self._number == 0:
-            self._done = packet.dts
-        lag = packet.dts - self._done
+        if self._breaks or self._number == 0:
+            self._sent = self._done = packet.dts  # what it has not seen yet is no lag
+        # By what went to it, not by the clock: while pictures are skipped it catches up.
+        lag = self._sent - self._done
         if self._load.skips(monotonic(), lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
             self._waits_for_key = True
             return
-        self._sent = packet.dts
+        self._sent, self._fed = packet.dts, monotonic()
         self._breaks = self._waits_for_key = False
 
     # -- what the process says ----------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
+        if self.state is not TranscoderState.RUNNING:
+            return  # it was told to end, and has not heard it yet
         self._heard = monotonic()
         match frame:
             case PacketFrame(lane, packet):
@@ -302,6 +317,7 @@ class Transcoder:
             self._on_failure(values["failed"], values["encoder"], values["reason"], values["fallback"])
         elif (sight := read_sight(values)) is not None:
             self._number, self._sight = sight
+            self._seen = self._sight
             self._fit()
             self._send_plan("begun" if not self._encoders else "the source changed")
 
@@ -372,7 +388,7 @@ class Transcoder:
             self._give_up(f"its process died {self._deaths} times; the stream goes on without renditions")
             return
         self._move_to(TranscoderState.STARTING)
-        self._breaks = True
+        self._breaks = self._sound_breaks = True
         self._tell(f"its process died (status {status}) and is started again")
         self._services.spawn(self._start(PAUSE * (self._deaths - 1), replay=False))
 
@@ -382,8 +398,11 @@ class Transcoder:
         """Shed and restore rungs; end a process that says nothing."""
         if self.state is not TranscoderState.RUNNING or self._worker is None:
             return
-        if self._sent - self._done > 1000 * STALL / 2 and now - self._heard > STALL:
+        # It says something of every picture or so; what it was given last may be too little to say something of.
+        if self._fed - self._heard > 1.0 and now - self._heard > (STALL if self._number else 4 * STALL):
             self._worker.kill()
+            return
+        if self._sight is None:
             return
         verdict = self._load.sweep(now)
         encoded, shed = self._rungs.encoded(), self._rungs.shed

@@ -27,11 +27,16 @@ class Machine:
         self._found: asyncio.Future[list[encoders.Probe]] | None = None
 
     async def failures(self) -> Mapping[str, str]:
-        """By name; "" for those that work."""
+        """By name; "" for those that work. Nothing where no process could be started: then it is tried again the next time."""
         if self._found is None:
             self._found = asyncio.get_running_loop().run_in_executor(self._thread, encoders.probe, encoders.EVERY)
             self._found.add_done_callback(_report)
-        return {probe.encoder: probe.failure for probe in await asyncio.shield(self._found)}
+        try:
+            return {probe.encoder: probe.failure for probe in await asyncio.shield(self._found)}
+        except OSError as error:
+            self._found = None
+            log.warning("encoders_not_probed", extra={"facts": {"reason": error.strerror}})
+            return {}
 
     def close(self) -> None:
         """Wait for nothing any more."""

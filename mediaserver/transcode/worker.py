@@ -76,6 +76,8 @@ class Transcoding:
                 self._sound.on_packet(packet)
             case TrackFrame(_, track) if track.kind is MediaKind.VIDEO:
                 self._end_decoder()
+                if track != self._track:
+                    self._sight = None  # who reads our reports has forgotten the last one
                 self._track = track
             case TrackFrame(_, track):
                 self._sound.on_track(track)

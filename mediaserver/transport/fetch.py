@@ -38,13 +38,19 @@ class Resource:
         #: Bytes that it says it has; None for one without an end.
         self.length = response.length
         self._connection, self._response = connection, response
+        self._missing = response.length
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, as soon as there are any; empty at the end. Raises FetchError."""
+        """Up to ``size`` bytes, as soon as there are any; empty at the end. Raises FetchError, for an end too early as well."""
         try:
-            return self._response.read1(size)
+            data = self._response.read1(size)
         except (OSError, http.client.HTTPException) as error:
             raise FetchError(f"the source broke off: {_words(error)}") from None
+        if self._missing is not None:
+            self._missing -= len(data)
+            if not data and size and self._missing:
+                raise FetchError("the source broke off: it ended too early")
+        return data
 
     def close(self) -> None:
         self._response.close()
@@ -79,7 +85,7 @@ class Fetcher:
             if response.status not in _REDIRECTS:
                 return self._accept(connection, response, url)
             connection.close()
-            url = urljoin(url, response.headers.get("Location", ""))
+            url = self._join(url, response.headers.get("Location", ""))
         raise FetchError("too many redirects")
 
     def get(self, url: str, limit: int, headers: Mapping[str, str] | None = None) -> tuple[bytes, str]:
@@ -95,6 +101,13 @@ class Fetcher:
                 if time.monotonic() > deadline:
                     raise FetchError("the source is too slow")
             return b"".join(pieces), resource.url
+
+    @staticmethod
+    def _join(url: str, reference: str) -> str:
+        try:
+            return urljoin(url, reference)
+        except ValueError:
+            raise FetchError("a redirect to an address that is none") from None
 
     def _parse(self, url: str) -> SplitResult:
         if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:

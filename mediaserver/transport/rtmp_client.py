@@ -210,6 +210,13 @@ class ClientConnection(asyncio.Protocol):
         if self._socket is not None:
             self.transport.abort()
 
+    def reset(self) -> None:
+        """Cut the connection off so that the peer knows: what it has not acknowledged is not sent first, only the end."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
     def _lose(self, reason: str, *, silent: bool = True) -> None:
         if self._over:
             return

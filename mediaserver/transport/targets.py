@@ -20,6 +20,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 #: ISATAP (RFC 5214): so are they behind this, whatever the first half says.
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
+#: What ``connect`` gives, for those who are to know no sockets.
+Connection = socket.socket
 #: ``socket.getaddrinfo``, or a test's.
 LookUp = Callable[..., list[Any]]
 
@@ -51,7 +53,7 @@ def resolve_waiting(host: str, port: int, *, allow_private: bool, look_up: LookU
     return _judge(host, port, found, allow_private)
 
 
-def connect(targets: tuple[Target, ...], timeout: float) -> socket.socket:
+def connect(targets: tuple[Target, ...], timeout: float) -> Connection:
     """A TCP connection to the first of ``targets`` that takes it, and to nowhere else. Raises OSError."""
     failure: OSError = OSError("no address")
     for target in targets:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections import deque
@@ -16,6 +17,11 @@ from protocols.errors import RemoteProtocolError
 LAST_WORDS = 20
 #: The longest line of it, in bytes.
 LONGEST_LINE = 1000
+
+#: Seconds that a process may take to end when it is killed.
+KILL_PATIENCE = 2.0
+#: What stands in the environment for the server alone: secrets, for the most part.
+_OWN_VARIABLES = "MEDIASERVER__"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -45,6 +51,7 @@ class Worker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
 
     async def start(self) -> None:
         """Start the process. Raises OSError."""
@@ -60,6 +67,7 @@ class Worker(asyncio.Protocol):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
+                env={name: value for name, value in os.environ.items() if not name.upper().startswith(_OWN_VARIABLES)},
                 start_new_session=True,  # Ctrl-C is the server's; workers end with their sockets
             )
             ours.setblocking(False)
@@ -103,7 +111,8 @@ class Worker(asyncio.Protocol):
         done, _ = await asyncio.wait((self._task,), timeout=patience)
         if not done:
             self.kill()
-            await asyncio.wait((self._task,))
+            # One that hangs in a driver cannot even be killed: nobody waits for that.
+            await asyncio.wait((self._task,), timeout=KILL_PATIENCE)
 
     def kill(self) -> None:
         """End the process at once; ``on_exit`` follows."""
@@ -123,6 +132,10 @@ class Worker(asyncio.Protocol):
                 break
             words.append(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())
         status = await process.wait()
+        # What it said last may still be in the socket, which ends behind it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_PATIENCE):
+                await self._lost.wait()
         if self._transport is not None:
             self._transport.close()
         self._handler.on_exit(status, "\n".join(words))
@@ -141,5 +154,6 @@ class Worker(asyncio.Protocol):
         for frame in frames:
             self._handler.on_frame(frame)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The process closed its end: it is about to end."""
+        self._lost.set()

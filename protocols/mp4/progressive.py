@@ -17,7 +17,7 @@ from protocols.mp4.reader import StoredRun, StoredTrack, child, children
 MOVIE_TIMESCALE = 1000
 
 _BRANDS = (b"isom", b"iso2", b"mp41")
-_LAST_32_BIT_OFFSET = 0xFFFFFFFF
+_MOST = 0xFFFFFFFF  # what 32 bits hold
 _MDAT_HEADER = 16
 
 
@@ -45,7 +45,7 @@ class SampleTable:
         if not self._sizes:
             self._first = self._end = begin
         elif begin != self._end:
-            last = max(self._durations[-1] + begin - self._end, 0)
+            last = min(max(self._durations[-1] + begin - self._end, 0), _MOST)
             self._end += last - self._durations[-1]
             self._durations[-1] = last
         try:
@@ -71,13 +71,13 @@ class SampleTable:
     @property
     def duration(self) -> int:
         """How long the movie is for this track, in the movie's units."""
-        return sum(duration for duration, _ in self._edits())
+        return min(sum(duration for duration, _ in self._edits()), _MOST)
 
     def _edits(self) -> list[tuple[int, int]]:
         """When it is shown (see ``boxes.edts``): nothing for as long as it begins later than the movie, then all of it."""
         begin = _first_shown(self.track.trak)
         skip = max(begin, self._shown)
-        shown = self._in_movie(self._shown_until - skip), skip - self._first
+        shown = self._in_movie(max(self._shown_until - skip, 0)), skip - self._first
         return [(self._in_movie(self._shown - begin), -1), shown] if self._shown > begin else [shown]
 
     def _in_movie(self, time: int) -> int:
@@ -137,12 +137,13 @@ def progressive_head(tables: Sequence[SampleTable], media: int) -> bytes:
     if not tables:
         raise LocalProtocolError("a movie of no samples")
     brands = ftyp(b"ftyp", _BRANDS[0], *_BRANDS)
-    wide = False
-    size = len(_moov(tables, 0, wide=wide))
-    if len(brands) + size + _MDAT_HEADER + media > _LAST_32_BIT_OFFSET:
-        wide = True
-        size = len(_moov(tables, 0, wide=wide))
-    moov = _moov(tables, len(brands) + size + _MDAT_HEADER, wide=wide)
+    try:
+        size = len(_moov(tables, 0, wide=False))
+        wide = len(brands) + size + _MDAT_HEADER + media > _MOST
+        size = len(_moov(tables, 0, wide=True)) if wide else size
+        moov = _moov(tables, len(brands) + size + _MDAT_HEADER, wide=wide)
+    except (struct.error, OverflowError) as error:
+        raise RemoteProtocolError(f"a time does not fit its field: {error}") from None
     return brands + moov + struct.pack(">I4sQ", 1, b"mdat", _MDAT_HEADER + media)
 
 

@@ -13,7 +13,7 @@ from protocols.errors import RemoteProtocolError
 HEADER_SIZE, LONG_HEADER_SIZE = 8, 16
 #: A sample that cannot be decoded by itself (14496-12, 8.8.3.1).
 _NON_SYNC = 0x00010000
-#: Samples of a run whose size is not written for each of them.
+#: Samples of a fragment: a few bytes may claim to be any number of them.
 _MOST_SAMPLES = 1 << 20
 
 _TFHD_OPTIONS = ((0x01, 8), (0x02, 4), (0x08, 4), (0x10, 4), (0x20, 4))
@@ -119,10 +119,15 @@ def read_fragment(moof: bytes, tracks: Mapping[int, StoredTrack]) -> list[Stored
     """The runs of a fragment, from the content of its moof (whose header has 8 bytes). Runs of tracks that are not in ``tracks``
     are left out. RemoteProtocolError if it is malformed."""
     runs: list[StoredRun] = []
+    samples = 0
     try:
         for kind, traf in children(moof):
             if kind == b"traf":
-                runs += _read_traf(traf, tracks)
+                for run in _read_traf(traf, tracks):
+                    samples += len(run.sizes)
+                    if samples > _MOST_SAMPLES:
+                        raise RemoteProtocolError(f"a fragment of {samples} samples")
+                    runs.append(run)
     except struct.error as error:
         raise RemoteProtocolError(f"a fragment that is cut off: {error}") from None
     return runs

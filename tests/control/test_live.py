@@ -5,7 +5,7 @@ import pytest
 from control.system.service import FRESH, LiveService
 from mediaserver.config import Config, HttpConfig
 from mediaserver.ports import Wire
-from mediaserver.snapshot import TrackSnapshot
+from mediaserver.snapshot import RungSnapshot, TrackSnapshot
 from protocols.media import Codec
 from tests.control.conftest import Client, Connect
 from tests.control.engine import ADDRESS, AGENT, FakeEngine, publisher, stream
@@ -29,6 +29,8 @@ async def test_lists_what_is_live_with_what_a_viewer_wants_to_know(engine: FakeE
         "hls": "/live/demo/index.m3u8",
         "dash": "/live/demo/manifest.mpd",
         "flv": "/live/demo.flv",
+        "source": "",
+        "rungs": [],
     }
     assert answer["draining"] is False
 
@@ -106,3 +108,19 @@ def test_uptime_is_never_negative_though_the_clock_was_set_back(engine: FakeEngi
     shown = LiveService(engine, clock=lambda: 1000.0).stream("demo").stream
     assert shown is not None
     assert shown.uptime == 0
+
+
+async def test_renditions_are_part_of_their_stream_and_not_in_the_list(engine: FakeEngine, client: Client) -> None:
+    ladder = (
+        RungSnapshot("480p", 854, 480, 1_200_000, "libx264", True, ""),
+        RungSnapshot("360p", 640, 360, 700_000, "libx264", False, "too much to do"),
+    )
+    engine.show(stream(rungs=ladder), stream("demo@480p", source="demo", players={Wire.RTMP: 2, Wire.HLS: 1}))
+    (shown,) = (await (await client.get("/api/live")).json())["streams"]
+    assert [(rung["name"], rung["height"], rung["running"], rung["hls"]) for rung in shown["rungs"]] == [
+        ("480p", 480, True, "/live/demo@480p/index.m3u8"),
+        ("360p", 360, False, "/live/demo@360p/index.m3u8"),
+    ]
+    assert shown["viewersByWire"] == {"hls": 3, "rtmp": 3}
+    alone = (await (await client.get("/api/live/demo@480p")).json())["stream"]
+    assert (alone["source"], alone["viewers"]) == ("demo", 3)

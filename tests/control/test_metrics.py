@@ -2,11 +2,13 @@
 
 import asyncio
 
-from prometheus_client import CollectorRegistry
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from mediaserver.metrics import LAG_INTERVAL, LagSampler, Metrics
+from control.system import service
+from mediaserver.lag import LAG_INTERVAL, LagSampler
+from mediaserver.metrics import Metrics
 from mediaserver.ports import Wire
 from tests.control.conftest import Client, Connect
 from tests.control.engine import ADDRESS, FakeEngine, publisher, stream
@@ -73,20 +75,47 @@ async def test_a_scraper_that_prefers_openmetrics_gets_it(client: Client) -> Non
 
 
 async def test_lag_is_sampled_while_open_and_not_after() -> None:
-    registry = CollectorRegistry()
-
-    def count() -> float:
-        return registry.get_sample_value("mediaserver_event_loop_lag_seconds_count") or 0.0
-
-    async with LagSampler(registry):
+    lag = LagSampler()
+    async with lag:
         await asyncio.sleep(3 * LAG_INTERVAL)
-    seen = count()
+    seen = sum(lag.counts.values())
     assert seen >= 1
+    assert lag.total > 0
     await asyncio.sleep(2 * LAG_INTERVAL)
-    assert count() == seen
+    assert sum(lag.counts.values()) == seen
 
 
-def test_two_servers_in_one_process_do_not_share_figures(engine: FakeEngine) -> None:
+async def test_lag_is_a_histogram(client: Client, engine: FakeEngine) -> None:
+    metrics = Metrics(engine.snapshot)
+    metrics.lag.counts[0.001], metrics.lag.counts[0.05], metrics.lag.total = 3, 1, 0.04
+    text = (await metrics.render(""))[0].decode()
+    found = {(s.name, s.labels.get("le")): s.value for family in parse(text) for s in family.samples if "lag" in s.name}
+    name = "mediaserver_event_loop_lag_seconds"
+    assert (found[f"{name}_bucket", "0.001"], found[f"{name}_bucket", "0.025"], found[f"{name}_bucket", "+Inf"]) == (3, 3, 4)
+    assert (found[f"{name}_count", None], found[f"{name}_sum", None]) == (4, 0.04)
+
+
+async def test_two_servers_in_one_process_do_not_share_figures(engine: FakeEngine) -> None:
     one, other = Metrics(engine.snapshot, {"page": 1}), Metrics(engine.snapshot, {"page": 2})
-    assert b'kind="page"} 1.0' in one.render("")[0]
-    assert b'kind="page"} 2.0' in other.render("")[0]
+    assert b'kind="page"} 1.0' in (await one.render(""))[0]
+    assert b'kind="page"} 2.0' in (await other.render(""))[0]
+
+
+async def test_scrapes_cost_one_look_at_the_engine_a_moment(
+    engine: FakeEngine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "FRESH", 60.0)
+    engine.show(stream())
+    await samples(client)
+    asked = engine.asked
+    engine.show(stream(), stream("other"))
+    assert (await samples(client))["mediaserver_streams_live", ()] == 1
+    assert engine.asked == asked
+    monkeypatch.setattr(service, "FRESH", 0.0)
+    assert (await samples(client))["mediaserver_streams_live", ()] == 2
+
+
+async def test_a_rendition_is_no_stream_of_its_own(engine: FakeEngine, client: Client) -> None:
+    engine.show(stream(), stream("demo@480p", source="demo"), stream("demo@360p", source="demo", publishing=False))
+    found = await samples(client)
+    assert (found["mediaserver_streams_live", ()], found["mediaserver_streams_away", ()]) == (1, 0)

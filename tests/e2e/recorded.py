@@ -80,7 +80,7 @@ def cycle(server: Server, clip: Path, seconds: float, suffix: str = ".mp4") -> C
     file = files(server, suffix)[-1]
     found = numbers(file)
     server.start()
-    server.wait_ready()
+    server.wait_ready(60)
     said = re.findall(r"recording_finished.*", server.log())[-1]
     told = re.search(r"seconds=([\d.]+)", said)
     assert "recovered=True" in said.replace("recovered=true", "recovered=True"), said

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Serve
-from tests.e2e.players import LivePlayer, complaints
+from tests.e2e.players import LivePlayer, complaints, seconds, watch
 from tests.media import Clips
 from tests.peers import Peers, Server, wait_until
 
@@ -39,6 +39,14 @@ def test_every_rung_has_every_picture_in_its_size_and_all_the_sound(ladder: Serv
         assert complaints(player.seen, period=PERIOD) == []
         assert player.seen.codecs == ["h264", "aac"]
     assert "show@720p" not in ladder.live(), "made larger than the source"
+
+
+def test_a_rung_plays_over_http_like_any_name(ladder: Server, clips: Clips, peers: Peers) -> None:
+    peers.ffmpeg_push(clips.get(width=320, height=256, seconds=SECONDS), ladder.rtmp("show"), loop=False)
+    ladder.wait_live("show@240p")
+    seen = watch(ladder.url("/live/show@240p.flv"), enough=seconds(2))
+    assert seen.sizes == [(300, 240)]
+    assert complaints(seen, period=PERIOD) == []
 
 
 def test_sound_alone_is_a_rung(ladder: Server, clips: Clips, peers: Peers) -> None:

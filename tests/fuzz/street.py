@@ -23,7 +23,16 @@ from tests.fuzz.mutate import mutate, pieces
 from tests.fuzz.targets import mutate_tags
 
 _NOW = 1_800_000_000.0
-_RESOURCES = ["index.m3u8", "video.m3u8", "audio.m3u8", "manifest.mpd", "video/init-0.mp4", "video/1.m4s", "audio/1.0.m4s"]
+_RESOURCES = [
+    "index.m3u8",
+    "video.m3u8",
+    "audio.m3u8",
+    "manifest.mpd",
+    "video/init-0.mp4",
+    "video/1.m4s",
+    "audio/1.0.m4s",
+    "96p/video.m3u8",
+]
 _SETTINGS = HlsConfig(segment_duration=0.5, part_duration=0.1)
 _CORS = Cors(["*"])
 _BODY = Ready(bytes(range(256)), "video/mp4", 1.0)

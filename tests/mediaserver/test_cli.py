@@ -137,7 +137,10 @@ def test_the_demo_needs_open_publishing() -> None:
     assert "canary" not in result.stderr + result.stdout
 
 
-@pytest.mark.parametrize(("module", "absent"), [("mediaserver.__main__", {"av", "numpy"}), ("mediaserver.logs", {"rich"})])
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [("mediaserver.__main__", {"av", "numpy", "prometheus_client", "psutil"}), ("mediaserver.logs", {"rich"})],
+)
 def test_the_server_does_not_hold_in_memory_what_it_does_not_use(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(sorted({absent!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "[]\n"

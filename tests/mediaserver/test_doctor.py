@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver import doctor, encoders
-from mediaserver.config import Config, HttpConfig, LimitsConfig, RtmpConfig, ServerConfig
+from mediaserver.config import Config, HttpConfig, LimitsConfig, RtmpConfig, ServerConfig, TranscodeConfig
 from mediaserver.doctor import Finding, Verdict
 from mediaserver.preflight import Listener, obstacle, raise_descriptor_limit, reachable
 from tests.peers import free_port
@@ -73,6 +73,22 @@ def test_too_few_descriptors_is_advice_with_the_figure(config: Config) -> None:
 def test_a_clock_that_was_never_set_is_told() -> None:
     assert doctor._clock(0).verdict is Verdict.ADVICE
     assert doctor._clock(doctor.EPOCH).verdict is Verdict.GOOD
+
+
+@pytest.mark.usefixtures("no_encoders")
+def test_who_would_encode_and_why_not_the_others_is_told(config: Config) -> None:
+    told = [finding for finding in doctor.diagnose(config) if finding.topic == "Renditions"]
+    assert [finding.found.split(" (")[0] for finding in told] == ["h264: libx264", "hevc: libx265", "av1: libsvtav1"]
+    assert "h264_nvenc: UnknownCodecError: x; h264_qsv: UnknownCodecError: x" in told[0].found
+    pinned = config.model_copy(update={"transcode": TranscodeConfig(encoder="h264_nvenc")})
+    (first, *_) = [finding for finding in doctor.diagnose(pinned) if finding.topic == "Renditions"]
+    assert first.verdict is Verdict.ADVICE
+    assert "transcode.policy" in first.remedy
+
+
+def test_a_decoder_in_hardware_is_tried_like_an_encoder() -> None:
+    (probe,) = encoders.probe(["decode:no_such_device"])
+    assert probe.failure
 
 
 def test_software_encoders_really_encode_and_unknown_ones_say_so() -> None:

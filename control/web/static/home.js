@@ -74,11 +74,13 @@ function makeRow(stream) {
     bitrate: element("span"),
     viewers: element("span"),
     uptime: element("span"),
+    ladder: element("ul", { className: "ladder", "aria-label": "Renditions" }),
   };
   const item = element(
     "li", { className: "card stream", data: { name: stream.name } },
     element("h2", {}, element("a", { href: stream.watch, textContent: stream.name }), parts.badge),
     element("p", { className: "facts muted" }, parts.picture, parts.bitrate, parts.viewers, parts.uptime),
+    parts.ladder,
     element("a", { className: "button primary", href: stream.watch, textContent: "Watch", "aria-label": `Watch ${stream.name}` }),
   );
   return { item, parts };
@@ -91,6 +93,16 @@ function fillRow({ parts }, stream) {
   setText(parts.bitrate, bitrate(stream.bitrate));
   setText(parts.viewers, plural(stream.viewers, "viewer", "viewers"));
   setText(parts.uptime, duration(stream.uptime));
+  showLadder(parts.ladder, stream.rungs);
+}
+
+function showLadder(list, rungs) {
+  const words = JSON.stringify(rungs.map(({ name, running }) => [name, running]));
+  if (list.dataset.words === words) return;
+  list.dataset.words = words;
+  list.replaceChildren(...rungs.map(({ name, running }) => element(
+    "li", { textContent: name, title: running ? "" : "Not made at the moment", data: { running: String(running) } },
+  )));
 }
 
 function showStreams(all) {

@@ -1,7 +1,8 @@
-// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, latency, target, bitrate.
-// Latencies are in seconds. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported.
+// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, choose, latency, target, bitrate.
+// Latencies are in seconds. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported; and
+// "qualities" when it is known what there is to `choose` from, which are then in `qualities`, best first.
 
-import { clock } from "./page.js";
+import { bitrate, clock } from "./page.js";
 
 /** Bits a second of what was loaded lately, from the bytes and durations of fragments of each track. */
 class Throughput {
@@ -21,9 +22,18 @@ class Throughput {
   }
 }
 
+/** What pictures are called by: "720p", and their rate where two of them have the same size. Best first, each once. */
+function nameQualities(pictures) {
+  const sorted = [...pictures].sort((a, b) => b.height - a.height || b.bits - a.bits);
+  return sorted.map((picture) => {
+    const alike = sorted.filter((other) => other.height === picture.height).length > 1;
+    return { ...picture, name: alike ? `${picture.height}p ${bitrate(picture.bits)}` : `${picture.height}p` };
+  });
+}
+
 class HlsPlayer {
   constructor(video, name, lowLatency, report) {
-    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8`, hls: null, stopped: false, repaired: 0 });
+    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8`, hls: null, stopped: false, repaired: 0, qualities: [] });
     this.throughput = new Throughput();
   }
 
@@ -54,6 +64,11 @@ class HlsPlayer {
     });
     this.hls = hls;
     hls.on(Hls.Events.ERROR, (_event, data) => this.onError(Hls, data));
+    hls.on(Hls.Events.MANIFEST_PARSED, () => {
+      const pictures = hls.levels.map(({ height, bitrate: bits }, index) => ({ height, bits, index }));
+      this.qualities = nameQualities(pictures.filter(({ height }) => height));
+      this.report("qualities");
+    });
     hls.on(Hls.Events.FRAG_BUFFERED, (_event, { frag, part, stats }) => {
       this.throughput.add(frag.type, stats.total || stats.loaded, (part ?? frag).duration);
     });
@@ -74,6 +89,14 @@ class HlsPlayer {
     } else {
       this.report("media", data.details);
     }
+  }
+
+  /** Play `quality` and no other from here on; null: whatever the line carries. */
+  choose(quality) {
+    if (!this.hls) return;
+    // Close to live there is next to nothing in the buffer to wait for; else what is there makes room for what was asked for.
+    if (quality && !this.lowLatency) this.hls.nextLevel = quality.index;
+    else this.hls.loadLevel = quality ? quality.index : -1;
   }
 
   stop() {
@@ -103,7 +126,7 @@ class HlsPlayer {
 
 class DashPlayer {
   constructor(video, name, report) {
-    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd`, dash: null, stopped: false });
+    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd`, dash: null, stopped: false, qualities: [] });
     this.throughput = new Throughput();
   }
 
@@ -126,6 +149,11 @@ class DashPlayer {
       },
     });
     dash.on(MediaPlayer.events.ERROR, ({ error }) => this.onError(error));
+    dash.on(MediaPlayer.events.STREAM_INITIALIZED, () => {
+      const pictures = dash.getRepresentationsByType("video").map(({ id, height, bandwidth: bits }) => ({ height, bits, id }));
+      this.qualities = nameQualities(pictures);
+      this.report("qualities");
+    });
     dash.on(MediaPlayer.events.FRAGMENT_LOADING_COMPLETED, ({ request }) => {
       if (request.type === "MediaSegment") this.throughput.add(request.mediaType, request.bytesLoaded, request.duration);
     });
@@ -137,6 +165,12 @@ class DashPlayer {
     if (/codec|MediaSource|no streams/i.test(text)) this.report("unsupported", "This browser cannot decode the stream’s codecs.");
     else if (error?.code >= 10 && error?.code <= 20) this.report("media", text);
     else this.report("network", "");
+  }
+
+  choose(quality) {
+    if (!this.dash) return;
+    this.dash.updateSettings({ streaming: { abr: { autoSwitchBitrate: { video: !quality } } } });
+    if (quality) this.dash.setRepresentationForTypeById("video", quality.id);
   }
 
   stop() {
@@ -161,7 +195,7 @@ class DashPlayer {
 /** The browser's own HLS, where there is nothing else (an iPhone before iOS 17.1). */
 class NativePlayer {
   constructor(video, name, report) {
-    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8` });
+    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8`, qualities: [] });
     this.onError = () => report("network", "");
   }
 
@@ -171,6 +205,9 @@ class NativePlayer {
     // An iPhone loads nothing before it is told to play.
     this.video.play().catch(() => {});
   }
+
+  /** It chooses by itself. */
+  choose() {}
 
   stop() {
     this.video.removeEventListener("error", this.onError);

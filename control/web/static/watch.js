@@ -1,6 +1,6 @@
 // The player's page: waits for the stream, plays it, says how it goes, and starts again by itself after any fault.
 
-import { ask, byId, codec, duration, origin, picture, plural, rtmpServer, setText, wireCopyButtons } from "./page.js";
+import { ask, byId, codec, duration, element, origin, picture, plural, rtmpServer, setText, wireCopyButtons } from "./page.js";
 import { JUMP, playbackRate } from "./governor.js";
 import { KINDS, makePlayer } from "./players.js";
 import { wireControls } from "./controls.js";
@@ -24,6 +24,8 @@ const WORDS = {
 
 const page = {
   kind: readKind(),
+  /** the name of the quality that the viewer wants, "" for whatever the line carries */
+  quality: "",
   player: null,
   /** undefined: not asked yet, null: offline, else the server's facts about the stream */
   stream: undefined,
@@ -56,10 +58,12 @@ function show(state, text = "") {
 }
 
 function showFacts() {
-  const { stream } = page;
+  // What was known before the server went away says nothing about now.
+  const stream = page.reachable ? page.stream : null;
   const badge = byId("badge");
   badge.dataset.state = stream?.state ?? "offline";
   setText(badge, { live: "Live", away: "Reconnecting" }[stream?.state] ?? (stream === null ? "Offline" : "Connecting"));
+  if (!stream) byId("to-live").dataset.live = "false";
   setText(byId("viewers"), stream ? `${plural(stream.viewers, "viewer", "viewers")}` : "");
   setText(byId("uptime"), stream ? `Live for ${duration(stream.uptime)}` : "");
   const sound = stream?.audio ? ` · ${codec(stream.audio.codec)}` : "";
@@ -119,7 +123,11 @@ async function start() {
   video.pause();
   if (page.state !== "connecting") show("connecting");
   page.started = page.advanced = performance.now();
-  const player = makePlayer(page.kind, video, data.name, (kind, detail) => { if (player === page.player) giveUp(kind, detail); });
+  const player = makePlayer(page.kind, video, data.name, (kind, detail) => {
+    if (player !== page.player) return;
+    if (kind === "qualities") offerQualities(player);
+    else giveUp(kind, detail);
+  });
   page.player = player;
   try {
     await player.start();
@@ -127,6 +135,19 @@ async function start() {
     if (player === page.player) giveUp("network", String(error?.message ?? ""));
     return;
   }
+}
+
+/** Fill the picker with what this player has. A choice that is not among it any more (its rendition was given up) is Auto again. */
+function offerQualities(player) {
+  const wanted = player.qualities.find(({ name }) => name === page.quality) ?? null;
+  const select = byId("quality");
+  const names = player.qualities.map(({ name }) => name);
+  select.replaceChildren(
+    element("option", { value: "", textContent: "Auto" }), ...names.map((name) => element("option", { value: name, textContent: name })),
+  );
+  select.value = wanted?.name ?? "";
+  select.hidden = names.length < 2;
+  if (wanted) player.choose(wanted);
 }
 
 /** Called when there is something to play: dash.js must have its ears on the element before, or it misses the start. */
@@ -236,6 +257,13 @@ function wirePicker() {
   });
 }
 
+function wireQuality() {
+  byId("quality").addEventListener("change", ({ target }) => {
+    page.quality = target.value;
+    page.player?.choose(page.player.qualities.find(({ name }) => name === page.quality) ?? null);
+  });
+}
+
 function showAddresses() {
   const { http } = origin(data);
   const base = `${http}/live/${data.name}`;
@@ -247,6 +275,7 @@ function showAddresses() {
 
 if (window.top !== window) document.body.classList.add("embedded");
 wirePicker();
+wireQuality();
 wireCopyButtons();
 wireControls(video, {
   seekToLive: () => page.player?.seekToLive(),

@@ -182,6 +182,23 @@ async def test_who_joins_between_two_flushes_gets_no_packet_twice(stage: Stage) 
         assert len(set(got)) == 4
 
 
+async def test_who_joins_when_sound_has_changed_between_two_flushes_misses_no_picture(stage: Stage) -> None:
+    """Sound in the old form is forgotten, in the GOP cache too, while it is still pending."""
+    stage.stream.write_track(Track(Codec.AAC, b"ASC", b"A0"))
+    early, early_reader = await stage.player()
+    late, reader = await stage.player()
+    stage.join(early)
+    stage.write(0, keyframe=True)
+    for dts in (40, 80, 120):
+        stage.write(dts)
+    await read_until(early_reader, b"P120 x")
+    for dts in (130, 140):
+        stage.stream.write(Packet(MediaKind.AUDIO, dts, True, b"s", 0))
+    stage.stream.write_track(Track(Codec.AAC, b"ASC2", b"A1"))
+    stage.join(late)
+    assert (await lines(reader, 6))[2:] == [b"K0 x", b"P40 x", b"P80 x", b"P120 x"]
+
+
 async def test_a_player_that_does_not_read_is_set_aside_counted_and_comes_back_at_a_keyframe(stage: Stage) -> None:
     slow, slow_reader = await stage.player()
     good, good_reader = await stage.player()

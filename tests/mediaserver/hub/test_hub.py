@@ -153,6 +153,19 @@ async def test_ending_a_name_kicks_its_publisher_without_grace() -> None:
     house.end_all("stopping")
     assert not house.streams
     assert sum(isinstance(event, PublishEnded) for event in note.events) == 2
+    # An encoder that comes back at once, or whose leave was still asked for.
+    with pytest.raises(Refused, match="stopping"):
+        house.publish(PublishGrant("cam"), session(), ignore)
+    assert not house.streams
+
+
+async def test_who_waits_for_a_name_does_not_get_a_stream_that_is_over() -> None:
+    """A Subscriber of that would wait for ever."""
+    house, _ = hub()
+    waiting = asyncio.create_task(house.wait_for("cam", 5))
+    await asyncio.sleep(0)
+    house.publish(PublishGrant("cam"), session(), ignore).close("changed its mind")
+    assert await waiting is None
 
 
 async def test_who_waits_for_a_name_gets_it_when_it_begins_and_leaves_nothing_behind_when_not() -> None:
@@ -274,3 +287,70 @@ async def test_new_sound_parameters_leave_the_pictures_in_the_gop_cache() -> Non
     publisher.write(Packet(MediaKind.AUDIO, 5, True, b"a", 0))
     publisher.write_track(Track(Codec.AAC, b"2", b"A2"))
     assert [kept.kind for kept in publisher.stream.gop] == [MediaKind.VIDEO]
+
+
+async def test_what_stands_in_for_a_lost_publisher_is_the_same_stream_to_players() -> None:
+    house, note = hub(grace=0)
+    slate = session("")
+    kicked: list[str] = []
+    house.on_lost(lambda stream: house.stand_in(stream, slate, kicked.append))
+    first = house.publish(PublishGrant("cam"), session(), ignore)
+    first.write_track(TRACK)
+    first.write(packet(0))
+    first.write(packet(1000))
+    watching = Recorder()
+    first.stream.subscribe(watching, replay=False)
+    first.close("cable pulled")
+    shown = house.publishers["cam"]
+    assert shown.stand_in
+    assert shown.session is slate
+    assert slate.publishing
+    shown.write(packet(0))
+    # Nobody needs takeover against a slate, and nobody is told that anybody was away.
+    second = house.publish(PublishGrant("cam"), session(), ignore)
+    assert kicked == ["taken over by another publisher"]
+    second.write(packet(77_000))
+    times = [seen.dts for seen in watching.seen if isinstance(seen, Packet)]
+    assert all(33 <= two - one < 1000 for one, two in zip([1000, *times], times, strict=False))
+    assert [seen.discontinuity for seen in watching.seen if isinstance(seen, Packet)] == [True, True]
+    assert "away" not in watching.seen
+    assert [event.resumed for event in note.events if isinstance(event, PublishStarted)] == [False, True, True]
+    second.close("cable pulled again")
+    assert house.publishers["cam"].stand_in
+
+
+async def test_what_stands_in_leaves_the_grace_period_behind_and_is_not_stood_in_for() -> None:
+    house, _ = hub(grace=60)
+    house.on_lost(lambda stream: house.stand_in(stream, session(""), ignore))
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
+    publisher.write_track(TRACK)
+    publisher.close("lost")
+    house.publishers["cam"].close("tired")
+    assert publisher.stream.state is StreamState.AWAY
+    assert house.publish(PublishGrant("cam"), session(), ignore).stream is publisher.stream
+
+
+async def test_a_stream_that_is_ended_from_outside_is_not_bridged() -> None:
+    house, _ = hub(grace=60)
+    house.on_lost(lambda stream: house.stand_in(stream, session(""), ignore))
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
+    publisher.write_track(TRACK)
+    house.end("cam", "enough")
+    assert publisher.stream.state is StreamState.ENDED
+    assert house.find("cam") is None
+    # Nor is a name under which nothing came.
+    house.publish(PublishGrant("cam"), session(), ignore).close("changed its mind")
+    assert house.find("cam") is None
+
+
+async def test_a_slate_is_ended_with_its_stream() -> None:
+    house, _ = hub(grace=60)
+    kicked: list[str] = []
+    house.on_lost(lambda stream: house.stand_in(stream, session(""), kicked.append))
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
+    publisher.write_track(TRACK)
+    publisher.close("lost")
+    house.end_all("stopping")
+    assert kicked == ["stopping"]
+    assert not house.streams
+    assert not house.publishers

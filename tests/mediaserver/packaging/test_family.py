@@ -111,9 +111,26 @@ def test_playlists_agree(town: Town) -> None:
     source, *others = [list(listed(text)) for text in texts]
     for other in others:
         assert [entry[:3] for entry in other] == [entry[:3] for entry in source]
-    for tag in ("TARGETDURATION", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE", "PART-INF:PART-TARGET", "SERVER-CONTROL"):
+    for tag in ("TARGETDURATION", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE", "PART-INF:PART-TARGET"):
         (values,) = {tuple(re.findall(f"#EXT-X-{tag}[:=](.+)", text)) for text in texts}
         assert values
+
+
+def test_players_stay_as_far_from_the_end_that_any_rendition_can_follow(town: Town) -> None:
+    def hold_back(uri: str) -> float:
+        return float(m3u8.loads(town.text(uri)).server_control.part_hold_back)
+
+    # One is 130 ms late and the other 220, and what a part lasts comes on top: as many whole parts are added.
+    least = 3 * m3u8.loads(town.text("video.m3u8")).part_inf.part_target
+    assert hold_back("96p/video.m3u8") == pytest.approx(least)
+    assert hold_back("video.m3u8") == hold_back("audio.m3u8") == pytest.approx(least * 5 / 3)
+    assert least < hold_back("192p/video.m3u8") < hold_back("video.m3u8")
+    assert hold_back_alone(town) == pytest.approx(least)
+
+
+def hold_back_alone(town: Town) -> float:
+    """Of a player who can go nowhere else."""
+    return float(m3u8.loads(town.text("video.m3u8", "show@96p")).server_control.part_hold_back)
 
 
 def test_each_playlist_reports_the_others_as_they_are(town: Town) -> None:
@@ -299,14 +316,20 @@ def test_questions_about_any_rendition_keep_all(source: Items, rungs: dict[str, 
 
 
 def test_the_list_waits_for_renditions_that_are_to_come(source: Items, rungs: dict[str, Items]) -> None:
-    town = Town(ladder=a_ladder("96p"))
+    town = Town(ladder=a_ladder(*SIZES))
     town.subject.start("show", 0.0)
     feed = town.source(source)
     town.play(feed, until=900)
     assert not isinstance(town.ask("index.m3u8"), Ready)
     assert isinstance(town.ask("video.m3u8"), Ready)
-    town.play(feed, town.rung("96p", rungs["96p"], 700.0), until=1200)
-    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 2
+    first = town.rung("192p", rungs["192p"], 700.0)
+    town.play(feed, first, until=1200)
+    assert not isinstance(town.ask("index.m3u8"), Ready)
+    second = town.rung("96p", rungs["96p"], 1100.0)
+    town.play(feed, first, second, until=1500, each=lambda: town.ask("index.m3u8"))
+    assert not isinstance(town.ask("index.m3u8"), Ready)
+    town.play(feed, first, second, until=2300)
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 3
 
 
 def test_a_ladder_that_never_comes_is_not_waited_for_long(source: Items) -> None:

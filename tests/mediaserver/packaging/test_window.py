@@ -61,6 +61,14 @@ def test_poll_of_a_playlist_position(window: Window, msn: int, part: int | None,
     assert window.poll(msn, part, 15) is expected
 
 
+def test_a_part_may_be_waited_for_that_another_segment_has() -> None:
+    window = Window("video", 10, 3, 0.0, 1.0)
+    grow(window, 25)
+    grow(window, 2, complete=False)
+    assert window.poll(11, 24, 15) is WAIT
+    assert window.poll(11, 26, 15) is TOO_FAR
+
+
 @pytest.mark.parametrize(
     ("msn", "part", "expected"),
     [(11, 4, READY), (11, 5, WAIT), (11, None, READY), (12, 0, WAIT), (12, None, WAIT), (13, None, WAIT), (14, None, TOO_FAR)],

@@ -11,9 +11,10 @@ from mediaserver.config import Config, RelayConfig, ServerConfig
 from mediaserver.errors import Refused
 from mediaserver.events import RelayChanged
 from mediaserver.ports import PublishGrant, RelayTarget
+from mediaserver.relay import push, relays
 from mediaserver.snapshot import RelayLevel, RelaySnapshot, RelayState
 from protocols.flv import AUDIO
-from protocols.media import Codec
+from protocols.media import Codec, MediaKind
 from protocols.rtmp.enhanced import PacketType, header
 from tests.e2e.rtmp import Tag
 from tests.mediaserver.relay.target import TargetServer, Visit, hang_up, refuse_key, target_server
@@ -189,15 +190,15 @@ async def test_a_target_that_refuses_to_connect_is_not_asked_again() -> None:
         assert len(server.visits) == 1
 
 
-async def test_a_target_that_closes_when_it_sees_the_key_is_asked_three_times() -> None:
+async def test_a_target_that_closes_when_it_sees_the_key_is_asked_five_times() -> None:
     async with target_server() as server, running(config()) as town, town.client("show") as encoder:
         server.on_publish = hang_up
         town.engine.start_relay("show", RelayTarget("one", url(server)))
         await encoder.publish()
         await encoder.send(*GOP)
         snapshot = await until_state(town, RelayState.FAILED)
-        assert "when it was given the key, 3 times in a row" in snapshot.reason
-        assert len(server.visits) == 3
+        assert "when it was given the key, 5 times in a row" in snapshot.reason
+        assert len(server.visits) == 5
 
 
 async def test_a_name_that_is_taken_after_a_loss_is_our_own_ghost() -> None:
@@ -337,11 +338,14 @@ async def test_rtmps_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None
 
 
 async def test_our_own_ports_are_no_target() -> None:
-    async with running(config()) as town, town.client("show") as encoder:
+    named = ServerConfig(allow_private_targets=True, public_url="https://media.example")
+    async with running(config().model_copy(update={"server": named})) as town, town.client("show") as encoder:
         port = town.engine.config.rtmp.port
         for host in ("127.0.0.1", "127.8.8.8", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):
             with pytest.raises(Refused, match="own"):
                 town.engine.start_relay("show", RelayTarget("one", f"rtmp://{host}:{port}/live/other"))
+        with pytest.raises(Refused, match="own"):
+            town.engine.start_relay("show", RelayTarget("one", f"rtmp://media.example:{port}/live/other"))
         town.engine.start_relay("show", RelayTarget("one", f"rtmp://localhost:{port}/live/other"))
         await encoder.publish()
         await encoder.send(*GOP)
@@ -403,3 +407,203 @@ async def test_a_canary_key_is_seen_nowhere(caplog: pytest.LogCaptureFixture) ->
         assert KEY not in seen
         assert TOKEN not in seen
         assert "who is …?" in seen
+
+
+async def test_a_rendition_is_relayed_when_it_is_there_and_waited_for_when_it_is_not() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        await encoder.publish()
+        await encoder.send(*GOP)
+        town.engine.start_relay("show", RelayTarget("one", url(server), rendition="720p"))
+        assert relay_of(town).reason == "waiting for the rendition 720p"
+        hub = town.engine._hub
+        await town.until(lambda: bool(town.engine.snapshot().streams[0].tracks))
+        for visit in range(2):
+            source = hub.find("show")
+            assert source is not None
+            rendition = hub.add_rendition(source, "720p")
+            assert rendition is not None
+            rendition.write_track(source.tracks[MediaKind.VIDEO])
+            for packet in source.gop:
+                rendition.pass_on(packet)
+            assert len(await until_media(server, 4, visit)) == 4
+            hub.remove_rendition(rendition)
+            await until_state(town, RelayState.WAITING)
+            await server.until(lambda visit=visit: server.visits[visit].over)  # type: ignore[misc]
+        assert relay_of(town).reason == "waiting for the rendition 720p"
+
+
+async def test_the_relay_of_a_grant_to_a_rendition_that_never_comes_ends_with_the_stream() -> None:
+    async with target_server() as server, running(config()) as town:
+        encoder = await granted(town, RelayTarget("one", url(server), rendition="720p"), RelayTarget("bad", "ftp://nowhere"))
+        await until_state(town, RelayState.WAITING)
+        assert states(town, "bad") == [RelayState.FAILED]
+        town.engine._hub.end("show", "over")
+        await town.until(lambda: town.engine.snapshot().relays == ())
+        assert server.visits == []
+        await encoder.__aexit__()
+
+
+class Platform:
+    """Says what it is told to."""
+
+    def __init__(self) -> None:
+        self.answer: bool | None = None
+        self.fails = False
+
+    async def is_live(self, target: RelayTarget) -> bool | None:
+        if self.fails:
+            raise RuntimeError(target.url)
+        return self.answer
+
+
+async def test_a_platform_that_can_be_asked_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relays, "CONFIRM_INTERVAL", 0.0)
+    platform = Platform()
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine._relays._confirmer = platform
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP, *(picture(number, size=100_000) for number in range(3, 40)))
+        await town.until(lambda: relay_of(town).level is RelayLevel.ACKNOWLEDGED)
+        platform.answer = True
+        await town.until(lambda: relay_of(town).level is RelayLevel.CONFIRMED)
+        platform.fails = True
+        await town.until(lambda: relay_of(town).level is RelayLevel.ACKNOWLEDGED)
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+async def test_a_target_that_is_no_rtmp_server_is_tried_again_with_care(greeting: bytes) -> None:
+    visits = 0
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal visits
+        visits += 1
+        writer.write(greeting)
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running(config(first_retry=30.0, longest_retry=30.0)) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", f"rtmp://127.0.0.1:{port}/live/{KEY}"))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        snapshot = await until_state(town, RelayState.BACKING_OFF)
+        assert ("not RTMP" if greeting else "the connection was reset") in snapshot.reason
+        # What answers with something else is there, and left alone; what says nothing is looked after.
+        await asyncio.sleep(1.5)
+        assert (visits > 1) == (not greeting)
+        assert relay_of(town).attempts == 1
+
+
+async def test_a_name_that_leads_nowhere_is_tried_again() -> None:
+    async with running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", f"rtmp://nobody.invalid/live/{KEY}"))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        assert "cannot be resolved" in (await until_state(town, RelayState.BACKING_OFF)).reason
+        await town.until(lambda: relay_of(town).attempts > 1)
+
+
+async def test_a_target_that_ends_the_stream_is_given_it_again() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        visit = server.visits[0]
+        assert visit.session.end_publish(1, "NetStream.Publish.Denied", f"{KEY} is too long")
+        visit.writer.write(visit.session.data_to_send())
+        await encoder.send(picture(3))
+        await until_media(server, 4, 1)
+        reasons = [event.reason for event in town.notes.of(RelayChanged) if isinstance(event, RelayChanged)]
+        assert any("the target ended the stream: … is too long (NetStream.Publish.Denied)" in reason for reason in reasons)
+
+
+async def test_a_codec_that_changes_to_one_the_target_does_not_take_fails_with_words() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.plain = True
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        await encoder.send((9, 200, header(PacketType.SEQUENCE_START, Codec.HEVC) + bytes(30)))
+        assert "hevc" in (await until_state(town, RelayState.FAILED)).reason
+        assert server.visits[0].goodbyes or not server.visits[0].over
+
+
+async def test_the_engine_stops_with_a_target_that_hangs() -> None:
+    async with target_server() as server:
+        async with running(config(stall_timeout=60.0)) as town, town.client("show") as encoder:
+            town.engine.start_relay("show", RelayTarget("one", url(server)))
+            await encoder.publish()
+            await encoder.send(*GOP)
+            await until_media(server, 4)
+            server.read.clear()
+            await encoder.send(*(picture(number, size=200_000) for number in range(3, 60)))
+            await town.until(lambda: relay_of(town).backlog > 1 << 20)
+        assert states(town)[-1] is RelayState.STOPPED
+
+
+async def test_a_relay_that_is_started_again_takes_the_place_of_the_first() -> None:
+    async with target_server() as server, target_server() as other, running(config()) as town, town.client("show") as encoder:
+        await encoder.publish()
+        await encoder.send(*GOP)
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await until_media(server, 4)
+        town.engine.start_relay("show", RelayTarget("one", url(other)))
+        await until_media(other, 4)
+        await server.until(lambda: server.visits[0].over)
+        assert len(town.engine.snapshot().relays) == 1
+
+
+async def test_a_stream_has_so_many_relays_and_no_more() -> None:
+    async with running(config()) as town:
+        for number in range(relays.MOST_RELAYS):
+            town.engine.start_relay("show", RelayTarget(str(number), f"rtmp://192.0.2.1/live/{KEY}"))
+        with pytest.raises(Refused, match="100 relays"):
+            town.engine.start_relay("show", RelayTarget("more", f"rtmp://192.0.2.1/live/{KEY}"))
+        town.engine.start_relay("show", RelayTarget("0", f"rtmp://192.0.2.1/live/{KEY}"))
+        town.engine.start_relay("other", RelayTarget("more", f"rtmp://192.0.2.1/live/{KEY}"))
+
+
+async def test_many_bad_targets_touch_nobody_else() -> None:
+    """One good target beside those that refuse, hang up, say nothing, are not there, or lead nowhere."""
+    async with target_server() as good, target_server() as no, target_server() as silent, running(config()) as town:
+        no.on_publish = hang_up
+        silent.read.clear()
+        targets = {
+            "good": url(good), "no": url(no), "silent": url(silent), "gone": "rtmp://127.0.0.1:1/live/key",
+            "nowhere": "rtmp://nobody.invalid/live/key", "tls": url(silent, scheme="rtmps"),
+        }  # fmt: skip
+        for name, where in targets.items():
+            town.engine.start_relay("show", RelayTarget(name, where))
+        async with town.client("show") as encoder, town.client("show") as player:
+            await encoder.publish()
+            await encoder.send(*GOP)
+            await player.play()
+            for number in range(3, 100):
+                await encoder.send(picture(number, keyframe=number % 25 == 0))
+                await asyncio.sleep(0.01)
+            await player.receive_until(picture(99)[2])
+            bodies = await until_media(good, 101)
+        assert bodies[1:] == [picture(number, keyframe=number % 25 == 0)[2] for number in range(100)]
+        assert states(town, "good") == [RelayState.WAITING, RelayState.CONNECTING, RelayState.LIVE]
+        assert {relay.relay_id for relay in town.engine.snapshot().relays if relay.state is RelayState.LIVE} == {"good"}
+
+
+async def test_coming_back_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "SECOND_THOUGHTS", 0.0)
+    async with target_server() as server, running(config(first_retry=0.1, longest_retry=0.1)) as town:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        async with town.client("show") as encoder:
+            await encoder.publish()
+            await encoder.send(*GOP)
+            counts = []
+            for visit in range(20):
+                await until_media(server, 4, visit)
+                stream = town.engine._hub.find("show")
+                assert stream is not None
+                engine = town.engine
+                counts.append((len(stream.subscribers), len(engine._tasks), len(engine._relays._services.dialler._connections)))
+                server.visits[visit].writer.transport.abort()
+        assert max(counts[1:]) == min(counts[1:])

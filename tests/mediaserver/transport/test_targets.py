@@ -100,7 +100,7 @@ def test_a_connection_goes_to_the_first_address_that_takes_it() -> None:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """``/to?URL`` redirects there; ``/auth`` says what it was sent; anything else is ten bytes."""
+    """``/to?URL`` redirects there; ``/auth`` says what it was sent; anything else is ten bytes, ``/short`` of fifteen."""
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
@@ -108,7 +108,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(302 if path == "/to" else 404 if path == "/nothing" else 200)
         if path == "/to":
             self.send_header("Location", query)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) + 5 * (path == "/short")))
         self.end_headers()
         self.wfile.write(body)
 
@@ -153,6 +153,20 @@ def test_a_resource_is_fetched_redirects_and_all(port: int) -> None:
         anywhere().get(f"{url}/nothing", 5)
     with pytest.raises(FetchError, match="too many redirects"):
         anywhere().get(f"{url}/to?/to?/to", 5)
+    with pytest.raises(FetchError, match="address that is none"):
+        anywhere().get(f"{url}/to?http://[", 5)
+
+
+def test_a_resource_that_ends_too_early_is_not_taken_for_whole(port: int) -> None:
+    """Nor is a stream of a known length taken for played to its end."""
+    with pytest.raises(FetchError, match="ended too early"):
+        anywhere().get(f"http://127.0.0.1:{port}/short", 100)
+    with anywhere().open(f"http://127.0.0.1:{port}/short") as resource:
+        assert resource.read(4) == b"0123"
+        assert resource.read(4) == b"4567"
+        assert resource.read() == b"89"
+        with pytest.raises(FetchError, match="ended too early"):
+            resource.read()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from mediaserver.worker.priority import stand_back
 from protocols import codec as codecs
 from protocols.media import Codec, MediaKind, Track
 from protocols.mp4.fragment import Sample, fragment, init_segment, timescale
@@ -115,6 +116,7 @@ def _video_file(codec: Codec) -> bytes:
             picture[:, number * 7 : number * 7 + 20] = (250, 180, 20)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode(None))
+    stand_back()
     return target.getvalue()
 
 
@@ -130,4 +132,5 @@ def _audio_file(codec: Codec) -> bytes:
             for piece in resampler.resample(frame):
                 container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
+    stand_back()
     return target.getvalue()

@@ -1,0 +1,172 @@
+"""Slates: which streams have one ready, and which are shown one now."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from mediaserver.config import Config
+from mediaserver.hub.hub import Hub, Publisher, overhang
+from mediaserver.hub.session import Session
+from mediaserver.hub.stream import LiveStream, StreamState
+from mediaserver.ingest.slate import Reel, SlateFailed, SlateForm, form_of, make, show
+from mediaserver.ports import Wire
+from protocols.media import MediaKind
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a stream may take until it is known how many pictures a second it has.
+MEASURING = 5.0
+
+
+class _Screen:
+    """One stream whose grant has a slate."""
+
+    def __init__(self, stream: LiveStream, since: float) -> None:
+        self.stream = stream
+        self.since = since
+        self.form: SlateForm | None = None
+        self.tracks: dict[MediaKind, object] = {}
+        self.publisher: Publisher | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Making:
+    """A slate that is made, or has been: ``reel`` is None where that failed."""
+
+    def __init__(self) -> None:
+        self.reel: asyncio.Future[Reel | None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+        self.reel.cancel()
+
+
+class Slates:
+    """Every slate of this process. A stream whose grant has one gets it ready while the source is there."""
+
+    def __init__(self, hub: Hub, config: Config, spawn: Callable[[Coroutine[None, None, None]], Any]) -> None:
+        self._hub, self._config, self._spawn = hub, config, spawn
+        self._screens: dict[str, _Screen] = {}
+        self._reels: dict[SlateForm, _Making] = {}
+        # One after the other: a slate is no hurry, and encoding is work.
+        self._kitchen = asyncio.Semaphore(1)
+        hub.on_publish(self._begin)
+        hub.on_lost(self._lost)
+
+    def ready(self, name: str) -> bool:
+        """Whether the slate of that stream could be shown at once."""
+        screen = self._screens.get(name)
+        making = self._reels.get(screen.form) if screen is not None and screen.form is not None else None
+        return making is not None and making.reel.done()
+
+    def stop(self, session_id: str, reason: str) -> bool:
+        """End the slate of that session, and with it its stream. False if there is none."""
+        for screen in tuple(self._screens.values()):
+            if screen.publisher is not None and screen.publisher.session.id == session_id:
+                self._hub.end(screen.stream.name, reason)
+                return True
+        return False
+
+    def sweep(self, now: float) -> None:
+        """Get slates ready, and forget those of streams that are over. To be called every second."""
+        for name, screen in tuple(self._screens.items()):
+            if screen.stream.state is StreamState.ENDED:
+                del self._screens[name]
+            elif screen.publisher is None and screen.stream.tracks:
+                self._look(screen, now)
+        wanted = {screen.form for screen in self._screens.values()}
+        for form in tuple(self._reels):
+            if form not in wanted:
+                self._reels.pop(form).cancel()
+
+    async def close(self) -> None:
+        """End all."""
+        tasks = [screen.task for screen in self._screens.values() if screen.task is not None]
+        tasks += [making.task for making in self._reels.values() if making.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, stream: LiveStream) -> None:
+        if stream.grant.slate is not None:
+            self._screens[stream.name] = _Screen(stream, asyncio.get_running_loop().time())
+
+    def _look(self, screen: _Screen, now: float) -> None:
+        """Prepare for the tracks that the source has now, once its frame rate is known."""
+        stream = screen.stream
+        if screen.tracks == stream.tracks:
+            return
+        form = form_of(stream, stream.meter.frame_rate)
+        if form.width and not form.frame_rate and now - screen.since < MEASURING:
+            return
+        screen.tracks = dict(stream.tracks)
+        screen.form = form
+        self._order(form)
+
+    def _order(self, form: SlateForm) -> "asyncio.Future[Reel | None]":
+        """The slate of that form, when it is made."""
+        making = self._reels.get(form)
+        if making is None:
+            making = self._reels[form] = _Making()
+            making.task = self._spawn(self._make(form, making))
+        return making.reel
+
+    async def _make(self, form: SlateForm, making: _Making) -> None:
+        async with self._kitchen:
+            reel = None
+            try:
+                reel = await make(form, self._config)
+            except SlateFailed as failure:
+                log.warning("slate_failed", extra={"facts": {"reason": str(failure)}})
+            finally:
+                # Whatever went wrong: a stream that waits for it must not stay without a picture, and live, for ever.
+                if not making.reel.done():
+                    making.reel.set_result(reel)
+
+    # -- the source is lost ---------------------------------------------------------------------------------------------
+
+    def _lost(self, stream: LiveStream) -> None:
+        screen = self._screens.get(stream.name)
+        if screen is None or screen.stream is not stream:
+            return
+        if screen.form is None:
+            screen.form, screen.tracks = form_of(stream, stream.meter.frame_rate), dict(stream.tracks)
+        session, gap = Session(Wire.INTERNAL, "", "slate"), overhang(stream)
+        screen.publisher = self._hub.stand_in(stream, session, lambda _: self._leave(screen))
+        screen.task = self._spawn(self._show(screen, screen.publisher, screen.form, gap))
+
+    def _leave(self, screen: _Screen) -> None:
+        """The source is back, or the stream is over."""
+        screen.publisher = None
+        screen.since = asyncio.get_running_loop().time()
+        task, screen.task = screen.task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    async def _show(self, screen: _Screen, publisher: Publisher, form: SlateForm, gap: int) -> None:
+        slate = screen.stream.grant.slate
+        seconds = slate.seconds if slate is not None else 0.0
+        reason, loop = "the slate could not be made", asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds or None):
+                begin = loop.time()
+                reel = await asyncio.shield(self._order(form))
+                if reel is not None:
+                    # Players' clocks went on while it was made.
+                    publisher.stream.timeline.resume(max(round((loop.time() - begin) * 1000), gap))
+                    await show(reel, publisher)
+        except TimeoutError:
+            reason = "the source did not come back"
+        except BaseException:
+            # Nobody else would end a stream that has no picture any more.
+            screen.publisher = None
+            publisher.close("the slate failed")
+            raise
+        if seconds and reason == "the source did not come back":
+            self._hub.end(publisher.stream.name, reason)
+        else:
+            screen.publisher = None
+            publisher.close(reason)

@@ -1,0 +1,87 @@
+"""Playlists that mean no good: what they cost, and what is said of them."""
+
+import pytest
+
+from mediaserver.ingest.pull_hls import read
+from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
+from mediaserver.ports import InputType
+from protocols.media import Packet
+from tests.e2e.test_pull_hls import Answer, web
+from tests.media import Clips
+
+
+def terms(url: str, timeout: float = 1.0) -> Terms:
+    return Terms(InputType.HLS, url, False, True, timeout, (), 1 << 23, 1 << 30)
+
+
+LIVE = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
+HOSTILE: dict[str, tuple[Answer, str]] = {
+    "itself as a segment": (lambda _: LIVE + b"#EXTINF:1,\nindex.m3u8\n", "refers to playlists"),
+    "itself as a variant": (lambda _: b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nindex.m3u8\n", "refers to playlists"),
+    "itself as a segment for ever": (
+        lambda _: LIVE + b"#EXT-X-GAP\n#EXTINF:0,\nindex.m3u8\n" * 1000,
+        "nothing but gaps",
+    ),
+    "no end": (lambda _: LIVE + b"# and so on\n" * 300_000, "more than 2097152 bytes"),
+    "a huge segment": (
+        lambda path: LIVE + b"#EXTINF:1,\na.ts\n" if path == "/index.m3u8" else bytes(65 << 20),
+        "more than 67108864 bytes",
+    ),
+    "nothing in it": (
+        lambda path: LIVE + b"#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n" if path == "/index.m3u8" else bytes(188),
+        "cannot be read",
+    ),
+    "a file of this machine": (lambda _: LIVE + b"#EXTINF:1,\nfile:///etc/passwd\n", "not http or https"),
+    "a key": (lambda _: LIVE + b'#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXTINF:1,\na.ts\n', "encrypted"),
+    "not a playlist": (lambda _: b"<html>", "not a playlist"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_playlist_that_means_no_good(what: str) -> None:
+    answer, reason = HOSTILE[what]
+    with web(answer) as (url, asked):
+        with pytest.raises((SourceLost, SourceRefused), match=reason):
+            list(read(terms(f"{url}/index.m3u8")))
+        assert len(asked) <= 3
+
+
+def test_a_live_playlist_that_never_changes_is_asked_for_no_faster_than_it_may(clips: Clips) -> None:
+    segment = clips.get(seconds=1.0, container="ts", b_frames=0).read_bytes()
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:0\n#EXTINF:0,\na.ts\n"
+    with web(lambda path: playlist if path == "/index.m3u8" else segment) as (url, asked):
+        with pytest.raises(SourceLost, match="stands still"):
+            list(read(terms(f"{url}/index.m3u8")))
+        assert asked.count("/a.ts") == 1
+        assert asked.count("/index.m3u8") <= 4
+
+
+def test_a_segment_that_is_missing_or_numbers_that_begin_anew_lose_the_source(clips: Clips) -> None:
+    segment = clips.get(seconds=1.0, container="ts", b_frames=0).read_bytes()
+    playlists = [
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:0\n#EXT-X-MEDIA-SEQUENCE:%d\n#EXTINF:0,\n%d.ts\n" % (number, number)
+        for number in (900, 1)
+    ]
+
+    def answer(path: str) -> bytes | None:
+        if path == "/index.m3u8":
+            return playlists.pop(0) if len(playlists) > 1 else playlists[0]
+        return segment if path == "/900.ts" else None
+
+    with web(answer) as (url, _), pytest.raises(SourceLost, match="begun anew"):
+        list(read(terms(f"{url}/index.m3u8")))
+    with web(answer) as (url, _), pytest.raises(SourceLost, match="status 404"):
+        list(read(terms(f"{url}/index.m3u8")))
+
+
+def test_a_discontinuity_and_a_gap_open_the_next_segment_anew(clips: Clips) -> None:
+    segment = clips.get(seconds=1.0, container="ts", b_frames=0).read_bytes()
+    playlist = (
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:1,\nb.ts\n"
+        b"#EXT-X-GAP\n#EXTINF:1,\nc.ts\n#EXTINF:1,\nd.ts\n#EXT-X-ENDLIST\n"
+    )
+    packets: list[Packet] = []
+    with web(lambda path: playlist if path == "/index.m3u8" else segment) as (url, asked):
+        with pytest.raises(SourceEnded):
+            packets.extend(item for item in read(terms(f"{url}/index.m3u8")) if isinstance(item, Packet))
+        assert asked == ["/index.m3u8", "/a.ts", "/b.ts", "/d.ts"]

@@ -1,0 +1,38 @@
+"""Which encoder is chosen, and what is said about the others."""
+
+from mediaserver import encoders
+from mediaserver.transcode.choice import Choice, choose
+from protocols.media import Codec
+
+NOTHING = dict.fromkeys(encoders.EVERY, "UnknownError: no such card") | dict.fromkeys(encoders.FAMILIES["software"], "")
+NVIDIA = NOTHING | dict.fromkeys(encoders.FAMILIES["NVIDIA"], "")
+INTEL = NOTHING | dict.fromkeys(encoders.FAMILIES["Intel"], "")
+
+
+def test_the_first_that_works_is_chosen_for_each_codec() -> None:
+    assert choose(Codec.H264, "auto", NVIDIA) == Choice("h264_nvenc", "the first choice")
+    assert choose(Codec.HEVC, "auto", NVIDIA).encoder == "hevc_nvenc"
+    assert choose(Codec.AV1, "auto", INTEL) == Choice("av1_qsv", "av1_nvenc: UnknownError: no such card")
+
+
+def test_without_hardware_it_is_software_and_why_not_the_others_is_told() -> None:
+    choice = choose(Codec.H264, "auto", NOTHING)
+    assert choice.encoder == "libx264"
+    assert not choice.missed
+    for name in ("h264_nvenc", "h264_qsv", "h264_amf", "h264_v4l2m2m"):
+        assert f"{name}: UnknownError: no such card" in choice.reason
+    assert choose(Codec.HEVC, "auto", NOTHING).encoder == "libx265"
+    assert choose(Codec.AV1, "auto", {}).encoder == "libsvtav1"
+
+
+def test_what_is_asked_for_is_taken_if_it_works() -> None:
+    assert choose(Codec.H264, "libx264", NVIDIA) == Choice("libx264", "asked for")
+    assert choose(Codec.H264, "h264_qsv", INTEL) == Choice("h264_qsv", "asked for")
+    assert choose(Codec.H264, "h264_qsv", NVIDIA) == Choice("libx264", "h264_qsv: UnknownError: no such card", missed=True)
+
+
+def test_a_name_for_another_codec_means_its_maker() -> None:
+    assert choose(Codec.HEVC, "h264_nvenc", NVIDIA).encoder == "hevc_nvenc"
+    assert choose(Codec.AV1, "libx264", NVIDIA).encoder == "libsvtav1"
+    assert choose(Codec.AV1, "h264_v4l2m2m", NVIDIA) == Choice("libsvtav1", "h264_v4l2m2m does not encode av1", missed=True)
+    assert choose(Codec.H264, "mpeg2video", NVIDIA) == Choice("libx264", "mpeg2video does not encode h264", missed=True)

@@ -1,0 +1,75 @@
+"""When pictures are skipped, rungs shed and restored."""
+
+from mediaserver.transcode.load import CATCH_UP, FIRST_PATIENCE, MEMORY, MOST_LAG, SHED_AFTER, Load, Verdict
+
+
+def busy(load: Load, now: float, seconds: int) -> list[Verdict]:
+    """So many seconds of too much to do, and what is said in each."""
+    verdicts = []
+    for second in range(seconds):
+        load.skips(now + second, MOST_LAG + 1, keyframe=False)
+        verdicts.append(load.sweep(now + second))
+    return verdicts
+
+
+def running(now: float = 0.0) -> Load:
+    load = Load(now)
+    assert not load.skips(now, 0, keyframe=True)
+    return load
+
+
+def test_what_keeps_up_skips_nothing_and_sheds_nothing() -> None:
+    load = running()
+    for second in range(100):
+        assert not load.skips(second, MOST_LAG, keyframe=False)
+        assert load.sweep(second) is Verdict.KEEP
+
+
+def test_too_much_on_the_way_skips_to_a_keyframe_at_which_it_is_better() -> None:
+    load = running()
+    assert load.skips(1, MOST_LAG + 1, keyframe=False)
+    assert load.skips(2, 100, keyframe=False), "pictures lean on those that were skipped"
+    assert load.skips(3, MOST_LAG, keyframe=True), "still much too late"
+    assert not load.skips(4, 100, keyframe=True)
+    assert not load.skips(5, 100, keyframe=False)
+
+
+def test_who_begins_may_catch_up() -> None:
+    load = Load(0)
+    assert not load.skips(1, 20_000, keyframe=False)
+    assert load.skips(CATCH_UP, 20_000, keyframe=False)
+
+
+def test_skipping_for_long_sheds_a_rung_and_calm_brings_it_back() -> None:
+    load = running()
+    verdicts = busy(load, 10, int(SHED_AFTER))
+    assert verdicts[-1] is Verdict.SHED
+    load.begin(13)
+    assert not load.skips(14, 0, keyframe=True)
+    calm = [load.sweep(at) for at in range(14, 12 + int(FIRST_PATIENCE) + 1)]
+    assert calm[-1] is Verdict.RESTORE
+    assert set(calm[:-1]) == {Verdict.KEEP}
+
+
+def test_a_relapse_makes_it_more_patient() -> None:
+    load = running()
+    now, waits = 0.0, []
+    for _ in range(3):
+        assert Verdict.SHED in busy(load, now, int(SHED_AFTER))
+        now += SHED_AFTER
+        load.begin(now)
+        load.skips(now, 0, keyframe=True)
+        since = now
+        while load.sweep(now) is not Verdict.RESTORE:
+            now += 1
+        waits.append(now - since)
+    assert waits[1] > 1.5 * waits[0]
+    assert waits[2] > 1.5 * waits[1]
+
+
+def test_a_hiccup_now_and_then_sheds_nothing() -> None:
+    load = running()
+    for number in range(20):
+        now = number * MEMORY
+        assert busy(load, now, 1) == [Verdict.KEEP]
+        assert not load.skips(now + 1, 0, keyframe=True)

@@ -1,0 +1,155 @@
+"""The server's side of a transcoder, with a process that does nothing by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any
+
+import pytest
+
+from mediaserver.config import TranscodeConfig
+from mediaserver.events import TranscodeChanged
+from mediaserver.hub.hub import Hub, HubLimits
+from mediaserver.hub.session import Session
+from mediaserver.ports import EncoderPolicy, Ladder, PublishGrant, Rung, Wire
+from mediaserver.transcode import transcoder as module
+from mediaserver.transcode.plan import Sight
+from mediaserver.transcode.transcoder import Transcoder, TranscoderServices, TranscoderState
+from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
+from protocols.media import Codec, MediaKind, Packet, Track
+from tests.media import Clips
+from tests.mediaserver.running import Notes
+from tests.mediaserver.transcode.material import pictures, source
+
+MP3 = Track(Codec.MP3, b"", b"")
+
+
+class Idle:
+    """A worker that only remembers."""
+
+    def __init__(self, *_: object) -> None:
+        self.pid, self.sent, self.killed = 1, list[Frame](), False
+
+    async def start(self) -> None: ...
+
+    async def close(self, _patience: float) -> None: ...
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def send(self, frame: Frame) -> bool:
+        self.sent.append(frame)
+        return True
+
+
+class Town:
+    """A hub with a publisher of ``show``, and its transcoder."""
+
+    def __init__(self, clips: Clips, ladder: Ladder) -> None:
+        self.notes, self.tasks = Notes(), set[asyncio.Task[None]]()
+        self.hub = Hub(HubLimits(5.0, True, 1 << 24, 20_000, 10), self.notes)
+        services = TranscoderServices(self.hub, self.notes, self.spawn, TranscodeConfig(), self.failures, lambda: True)
+        self.publisher = self.hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda _: None)
+        self.transcoder = Transcoder(self.publisher.stream, ladder, services)
+        self.publisher.stream.subscribe(self.transcoder)
+        clip = source(clips.get(width=426, height=240, seconds=2))
+        (self.track,) = (frame.track for frame in clip if isinstance(frame, TrackFrame) and frame.track.codec is Codec.H264)
+        self.pictures = pictures(clip)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def failures(self) -> Mapping[str, str]:
+        return {}
+
+    async def begin(self) -> None:
+        """Publish the first picture, and let the process see it."""
+        self.publisher.write_track(self.track)
+        self.publisher.write_track(MP3)
+        self.publisher.write(self.pictures[0])
+        await self.settled()
+
+    async def settled(self) -> None:
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+
+    @property
+    def process(self) -> Idle:
+        assert isinstance(self.transcoder._worker, Idle)
+        return self.transcoder._worker
+
+    def see(self, **what: Any) -> None:
+        sight = {"width": 426, "height": 240, "rotation": 0, "interlaced": False, "pixel_aspect": (1, 1), "frame_rate": 25.0}
+        self.transcoder.on_frame(Note(Sight(**{**sight, "decoder": "h264", **what}).as_values(1)))
+
+    def sound(self, dts: int) -> None:
+        self.publisher.write(Packet(MediaKind.AUDIO, dts, True, b"\x2f\xff\xfb", 1))
+
+
+@pytest.fixture
+async def town(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    monkeypatch.setattr(module, "Worker", Idle)
+    made = Town(clips, Ladder((Rung("240p", 240), Rung("144p", 144)), policy=EncoderPolicy.PASSTHROUGH))
+    yield made
+    made.hub.end_all("the test is over")
+    await made.settled()
+
+
+async def test_a_process_that_says_nothing_is_ended_with_a_single_rung_too(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    await town.begin()
+    town.see()
+    for picture in town.pictures[1:]:
+        clock[0] += 0.04
+        town.publisher.write(picture)
+    town.transcoder.sweep(clock[0] + module.STALL - 2.1)
+    assert not town.process.killed
+    town.transcoder.sweep(clock[0] + module.STALL)
+    assert town.process.killed
+
+
+async def test_a_process_that_is_given_nothing_may_say_nothing(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    await town.begin()
+    town.see()
+    for picture in town.pictures[1:4]:
+        clock[0] += 0.04
+        town.publisher.write(picture)
+    town.transcoder.sweep(clock[0] + 100 * module.STALL)
+    assert not town.process.killed
+
+
+async def test_what_it_says_after_it_was_told_to_end_changes_nothing(town: Town) -> None:
+    await town.begin()
+    town.see()
+    failed = Note({"failed": "144p", "encoder": "libx264", "reason": "broken", "fallback": ""})
+    town.transcoder.on_frame(failed)
+    assert town.transcoder.state is TranscoderState.GIVEN_UP
+    before = len(town.notes.events)
+    town.transcoder.on_frame(failed)
+    assert len(town.notes.events) == before
+    assert isinstance(town.notes.events[-1], TranscodeChanged)
+
+
+async def test_sound_of_another_process_begins_a_new_time_like_the_pictures(town: Town) -> None:
+    await town.begin()
+    town.see()
+    town.sound(10)
+    town.transcoder.on_exit(-9, "")
+    await town.settled()
+    town.sound(20)
+    town.sound(30)
+    marks = [frame.packet.discontinuity for frame in town.process.sent if isinstance(frame, PacketFrame)]
+    assert marks == [True, False]
+
+
+async def test_a_camera_on_its_side_stays_so_while_its_new_parameters_have_not_been_seen(town: Town) -> None:
+    await town.begin()
+    town.see(width=240, height=426, rotation=90)
+    copied = [rung.name for rung in town.transcoder.rungs() if rung.encoder == "copy"]
+    assert copied == []
+    town.publisher.write_track(Track(Codec.H264, town.track.config, town.track.body + b"\0"))
+    assert [rung.name for rung in town.transcoder.rungs() if rung.encoder == "copy"] == []

@@ -1,0 +1,223 @@
+"""What a transcoder's process makes of real clips: every picture, in its size, at its time, keyframes in step."""
+
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mediaserver.ports import Ladder, Rung
+from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
+from protocols import codec
+from protocols.media import Codec, Packet, Track
+from tests.media import Clips
+from tests.mediaserver.transcode.material import changed, decoded, pictures, sound, source, transcode
+from tests.peers import program
+
+FRAMES = 150
+
+
+@pytest.fixture
+def clip(clips: Clips) -> list[Frame]:
+    return source(clips.get(width=426, height=240, seconds=6, gop=30))
+
+
+def test_every_picture_of_every_rung_is_there_in_its_size_and_at_its_time(clip: list[Frame]) -> None:
+    made = transcode(clip, Ladder((Rung("240p", 240, reencode=True), Rung("144p", 144))))
+    times = sorted(packet.pts for packet in pictures(clip))
+    for rung, size in (("240p", (426, 240)), ("144p", (256, 144))):
+        assert {(frame.width, frame.height) for frame in made.decoded(rung)} == {size}
+        assert made.numbers(rung) == list(range(FRAMES))
+        packets = made.packets(rung)
+        assert sorted(packet.pts for packet in packets) == times
+        stamps = [packet.dts for packet in packets]
+        assert stamps == sorted(set(stamps))
+        assert all(packet.cts >= 0 for packet in packets)
+
+
+def test_keyframes_of_all_rungs_are_where_the_source_has_them_and_nowhere_else(clip: list[Frame]) -> None:
+    made = transcode(clip, Ladder((Rung("240p", 240, reencode=True), Rung("144p", 144))))
+    wanted = [packet.pts for packet in pictures(clip) if packet.keyframe]
+    assert len(wanted) == 5
+    for rung in ("240p", "144p"):
+        keys = [packet for packet in made.packets(rung) if packet.keyframe]
+        assert [packet.pts for packet in keys] == wanted
+        assert all(codec.is_keyframe(Codec.H264, packet.payload) for packet in keys), "marked, and not instantaneous refresh"
+
+
+def test_with_an_interval_keyframes_are_at_its_multiples_in_all_rungs(clip: list[Frame]) -> None:
+    made = transcode(clip, Ladder((Rung("240p", 240), Rung("144p", 144)), keyframe_interval=1.0))
+    keys = {rung: [packet.pts for packet in made.packets(rung) if packet.keyframe] for rung in ("240p", "144p")}
+    assert keys["240p"] == keys["144p"]
+    assert [time // 1000 for time in keys["240p"]] == list(range(7 if keys["240p"][-1] >= 6000 else 6))
+    assert all(time % 1000 < 40 for time in keys["240p"][1:])
+
+
+@pytest.mark.parametrize(("wanted", "encoder"), [(Codec.HEVC, "libx265"), (Codec.AV1, "libsvtav1")])
+def test_other_codecs_are_encoded_with_their_configuration(clip: list[Frame], wanted: Codec, encoder: str) -> None:
+    made = transcode(clip[:130], Ladder((Rung("144p", 144, codec=wanted),)), encoder=encoder, fallback="")
+    assert made.failures == []
+    (track,) = made.tracks("144p")
+    described = codec.parameters(track)
+    assert (described.width, described.height) == (256, 144)
+    sent = len(pictures(clip[:130]))
+    assert made.numbers("144p") == list(range(sent))
+    assert [packet.pts for packet in made.packets("144p") if packet.keyframe] == [
+        packet.pts for packet in pictures(clip[:130]) if packet.keyframe
+    ]
+
+
+def test_a_cap_leaves_out_pictures_and_keeps_keyframes(clip: list[Frame]) -> None:
+    made = transcode(clip, Ladder((Rung("144p", 144, frame_rate=12.5),)))
+    packets = made.packets("144p")
+    assert abs(len(packets) - FRAMES / 2) <= 5
+    assert [packet.pts for packet in packets if packet.keyframe] == [p.pts for p in pictures(clip) if p.keyframe]
+
+
+def test_an_encoder_that_fails_at_its_100th_picture_is_replaced_and_no_picture_is_missing(clip: list[Frame]) -> None:
+    made = transcode(clip, Ladder((Rung("144p", 144),)), encoder="fails_at_100")
+    (failure,) = made.failures
+    assert (failure["failed"], failure["fallback"]) == ("144p", "libx264")
+    assert "out of order" in failure["reason"]
+    numbers = made.numbers("144p")
+    assert numbers == sorted(set(numbers))
+    # Pictures between two that the failed one has given out already cannot be made up for.
+    assert len(set(range(FRAMES)) - set(numbers)) <= 3
+    stamps = [packet.dts for packet in made.packets("144p")]
+    assert stamps == sorted(set(stamps))
+
+
+def test_an_encoder_that_does_not_open_is_replaced_at_once(clip: list[Frame]) -> None:
+    made = transcode(clip, encoder="never_opens")
+    assert {failure["failed"] for failure in made.failures} == {"144p"}
+    assert made.numbers("144p") == list(range(FRAMES))
+
+
+def test_a_rung_without_a_fallback_is_given_up_and_the_smaller_ones_go_on(clip: list[Frame]) -> None:
+    ladder = Ladder((Rung("200p", 200), Rung("144p", 144)))
+    made = transcode(clip, ladder, encoder="fails_at_100", fallback="")
+    assert [failure["failed"] for failure in made.failures] == ["200p", "144p"]
+    assert len(made.packets("144p")) > 80
+
+
+def test_what_cannot_be_decoded_costs_pictures_and_nothing_else(clip: list[Frame]) -> None:
+    broken = list(clip)
+    places = [place for place, frame in enumerate(clip) if isinstance(frame, PacketFrame) and frame.packet in pictures(clip)]
+    for number, harm in (
+        (10, b""),
+        (11, b"\0\0"),
+        (12, b"\xff" * 300),
+        (13, bytes(300)),
+        (45, b"\0\0\0\x05abcde"),
+        (50, b"\x7f" * 9),
+    ):
+        packet = clip[places[number]].packet  # type: ignore[union-attr]
+        broken[places[number]] = PacketFrame(
+            0, Packet(packet.kind, packet.dts, packet.keyframe, packet.body[:5] + harm, 5, packet.cts)
+        )
+    made = transcode(broken)
+    assert set(range(60, FRAMES)) <= set(made.numbers("144p")), "all is well again behind the next keyframe"
+    times = [frame.pts for frame in made.decoded("144p")]
+    assert times == sorted(set(times))
+
+
+def test_a_broken_header_is_waited_out(clip: list[Frame]) -> None:
+    (track,) = (frame.track for frame in clip if isinstance(frame, TrackFrame) and frame.track.codec is Codec.H264)
+    bad = TrackFrame(0, Track(Codec.H264, b"\x01\xff\xff", b""))
+    made = transcode([bad, *(frame for frame in clip if not isinstance(frame, TrackFrame)), TrackFrame(0, track), *clip[2:]])
+    assert set(range(FRAMES)) >= set(made.numbers("144p")) >= set(range(30, FRAMES))
+
+
+def test_behind_a_discontinuity_all_that_was_inside_has_come_out(clip: list[Frame]) -> None:
+    later = changed(clip, dts=lambda packet: packet.dts + 20_000)
+    pictures(later)[0].discontinuity = True
+    made = transcode([*clip, *later])
+    assert made.numbers("144p") == [*range(FRAMES), *range(FRAMES)]
+    marked = [packet for packet in made.packets("144p") if packet.discontinuity]
+    assert [packet.pts for packet in marked] == [pictures(later)[0].pts]
+    assert len(made.tracks("144p")) == 2
+    assert len(set(made.tracks("144p"))) == 1
+
+
+def test_a_change_of_size_is_seen_and_the_ladder_fitted_anew(clip: list[Frame], clips: Clips) -> None:
+    tall = changed(source(clips.get(width=320, height=240, seconds=2)), dts=lambda packet: packet.dts + 6_000)
+    made = transcode([*clip, *tall])
+    assert [(sight.width, sight.height) for sight in made.sights] == [(426, 240), (320, 240)]
+    sizes = [(frame.width, frame.height) for frame in made.decoded("144p")]
+    assert sizes == [(256, 144)] * FRAMES + [(192, 144)] * 50
+    assert made.numbers("144p") == [*range(FRAMES), *range(50)]
+
+
+def test_the_same_parameters_again_change_nothing(clip: list[Frame]) -> None:
+    half = next(
+        place for place, frame in enumerate(clip) if isinstance(frame, PacketFrame) and frame.packet is pictures(clip)[60]
+    )
+    made = transcode([*clip[:half], *clip[:2], *clip[half:]])
+    assert len(made.sights) == 1
+    assert made.numbers("144p") == list(range(FRAMES))
+
+
+def ffmpeg(folder: Path, *options: str) -> list[Frame]:
+    file = folder / "made.flv"
+    subprocess.run([program("ffmpeg"), "-v", "error", "-y", *options, "-an", "-f", "flv", str(file)], check=True)
+    return source(file)
+
+
+def test_fields_become_frames(clips: Clips, tmp_path: Path) -> None:
+    # A bar that moves shows its teeth where fields are woven.
+    fields = ffmpeg(
+        tmp_path, "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=50", "-t", "2", "-vf", "interlace", "-c:v", "libx264",
+        "-flags", "+ilme+ildct", "-pix_fmt", "yuv420p", "-g", "25",
+    )  # fmt: skip
+    made = transcode(fields, Ladder((Rung("240p", 240),)))
+    assert made.sights[-1].interlaced
+    frames = made.decoded("240p")
+    assert len(frames) == len(pictures(fields))
+    assert not any(frame.interlaced_frame for frame in frames)
+
+    def teeth(shown: list[object]) -> float:
+        luma = np.stack([frame.to_ndarray(format="gray") for frame in shown[5:]]).astype(int)  # type: ignore[attr-defined]
+        return float(np.abs(2 * luma[:, 1:-1] - luma[:, :-2] - luma[:, 2:]).mean())
+
+    assert teeth(frames) < 0.7 * teeth(decoded(fields[:1] + [frame for frame in fields if frame not in fields[:1]]))
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_rotated_pictures_stand_upright(clips: Clips, tmp_path: Path, turn: int) -> None:
+    upright = clips.get(width=320, height=192, seconds=1, audio="")
+    filters = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}[turn]
+    said = f"h264_metadata=display_orientation=insert:rotate={360 - turn}"
+    turned = ffmpeg(tmp_path, "-i", str(upright), "-vf", filters, "-c:v", "libx264", "-bsf:v", said)
+    made = transcode(turned, Ladder((Rung("144p", 144),)))
+    assert made.sights[0].rotation == turn
+    assert {(frame.width, frame.height) for frame in made.decoded("144p")} == {(240, 144)}
+    assert made.numbers("144p") == list(range(25))
+
+
+@pytest.mark.parametrize("foreign", ["mp3", "opus", "flac", "ac3"])
+def test_sound_of_other_codecs_becomes_aac_at_its_time_and_as_loud(clips: Clips, foreign: str) -> None:
+    file = clips.get(audio=foreign, container="flv") if foreign == "mp3" else None
+    frames = source(file) if file else _enhanced(clips, foreign)
+    made = transcode(frames)
+    track = next(frame.track for frame in made.sound() if isinstance(frame, TrackFrame))
+    assert track.codec is Codec.AAC
+    packets = sound(made.sound())
+    stamps = [packet.dts for packet in packets]
+    assert stamps == sorted(stamps)
+    assert abs(stamps[-1] - sound(frames)[-1].dts) < 80
+    assert all(15 <= two - one <= 29 for one, two in pairwise(stamps[2:])), "no gap, no overlap"
+    heard = np.concatenate([frame.to_ndarray() for frame in decoded(made.sound())], axis=1)[:, 10_000:100_000]
+    assert 0.13 < float(np.sqrt((heard**2).mean())) < 0.15, "a sine of 0.2"
+
+
+def _enhanced(clips: Clips, audio: str) -> list[Frame]:
+    """FLV of FFmpeg 8 has FourCC sound."""
+    return source(clips.get(audio=audio))
+
+
+def test_other_parameters_of_the_same_size_are_reported_too(clip: list[Frame], clips: Clips) -> None:
+    again = changed(source(clips.get(width=426, height=240, seconds=2, b_frames=0)), dts=lambda packet: packet.dts + 6_000)
+    made = transcode([*clip, *again])
+    assert [(sight.width, sight.height) for sight in made.sights] == [(426, 240), (426, 240)]
+    assert made.numbers("144p") == [*range(FRAMES), *range(50)]
