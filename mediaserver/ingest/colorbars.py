@@ -53,7 +53,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         child.stdin.close()
     try:
         async with asyncio.timeout(PATIENCE):
-            await child.wait()
+            await child.communicate()
     except TimeoutError:
         child.kill()
-        await child.wait()
+        await child.communicate()

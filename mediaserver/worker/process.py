@@ -36,6 +36,31 @@ class WorkerHandler(Protocol):
         """The process is gone: its exit status (negative: the signal that ended it) and the last lines that it wrote. Once."""
 
 
+class _Child(asyncio.SubprocessProtocol):
+    """The process itself: what it writes to its standard error, and its end."""
+
+    def __init__(self) -> None:
+        self.words: deque[str] = deque(maxlen=LAST_WORDS)
+        self.silent = asyncio.Event()
+        self.exited = asyncio.Event()
+        self._rest = b""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002  there is only the one
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:LONGEST_LINE]
+        self._keep(lines)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
+        self._keep([self._rest] if self._rest else [])
+        self.silent.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def _keep(self, lines: list[bytes]) -> None:
+        self.words.extend(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip() for line in lines[-LAST_WORDS:])
+
+
 class Worker(asyncio.Protocol):
     """One child process that runs ``module`` (see ``worker.child``), told ``settings`` first.
 
@@ -49,15 +74,17 @@ class Worker(asyncio.Protocol):
         self._handler = handler
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.SubprocessTransport | None = None
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
 
     async def start(self) -> None:
         """Start the process. Raises OSError."""
+        loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process, child = await loop.subprocess_exec(
+                _Child,
                 sys.executable,
                 "-m",
                 self._module,
@@ -71,21 +98,21 @@ class Worker(asyncio.Protocol):
                 start_new_session=True,  # Ctrl-C is the server's; workers end with their sockets
             )
             ours.setblocking(False)
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+            await loop.create_unix_connection(lambda: self, sock=ours)
         except BaseException:
             ours.close()
             if self._process is not None:
-                self._process.kill()
+                self._process.close()
             raise
         finally:
             theirs.close()
         self.send(Note(self._settings))
-        self._task = asyncio.get_running_loop().create_task(self._watch(self._process))
+        self._task = loop.create_task(self._watch(self._process, child))
 
     @property
     def pid(self) -> int:
         """The process's id, 0 before it is started."""
-        return 0 if self._process is None else self._process.pid
+        return 0 if self._process is None else self._process.get_pid()
 
     @property
     def backlog(self) -> int:
@@ -116,29 +143,23 @@ class Worker(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the process at once; ``on_exit`` follows."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self._process.get_returncode() is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        words: deque[str] = deque(maxlen=LAST_WORDS)
-        assert process.stderr is not None  # noqa: S101  asked for above
-        while True:
-            try:
-                line = await process.stderr.readline()
-            except ValueError:  # longer than the reader's limit
-                continue
-            if not line:
-                break
-            words.append(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())
-        status = await process.wait()
-        # What it said last may still be in the socket, which ends behind it.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(KILL_PATIENCE):
-                await self._lost.wait()
-        if self._transport is not None:
-            self._transport.close()
-        self._handler.on_exit(status, "\n".join(words))
+    async def _watch(self, process: asyncio.SubprocessTransport, child: _Child) -> None:
+        try:
+            await child.silent.wait()
+            await child.exited.wait()
+            # What it said last may still be in the socket, which ends behind it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_PATIENCE):
+                    await self._lost.wait()
+        finally:
+            process.close()
+            if self._transport is not None:
+                self._transport.close()
+        self._handler.on_exit(process.get_returncode() or 0, "\n".join(child.words))
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------------
 
