@@ -240,7 +240,7 @@ class Engine:
         return await self._transcoders.encoders()
 
     async def resolve(self, host: str, port: int) -> tuple[Target, ...]:
-        """Where ``host`` leads, for connections to addresses that users give. Raises Refused for one where the server may not go."""
+        """Where ``host`` leads, for connections to addresses that users give. Raises Refused where that is none of theirs."""
         return await resolve(host, port, allow_private=self.config.server.allow_private_targets)
 
     def end(self, name: str, reason: str) -> bool:
