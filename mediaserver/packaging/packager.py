@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mediaserver.packaging.audiogrid import AudioGrid
 from mediaserver.packaging.epochs import Epochs
 from mediaserver.packaging.numbers import Numbers
-from mediaserver.packaging.presentation import Presentation, Settings, picture_data, sound_duration
+from mediaserver.packaging.presentation import Durations, Presentation, picture_data, sound_duration
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, FrameClock, Segmenter
@@ -27,7 +27,7 @@ VIDEO_MAY_COME = 600
 class Packager(Presentation):
     """A hub Subscriber. ``wall`` is Unix time in seconds. ``timetable`` says where its segments begin, to those that follow."""
 
-    def __init__(self, name: str, settings: Settings, wall: Callable[[], float], first: Numbers) -> None:
+    def __init__(self, name: str, settings: Durations, wall: Callable[[], float], first: Numbers) -> None:
         super().__init__(name, settings, first, Epochs(wall), self.init_index)
         self.timetable = Timetable()
         self._first_audio: int | None = None

@@ -11,7 +11,7 @@ from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar,
 from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
 from mediaserver.packaging.numbers import NumberBook
 from mediaserver.packaging.packager import Packager
-from mediaserver.packaging.presentation import Presentation, Settings
+from mediaserver.packaging.presentation import Presentation, Settings, paced
 from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.text import Text
 from mediaserver.packaging.window import Position, Window
@@ -107,8 +107,9 @@ class Packagers:
     def target_duration(self, name: str) -> float:
         """EXT-X-TARGETDURATION of ``name`` as far as it is known, seconds."""
         packager = self.find(name)
-        windows = [] if packager is None else packager.windows
-        return max([self.settings.segment_duration, *(window.target_duration for window in windows)])
+        if packager is None:
+            return self.settings.segment_duration
+        return max([packager.settings.segment_duration, *(window.target_duration for window in packager.windows)])
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -119,7 +120,7 @@ class Packagers:
         if stream is None or (entry is not None and entry.family.stream is stream):
             return entry
         self.stop(name)
-        packager = Packager(name, self.settings, self._wall, self._numbers.first(name))
+        packager = Packager(name, paced(self.settings, stream.grant.pacing), self._wall, self._numbers.first(name))
         awaited = (self._ladder or stream.grant.ladder is not None) and self._wall() - stream.since < YOUNG
         entry = self._entries[name] = _Entry(Family(stream, packager, awaited=awaited), now)
         stream.subscribe(packager)

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from mediaserver.packaging.epochs import Epochs
@@ -12,16 +13,15 @@ from mediaserver.packaging.segment import InitSegment
 from mediaserver.packaging.segmenter import FrameClock, part_limit
 from mediaserver.packaging.tracks import Tracks
 from mediaserver.packaging.window import Window
+from mediaserver.ports import Pacing
 from protocols.codec import AudioParameters, VideoParameters, packet_duration, sample_data
 from protocols.errors import ProtocolError
 from protocols.media import Codec, MediaKind, Packet, Track
 
 
-class Settings(Protocol):
-    """What is asked of the configuration's ``hls`` table. Seconds; ``window`` in segments."""
+class Durations(Protocol):
+    """How a stream is packaged. Seconds; ``window`` in segments."""
 
-    @property
-    def always(self) -> bool: ...
     @property
     def segment_duration(self) -> float: ...
     @property
@@ -30,14 +30,38 @@ class Settings(Protocol):
     def window(self) -> int: ...
     @property
     def dvr(self) -> float: ...
+
+
+class Settings(Durations, Protocol):
+    """What is asked of the configuration's ``hls`` table."""
+
+    @property
+    def always(self) -> bool: ...
     @property
     def idle_timeout(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """The configuration's durations, but for what a stream's grant asks for."""
+
+    segment_duration: float
+    part_duration: float
+    window: int
+    dvr: float
+
+
+def paced(settings: Settings, pacing: Pacing | None) -> Durations:
+    """How a stream whose grant says ``pacing`` is packaged."""
+    if pacing is None:
+        return settings
+    return Paced(pacing.segment_duration, pacing.part_duration, pacing.window, settings.dvr)
 
 
 class Presentation(ABC):
     """A packaged stream as playlists and the MPD see it. ``first`` is where its numbers started."""
 
-    def __init__(self, name: str, settings: Settings, first: Numbers, epochs: Epochs, index: Callable[[], int]) -> None:
+    def __init__(self, name: str, settings: Durations, first: Numbers, epochs: Epochs, index: Callable[[], int]) -> None:
         self.name = name
         self.settings = settings
         self.first = first
