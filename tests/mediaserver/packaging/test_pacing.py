@@ -30,4 +30,3 @@ def test_durations_and_window_are_those_of_the_grant(clips: Clips, pacing: Pacin
     whole = [segment for segment in playlist.segments if segment.uri]
     assert 1 <= len(whole) <= wanted.window
     assert subject.target_duration("test") == playlist.target_duration == wanted.segment_duration
-
