@@ -98,10 +98,11 @@ class ControlAuthorizer:
 
 
 class LoggingSink:
-    """One log line an event, named like it (``PublishStarted`` → ``publish_started``)."""
+    """One log line an event, named like it (``PublishStarted`` → ``publish_started``), without what is kept out of ``repr``."""
 
     def emit(self, event: "Event") -> None:
-        facts = {f.name: _printable(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "at"}
+        fields = (f for f in dataclasses.fields(event) if f.repr and f.name != "at")
+        facts = {f.name: _printable(value) for f in fields if (value := getattr(event, f.name)) is not None}
         log.info(_WORD_START.sub("_", type(event).__name__).lower(), extra={"facts": facts})
 
 

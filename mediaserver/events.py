@@ -1,6 +1,6 @@
 """What the engine tells the outside, as plain values. ``at`` is Unix time in seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mediaserver.ports import Wire
 from mediaserver.snapshot import RelayState
@@ -52,18 +52,22 @@ class PublishRefused(Event):
 
 @dataclass(frozen=True, slots=True)
 class PlayStarted(Event):
-    """A player joined."""
+    """A player joined. One of HLS or DASH is told of with the second moment in which it asks for a playlist, and of when that
+    began. ``token`` is what it says of itself (see ``ports.SESSION_TOKEN``), or empty: kept out of ``repr``, and of logs."""
 
     wire: Wire
     address: str
+    agent: str = ""
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PlayEnded(Event):
-    """A player left or was cut off."""
+    """A player left or was cut off. ``bytes_out`` is None where nobody can tell: HLS and DASH have no connection of their own,
+    and a CDN may stand between. They end with the last playlist that they asked for."""
 
     reason: str
-    bytes_out: int
+    bytes_out: int | None
     seconds: float
 
 

@@ -19,6 +19,10 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None and ".." not in text
 
 
+#: What a player says with each playlist that it asks for (``?session=``), so that it is known again behind a CDN and from one
+#: protocol to another. Its own choice, and nothing that anybody else should know.
+SESSION_TOKEN = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
 #: Between the name of a stream and that of one of its renditions: ``show@720p`` is played like any other name.
 RENDITION_MARK = "@"
 #: A rung's name: one step of a path.
@@ -216,5 +220,5 @@ class EventSink(Protocol):
 __all__ = [
     "Authorizer", "Codec", "EncoderPolicy", "EventSink", "InputType", "Ladder", "NAME", "Pacing", "PlayGrant", "PlayRequest",
     "PublishGrant", "PublishRequest", "PullSource", "RENDITION_MARK", "RecordingFormat", "RecordingOrder", "RelayTarget", "Rung",
-    "Slate", "Wire", "is_name", "rendition_name",
+    "SESSION_TOKEN", "Slate", "Wire", "is_name", "rendition_name",
 ]  # fmt: skip

@@ -83,7 +83,7 @@ async def _answer(fast: Web, request: web.Request, asked: MediaRequest) -> web.S
         return await _play(fast, request, asked, peer)
     if fast.may_until(asked, peer) <= fast.now:
         await fast.ask(asked, peer)
-    fast.note_viewer(asked, peer, fast.now)
+    fast.note_viewer(asked, target.session, peer, fast.now)
     deadline = 0.0
     while True:
         answer = fast.resolve(target.name, target.resource, target.query, fast.clock())

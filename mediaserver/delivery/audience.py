@@ -1,61 +1,119 @@
 """Who watches by HLS and DASH: players that ask for playlist after playlist and hold no connection that would tell."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from mediaserver.ports import Wire
+from mediaserver.events import PlayEnded, PlayStarted
+from mediaserver.hub.session import new_session_id
+from mediaserver.ports import EventSink, Wire
 
 #: Seconds without a playlist after which a viewer is gone, and the same in target durations where those are long.
 PATIENCE: Final = 10.0
 TARGET_DURATIONS: Final = 3
 #: Viewers that are told apart. Beyond that nobody new is counted.
 MAX_VIEWERS: Final = 100_000
-#: And of one address: whoever changes its User-Agent with each request is not a crowd.
+#: And of one address: whoever changes its User-Agent, or its token, with each request is not a crowd.
 MAX_OF_ADDRESS: Final = 100
 
-#: Playback name, address, the User-Agent's hash, protocol. Two players behind one address with one agent are one viewer.
-_Viewer = tuple[str, str, int, Wire]
+#: The name that is played (a rendition's stands for its stream) with a session token; or with address, the User-Agent's hash and
+#: protocol. Without a token two players behind one address with one agent are one viewer, and one that changes its protocol two.
+_Key = tuple[str, str] | tuple[str, str, int, Wire]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Somebody asked for a playlist or an MPD of ``name``, which is ``stream`` or a rendition of it. ``shared``: one that does
+    not tell which rendition is watched."""
+
+    name: str
+    stream: str
+    wire: Wire
+    address: str
+    agent: str
+    token: str = field(default="", repr=False)
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class _Viewer:
+    """One session. Times are the Audience's clock's; ``told``: there was an event of its beginning."""
+
+    name: str
+    wire: Wire
+    address: str
+    since: float
+    seen: float
+    session_id: str = ""
+
+    @property
+    def told(self) -> bool:
+        return bool(self.session_id)
 
 
 class Audience:
     """Viewers by name. ``pace`` says how long a segment of a name may be (seconds), 0 for a name that is not live."""
 
-    def __init__(self, pace: Callable[[str], float]) -> None:
+    def __init__(self, pace: Callable[[str], float], sink: EventSink, wall: Callable[[], float] = time.time) -> None:
         self._pace = pace
-        self._seen: dict[_Viewer, float] = {}
+        self._sink = sink
+        self._wall = wall
+        self._seen: dict[_Key, _Viewer] = {}
         self._of_address: Counter[str] = Counter()
         self._counts: dict[str, Counter[Wire]] = {}
 
-    def note(self, name: str, address: str, agent: str, wire: Wire, at: float) -> None:
-        """Somebody asked for a playlist of ``name`` at ``at``."""
-        viewer = name, address, hash(agent), wire
-        if viewer not in self._seen:
-            if len(self._seen) >= MAX_VIEWERS or self._of_address[address] >= MAX_OF_ADDRESS:
-                return
-            self._of_address[address] += 1
-        self._seen[viewer] = at
+    def note(self, sighting: Sighting, at: float) -> None:
+        """That was at ``at``."""
+        who, address, wire = sighting, sighting.address, sighting.wire
+        key: _Key = (who.stream, who.token) if who.token else (who.stream, address, hash(who.agent), wire)
+        viewer = self._seen.get(key)
+        if viewer is None:
+            if len(self._seen) < MAX_VIEWERS and self._of_address[address] < MAX_OF_ADDRESS:
+                self._of_address[address] += 1
+                self._seen[key] = _Viewer(who.name, wire, address, at, at)
+            return
+        viewer.wire = wire
+        if not who.shared:
+            viewer.name = who.name
+        viewer.seen = max(viewer.seen, at)
+        # Who comes but once looked whether there is something, and watched nothing.
+        if not viewer.told and at > viewer.since:
+            viewer.session_id = new_session_id()
+            began = self._wall() - (at - viewer.since)
+            self._sink.emit(PlayStarted(viewer.name, viewer.session_id, began, wire, address, who.agent, who.token))
 
     def sweep(self, now: float) -> None:
         """Forget who has left and what is over; count the others."""
         counts: dict[str, Counter[Wire]] = {}
         patience: dict[str, float] = {}
-        for viewer, at in list(self._seen.items()):
-            name, wire = viewer[0], viewer[3]
+        for key, viewer in list(self._seen.items()):
+            name = viewer.name
             if name not in patience:
                 pace = self._pace(name)
                 patience[name] = max(PATIENCE, TARGET_DURATIONS * pace) if pace else 0.0
-            if now - at >= patience[name]:
-                del self._seen[viewer]
-                self._leave(viewer[1])
+            if now - viewer.seen >= patience[name]:
+                self._leave(key, now, "asks for nothing any more" if patience[name] else "the stream has ended")
             else:
-                counts.setdefault(name, Counter())[wire] += 1
+                counts.setdefault(name, Counter())[viewer.wire] += 1
         self._counts = counts
 
-    def _leave(self, address: str) -> None:
+    def close(self, now: float, reason: str) -> None:
+        """Nobody watches any more. Harmless twice."""
+        for key in tuple(self._seen):
+            self._leave(key, now, reason)
+        self._counts = {}
+
+    def _leave(self, key: _Key, now: float, reason: str) -> None:
+        viewer = self._seen.pop(key)
+        address = viewer.address
         self._of_address[address] -= 1
         if not self._of_address[address]:
             del self._of_address[address]
+        if viewer.told:
+            ended = self._wall() - (now - viewer.seen)
+            self._sink.emit(PlayEnded(viewer.name, viewer.session_id, ended, reason, None, viewer.seen - viewer.since))
 
     @property
     def counts(self) -> Mapping[str, Mapping[Wire, int]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from mediaserver.delivery.exchange import Exchange, Phase
 from mediaserver.delivery.prepared import Prepared
-from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head
+from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head, without_session
 from mediaserver.delivery.response import preflight, respond
 from mediaserver.delivery.stall import Stall, untaken
 from mediaserver.packaging.answer import Missing
@@ -43,6 +43,7 @@ class Connection(Exchange):
             # The hot path: one whole request that came before, byte for byte, from somebody who may play.
             prepared = web.prepared.get(data)
             if prepared is not None and self._asker == prepared.asker and web.now < self._may_until:
+                self._session = ""
                 self._serve(prepared)
                 return
         self._buffer = self._buffer + data if self._buffer else data
@@ -129,7 +130,11 @@ class Connection(Exchange):
     def _take(self, head: bytes) -> bool:
         """Answer the request ``head``, or begin to. False: it is for the other lane."""
         web = self._web
+        self._session = ""
         prepared = web.prepared.get(head)
+        if prepared is None:
+            head, self._session = without_session(head)
+            prepared = web.prepared.get(head)
         if prepared is None:
             request = read_head(head)
             if request is None:

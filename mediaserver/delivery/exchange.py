@@ -37,8 +37,8 @@ class Exchange(asyncio.Protocol):
     """The answering half of a connection: one request at a time. Its deadlines are the reading half's to apply."""
 
     __slots__ = (
-        "_asker", "_deadline", "_growth", "_head_due", "_late", "_listed", "_listed_at", "_may_until", "_paused", "_peer",
-        "_phase", "_prepared", "_signal", "_since", "_task", "_transport", "_web",
+        "_asker", "_deadline", "_growth", "_head_due", "_late", "_listed", "_listed_at", "_listed_by", "_may_until", "_paused",
+        "_peer", "_phase", "_prepared", "_session", "_signal", "_since", "_task", "_transport", "_web",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -61,9 +61,12 @@ class Exchange(asyncio.Protocol):
         self._deadline = 0.0
         self._late: Callable[[], Ready] | None = None
         self._growth: Growth | None = None
-        # The last playlist or manifest that was asked for, and when: who asks for such is a viewer.
+        # The session token of the request that is being answered, where that is not a part of what it asks for.
+        self._session = ""
+        # The last playlist or manifest that was asked for, when and with which token: who asks for such is a viewer.
         self._listed: MediaRequest | None = None
         self._listed_at = 0.0
+        self._listed_by = ""
 
     def _go_on(self) -> None:
         """The request is answered: read the next one. The reading half's business."""
@@ -169,7 +172,7 @@ class Exchange(asyncio.Protocol):
     def _note_viewer(self) -> None:
         listed, self._listed = self._listed, None
         if listed is not None:
-            self._web.note_viewer(listed, self._address, self._listed_at)
+            self._web.note_viewer(listed, self._listed_by, self._address, self._listed_at)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -177,6 +180,11 @@ class Exchange(asyncio.Protocol):
         """Answer a request that is allowed."""
         web = self._web
         if prepared.wire is not None:
+            session = self._session or prepared.session
+            if session != self._listed_by:
+                # So does a CDN's.
+                self._note_viewer()
+                self._listed_by = session
             self._listed, self._listed_at = prepared.request, web.now
         answer = web.resolve(prepared.name, prepared.resource, prepared.query, web.clock())
         if answer is prepared.ready and prepared.date is web.date:

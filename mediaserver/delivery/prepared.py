@@ -23,17 +23,19 @@ class Prepared:
 
     ``payload`` stays good while the packaging house answers with the very same ``ready`` and the Date is the same.
     ``wire`` is whose playlist or manifest this is, None for everything else.
-    ``asker`` is what of the request an Authorizer's answer depends on: name, credentials, X-Forwarded-For.
+    ``asker`` is what of the request an Authorizer's answer depends on: name, credentials, X-Forwarded-For. ``session`` is the
+    viewer's token where the answer depends on that.
     """
 
     __slots__ = (
-        "asker", "body", "date", "head", "kind", "name", "payload", "query", "ready", "request", "resource", "size", "wire",
+        "asker", "body", "date", "head", "kind", "name", "payload", "query", "ready", "request", "resource", "session", "size",
+        "wire",
     )  # fmt: skip
 
     def __init__(self, request: MediaRequest, head: bytes) -> None:
         target = request.target or NOWHERE
         self.request = request
-        self.name, self.resource, self.query = target.name, target.resource, target.query
+        self.name, self.resource, self.query, self.session = target.name, target.resource, target.query, target.session
         self.head = head
         self.kind = kind_of(request)
         self.wire = wire_of(self.kind)
@@ -71,8 +73,9 @@ class PreparedRequests:
         self.get = self._kept.get
 
     def keep(self, prepared: Prepared) -> Prepared:
-        """Remember ``prepared``, unless its head is long or ends its connection. Returns the one that was there first, if any."""
-        if len(prepared.head) > MAX_KEY or not prepared.request.keep_alive:
+        """Remember ``prepared``, unless its head is long, ends its connection or is one viewer's alone. Returns the one that was
+        there first, if any."""
+        if len(prepared.head) > MAX_KEY or not prepared.request.keep_alive or prepared.session:
             return prepared
         if len(self._kept) >= MAX_KEPT and prepared.head not in self._kept:
             del self._kept[next(iter(self._kept))]

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from mediaserver.ports import is_name
+from mediaserver.ports import SESSION_TOKEN, is_name
 
 #: Bytes of a whole head, of a request target, and header fields (RFC 9112, 3 recommends at least 8000 for a request line;
 #: our own addresses are far below a tenth of that).
@@ -24,6 +24,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{1,24}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)\r\n")
 _LINE_START = re.compile(rb"\r?\Z|[A-Z]{1,24}(?: |\Z)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STEP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_SESSION = re.compile(rb"([?&])session=(" + SESSION_TOKEN.pattern.encode() + rb")(&| )")
 _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[0-9.]+)\s*)?(?:,|$)", re.IGNORECASE)
 
 
@@ -48,13 +49,15 @@ class Method(enum.Enum):
 class Target:
     """An address below ``/live/``: ``resource`` is what follows ``/live/NAME/``, empty for ``/live/NAME.flv``.
 
-    ``credentials`` is the query without the ``_HLS_`` directives: what an Authorizer may care about, kept out of ``repr``.
+    ``session`` is the viewer's token (``ports.SESSION_TOKEN``), or empty. ``credentials`` is the query without that and the
+    ``_HLS_`` directives: what an Authorizer may care about. All are kept out of ``repr``.
     """
 
     name: str
     resource: str
     query: dict[str, str] = field(default_factory=dict, repr=False)
     credentials: str = field(default="", repr=False)
+    session: str = field(default="", repr=False)
 
     @property
     def is_flv(self) -> bool:
@@ -165,8 +168,23 @@ def read_target(path: str, query: str) -> Target | None:
     for parameter in fields:
         key, _, value = parameter.partition("=")
         values.setdefault(_unescape(key), _unescape(value))
-    credentials = "&".join(parameter for parameter in fields if not parameter.startswith("_HLS_"))
-    return Target(name, "/".join(steps[1:]), values, credentials)
+    credentials = "&".join(parameter for parameter in fields if not parameter.startswith(("_HLS_", "session=")))
+    session = values.get("session", "")
+    return Target(name, "/".join(steps[1:]), values, credentials, session if SESSION_TOKEN.fullmatch(session) else "")
+
+
+def without_session(head: bytes) -> tuple[bytes, str]:
+    """``head`` as all viewers would send it, and the session token that stood in its address, or "".
+
+    What is answered to all alike is found by its bytes. A multivariant playlist is not: it passes the token on.
+    """
+    line = head.find(b"\r\n")
+    found = _SESSION.search(head, 0, line)
+    if found is None or head.find(b"/index.m3u8?", 0, line) >= 0:
+        return head, ""
+    start, end = found.span()
+    between = found[1] if found[3] == b"&" else b" "
+    return b"".join((head[:start], between, head[end:])), found[2].decode()
 
 
 def tokens(value: str) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from mediaserver.addresses import client_address
 from mediaserver.config import HttpConfig
-from mediaserver.delivery.audience import Audience
+from mediaserver.delivery.audience import Audience, Sighting
 from mediaserver.delivery.connection import Connection
 from mediaserver.delivery.counters import Counters
 from mediaserver.delivery.grants import GrantKey, Grants, RefusalError
@@ -77,7 +77,7 @@ class Web:
         self.hub = services.hub
         self.resolve = services.resolver.answer
         self._target_duration = services.resolver.target_duration
-        self._audience = Audience(self._pace)
+        self._audience = Audience(self._pace, services.sink)
         self.spawn = services.spawn
         self.loop = asyncio.get_running_loop()
         self.stopping = False
@@ -116,6 +116,7 @@ class Web:
         for server in self._servers:
             server.close()
         self.players.close(reason)
+        self._audience.close(self.clock(), reason)
         for connection in tuple(self._connections):
             connection.close()
         for handed in tuple(self._handed.values()):
@@ -171,12 +172,18 @@ class Web:
         """Who watches by HLS and DASH, by name, as of the last sweep; FLV's players are sessions."""
         return self._audience.counts
 
-    def note_viewer(self, request: MediaRequest, peer: str, at: float) -> None:
-        """``peer`` asked for this at ``at``: a viewer, if it was a playlist or a manifest."""
+    def note_viewer(self, request: MediaRequest, session: str, peer: str, at: float) -> None:
+        """``peer`` asked for this at ``at`` with that session token: a viewer, if it was a playlist or a manifest."""
         wire = wire_of(kind_of(request))
-        if wire is not None:
-            address = client_address(peer, request.forwarded, self._trusted)
-            self._audience.note(request.place.name, address, request.agent, wire, at)
+        if wire is None or self.stopping:
+            return
+        target = request.place
+        stream = self.hub.find(target.name)
+        source = target.name if stream is None or stream.source is None else stream.source.name
+        address = client_address(peer, request.forwarded, self._trusted)
+        # The sound is one for all renditions.
+        shared = target.resource.endswith("audio.m3u8")
+        self._audience.note(Sighting(target.name, source, wire, address, request.agent, session, shared), at)
 
     def _pace(self, name: str) -> float:
         return 0.0 if self.hub.find(name) is None else self._target_duration(name)

@@ -134,7 +134,14 @@ class FanoutPlayer:
     def started(self) -> PlayStarted:
         """The event of its beginning."""
         session = self.session
-        return PlayStarted(name=session.name, session_id=session.id, at=time.time(), wire=session.wire, address=session.address)
+        return PlayStarted(
+            name=session.name,
+            session_id=session.id,
+            at=time.time(),
+            wire=session.wire,
+            address=session.address,
+            agent=session.agent,
+        )
 
     def ended(self, reason: str) -> PlayEnded:
         """The event of its end, once the fan-out has let go of it."""

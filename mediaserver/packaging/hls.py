@@ -129,23 +129,24 @@ def addresses(family: Family, place: Place) -> Iterator[tuple[str, Window]]:
 # -- the multivariant playlist ---------------------------------------------------------------------------------------------
 
 
-def multivariant_playlist(family: Family, place: Place = HOME) -> str:
-    """All renditions, or (in a rendition's own folder) that one: a picture each, with one sound for all, and sound alone."""
+def multivariant_playlist(family: Family, place: Place = HOME, query: str = "") -> str:
+    """All renditions, or (in a rendition's own folder) that one: a picture each, with one sound for all, and sound alone.
+    ``query`` is put behind the address of each."""
     pictures, sounds = family.pictures(), family.sounds()
     shared = sounds[0] if sounds else None
     if place.folder is Folder.OWN:
         pictures = [each for each in pictures if each[0] == place.rung]
         sounds = [each for each in sounds if each[0] == place.rung]
-    variants = [_variant(family, place, rung, each, video, shared) for rung, each, video in pictures]
+    variants = [_variant(family, place, rung, each, video, shared, query) for rung, each, video in pictures]
     alone = [
-        _sound_variant(family, place, rung, audio, in_group=bool(variants) and shared is not None and audio is shared[1])
+        _sound_variant(family, place, rung, audio, query, in_group=bool(variants) and shared is not None and audio is shared[1])
         for rung, audio in sounds
         if _alone(family, rung)
     ]
     renditions = []
     if variants and shared is not None:
         channels = shared[1].init.parameters.channels if isinstance(shared[1].init.parameters, AudioParameters) else 0
-        uri = f"{place.to(family.name, shared[0])}audio.m3u8"
+        uri = f"{place.to(family.name, shared[0])}audio.m3u8{query}"
         renditions.append(hls.Rendition("AUDIO", _AUDIO_GROUP, "Audio", uri, channels=str(channels) if channels else ""))
     return hls.multivariant_playlist([*_in_order(variants), *alone], renditions)
 
@@ -163,7 +164,13 @@ def _in_order(variants: list[hls.Variant]) -> list[hls.Variant]:
 
 
 def _variant(
-    family: Family, place: Place, rung: str, each: Presentation, video: Rendition, shared: tuple[str, Rendition] | None
+    family: Family,
+    place: Place,
+    rung: str,
+    each: Presentation,
+    video: Rendition,
+    shared: tuple[str, Rendition] | None,
+    query: str,
 ) -> hls.Variant:
     described = video.init.parameters
     size = isinstance(described, VideoParameters) and described.width > 0
@@ -178,7 +185,7 @@ def _variant(
         # All that there is so far is a keyframe and little more.
         peak, average = _rounded(HEADROOM * metered), _rounded(metered)
     return hls.Variant(
-        uri=f"{place.to(family.name, rung)}video.m3u8",
+        uri=f"{place.to(family.name, rung)}video.m3u8{query}",
         bandwidth=peak,
         average_bandwidth=average,
         codecs=",".join(codecs),
@@ -188,10 +195,10 @@ def _variant(
     )
 
 
-def _sound_variant(family: Family, place: Place, rung: str, audio: Rendition, *, in_group: bool) -> hls.Variant:
+def _sound_variant(family: Family, place: Place, rung: str, audio: Rendition, query: str, *, in_group: bool) -> hls.Variant:
     peak, average = bit_rates(audio.window)
     return hls.Variant(
-        uri=f"{place.to(family.name, rung)}audio.m3u8",
+        uri=f"{place.to(family.name, rung)}audio.m3u8{query}",
         bandwidth=peak,
         average_bandwidth=average,
         codecs=audio.init.parameters.rfc6381,

@@ -15,7 +15,7 @@ from mediaserver.packaging.presentation import Presentation, Settings, paced
 from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.text import Text
 from mediaserver.packaging.window import Position, Window
-from mediaserver.ports import RENDITION_MARK
+from mediaserver.ports import RENDITION_MARK, SESSION_TOKEN
 from protocols import dash as dash_format
 from protocols import hls as hls_format
 from protocols.errors import RemoteProtocolError
@@ -177,9 +177,9 @@ class Packagers:
             return Gone()
         if resource in _PLAYLISTS:
             return self._playlist(entry, place, presentation, _PLAYLISTS[resource], query)
-        return self._list(entry, place, resource)
+        return self._list(entry, place, resource, query)
 
-    def _list(self, entry: _Entry, place: Place, resource: str) -> Answer:
+    def _list(self, entry: _Entry, place: Place, resource: str, query: Mapping[str, str]) -> Answer:
         """A multivariant playlist or an MPD."""
         family = entry.family
         if not entry.ready:
@@ -189,7 +189,9 @@ class Packagers:
             entry.ready = True
         if place.rung != SOURCE and not any(rung == place.rung for rung, _ in family.present()):
             return self._not_yet(family)
-        return self._multivariant(entry, place) if resource == "index.m3u8" else self._mpd(entry, place)
+        if resource != "index.m3u8":
+            return self._mpd(entry, place)
+        return self._multivariant(entry, place, query.get("session", ""))
 
     def _not_yet(self, family: Family) -> Answer:
         """Nothing to play so far, but there will be."""
@@ -206,8 +208,12 @@ class Packagers:
         """For how long a request may be held: three target durations (RFC 8216bis, 6.2.5.2), and below players' own patience."""
         return min(3.0 * window.target_duration, MAX_PATIENCE)
 
-    def _multivariant(self, entry: _Entry, place: Place) -> Answer:
+    def _multivariant(self, entry: _Entry, place: Place, session: str) -> Answer:
+        """Passes a viewer's session token on to the playlists that it names, which is why that one is nobody else's."""
         family = entry.family
+        if SESSION_TOKEN.fullmatch(session):
+            own = hls.multivariant_playlist(family, place, f"?session={session}")
+            return Text(own.encode(), hls_format.CONTENT_TYPE, 1.0)
         # Bit rates and renditions are all that changes in it: look again when a segment begins. Most streams are alone, with
         # nobody to be put in order.
         windows = [window for _, window in family.windows()] if family.followers else family.leader.windows

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from control.bridge import ConfigAuthorizer, LoggingSink
 from mediaserver.config import AuthConfig
 from mediaserver.errors import Refused
-from mediaserver.events import Event, PlayEnded, PublishStarted
+from mediaserver.events import Event, PlayEnded, PlayStarted, PublishStarted
 from mediaserver.ports import PlayRequest, PublishRequest, Wire
 
 KEYS = {"main": SecretStr("k-main-canary"), "second": SecretStr("k-zweite-ü")}
@@ -84,6 +84,17 @@ def test_an_event_is_one_line_with_its_session(logged: Callable[[Event], dict[st
 def test_figures_stay_figures(logged: Callable[[Event], dict[str, object]]) -> None:
     line = logged(PlayEnded("demo", "s-1", 1.0, "left", 12345, 1.23456))
     assert (line["bytes_out"], line["seconds"]) == (12345, 1.235)
+
+
+def test_a_viewer_s_token_is_not_in_the_log(logged: Callable[[Event], dict[str, object]]) -> None:
+    line = logged(PlayStarted("demo", "s-1", 1.0, Wire.HLS, "203.0.113.7", "a browser", "token-canary"))
+    assert "token" not in line
+    assert "token-canary" not in line.values()
+    assert line["agent"] == "a browser"
+
+
+def test_a_player_s_bytes_that_nobody_knows_are_not_in_the_log(logged: Callable[[Event], dict[str, object]]) -> None:
+    assert "bytes_out" not in logged(PlayEnded("demo", "s-1", 1.0, "left", None, 1.0))
 
 
 def test_a_peer_cannot_forge_a_line_nor_fill_the_log(logged: Callable[[Event], dict[str, object]]) -> None:

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from mediaserver.delivery.prepared import MAX_KEPT
+from mediaserver.delivery.request import without_session
 from mediaserver.delivery.response import Headers
 from mediaserver.packaging.answer import Growing, Ready, Wait
 from mediaserver.ports import PlayGrant, PlayRequest
@@ -245,6 +246,44 @@ async def test_what_is_remembered_of_requests_is_bounded(port: Port) -> None:
         assert (await client.get(f"/live/show/index.m3u8?_HLS_msn={n}")).status == 200
     assert len(port.web.prepared) == MAX_KEPT
     assert len(port.doorkeeper.asked) == 1
+
+
+async def test_viewers_with_tokens_share_what_is_remembered(port: Port) -> None:
+    port.resolver.answers |= {"video.m3u8": PLAYLIST, "manifest.mpd": PLAYLIST}
+    client = await port.connect()
+    for n in range(100):
+        for target in (
+            "video.m3u8?session=a-token-{}&_HLS_msn=7",
+            "manifest.mpd?session=a-token-{}",
+            "index.m3u8?session=a-token-{}",
+        ):
+            assert (await client.get("/live/show/" + target.format(n))).body == PLAYLIST.body
+    assert len(port.web.prepared) == 2
+    # The list of lists is each viewer's own.
+    assert {query.get("session", "") for _, resource, query in port.resolver.asked if resource != "index.m3u8"} == {""}
+    assert {query["session"] for _, resource, query in port.resolver.asked if resource == "index.m3u8"} >= {
+        "a-token-0",
+        "a-token-99",
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "bare", "session"),
+    [
+        ("video.m3u8?session=abcdefgh", "video.m3u8", "abcdefgh"),
+        ("video.m3u8?session=abcdefgh&_HLS_msn=7", "video.m3u8?_HLS_msn=7", "abcdefgh"),
+        ("video.m3u8?_HLS_msn=7&session=abcdefgh", "video.m3u8?_HLS_msn=7", "abcdefgh"),
+        ("video.m3u8?a=b&session=abcdefgh&c=d", "video.m3u8?a=b&c=d", "abcdefgh"),
+        ("video.m3u8?session=short", "video.m3u8?session=short", ""),
+        ("video.m3u8?session=abcdefgh%20", "video.m3u8?session=abcdefgh%20", ""),
+        ("video.m3u8?mysession=abcdefgh", "video.m3u8?mysession=abcdefgh", ""),
+        ("index.m3u8?session=abcdefgh", "index.m3u8?session=abcdefgh", ""),
+        ("video.m3u8", "video.m3u8", ""),
+    ],
+)
+def test_a_head_without_its_session_is_everybody_s(address: str, bare: str, session: str) -> None:
+    head = "GET /live/show/{} HTTP/1.1\r\nHost: x\r\nReferer: http://x/?session=not-this-one \r\n\r\n"
+    assert without_session(head.format(address).encode()) == (head.format(bare).encode(), session)
 
 
 async def test_large_bodies_are_let_go_of(port: Port) -> None:

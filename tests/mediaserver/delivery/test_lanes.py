@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from mediaserver.events import PlayEnded, PlayStarted
 from mediaserver.packaging.answer import Gone, Growing, Ready, TooFar, Wait
 from mediaserver.ports import Wire
 from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Connect, Port, Signal
@@ -384,6 +385,57 @@ async def test_a_proxy_s_connection_has_as_many_viewers_as_it_forwards(
         if turn == 0:
             port.pass_time(1)
     assert port.web.viewers() == {"show": {Wire.HLS: 5}}
+
+
+async def test_a_session_token_tells_viewers_apart_and_one_from_its_own_other_protocol(port: Port, connect: Connect) -> None:
+    port.resolver.answers |= {"manifest.mpd": PLAYLIST, "video.m3u8": PLAYLIST}
+    one, two = await connect(port), await connect(port)
+    for _ in range(2):
+        await one.get("/live/show/index.m3u8?session=token-one")
+        await one.get("/live/show/video.m3u8?_HLS_skip=YES&session=token-one")
+        await two.get("/live/show/video.m3u8?session=token-two&_HLS_skip=YES")
+        port.pass_time(1)
+    assert port.web.viewers() == {"show": {Wire.HLS: 2}}
+    await one.get("/live/show/manifest.mpd?session=token-one")
+    port.pass_time(1)
+    assert port.web.viewers() == {"show": {Wire.HLS: 1, Wire.DASH: 1}}
+    started = [event for event in port.sink.events if isinstance(event, PlayStarted)]
+    assert {event.token for event in started} == {"token-one", "token-two"}
+    port.pass_time(20)
+    ended = [event for event in port.sink.events if isinstance(event, PlayEnded)]
+    assert {event.session_id for event in ended} == {event.session_id for event in started}
+
+
+async def test_a_cdn_s_connection_has_as_many_viewers_as_tokens(port: Port, connect: Connect) -> None:
+    port.resolver.answers["video.m3u8"] = PLAYLIST
+    client = await connect(port)
+    for turn in (0, 1):
+        for number in range(5):
+            assert (await client.get(f"/live/show/video.m3u8?session=a-token-{number}")).status == 200
+        await client.get("/live/show/video.m3u8")
+        if turn == 0:
+            port.pass_time(1)
+    assert port.web.viewers() == {"show": {Wire.HLS: 6}}
+
+
+async def test_a_token_gives_no_leave_to_play_and_asks_for_none(port: Port, connect: Connect) -> None:
+    client = await connect(port)
+    for number in range(3):
+        await client.get(f"/live/show/index.m3u8?ticket=1&session=token-{number}")
+    assert [request.query for request in port.doorkeeper.asked] == ["ticket=1"]
+
+
+async def test_the_server_s_end_is_the_end_of_sessions(port: Port, connect: Connect) -> None:
+    client = await connect(port)
+    for _ in range(3):
+        await client.get("/live/show/index.m3u8")
+        port.pass_time(1)
+    await client.close()
+    await port.web.close("the server is stopping")
+    started, ended = [event for event in port.sink.events if isinstance(event, (PlayStarted, PlayEnded))]
+    assert isinstance(started, PlayStarted)
+    assert isinstance(ended, PlayEnded)
+    assert (started.session_id, started.wire, ended.reason) == (ended.session_id, Wire.HLS, "the server is stopping")
 
 
 async def test_nobody_watches_what_is_over(port: Port, connect: Connect) -> None:

@@ -80,6 +80,21 @@ def test_one_list_carries_all_rungs(town: Town) -> None:
     assert (sound.type, sound.group_id, sound.uri) == ("AUDIO", "audio", "audio.m3u8")
 
 
+@pytest.mark.parametrize("name", ["show", "show@96p"])
+def test_a_session_token_is_passed_on_to_every_playlist_and_to_nothing_else(town: Town, name: str) -> None:
+    token = "a-token_0123456789"
+    bare = town.text("index.m3u8", name)
+    passed = town.text("index.m3u8", name, session=token)
+    assert passed == bare.replace(".m3u8", f".m3u8?session={token}")
+    assert passed != bare == town.text("index.m3u8", name)
+    for uri in [each.uri for each in (*m3u8.loads(passed).playlists, *m3u8.loads(passed).media)]:
+        at = urljoin(f"/live/{name}/", uri.partition("?")[0]).removeprefix("/live/").split("/", 1)
+        assert "session" not in town.text(at[1], at[0], session=token)
+    assert "session" not in town.text("manifest.mpd", name, session=token)
+    for bad in ("short", "x" * 65, 'a"quote"and\nline', "token with blanks"):
+        assert town.text("index.m3u8", name, session=bad) == bare
+
+
 def test_bandwidth_is_what_the_segments_have(town: Town) -> None:
     for variant in m3u8.loads(town.text("index.m3u8")).playlists:
         folder = variant.uri.removesuffix("video.m3u8")
