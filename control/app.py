@@ -4,49 +4,33 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from importlib.metadata import version
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 from aiohttp.log import server_logger
 
-from control import endpoint, middleware
-from control.auth.routes import auth
-from control.destinations.routes import destinations
-from control.health.routes import health
-from control.health.service import Prober
+from control import gate, middleware
 from control.live import listening
 from control.live.pulse import Pulse
-from control.live.routes import live
 from control.live.service import LiveUpdates
-from control.openapi import document
 from control.plane import ControlPlane
-from control.rest import Domain
-from control.rtmp.routes import rtmp
-from control.services import SERVICES, Services
-from control.statistics.routes import statistics
+from control.services import RESIDENT, Resident
 from control.statistics.service import Sampler
 from control.streams import playback
 from control.streams.conductor import Conductor
 from control.streams.onair import OnAir
-from control.streams.routes import streams
 from control.system import routes as system
 from control.system.service import Glance, LiveService, Snapshots
-from control.users.routes import users
 from control.web import routes as pages
 from control.web.assets import Assets
 from control.web.pages import Pages
-from control.webhooks.routes import webhooks
 from control.webhooks.service import Webhooks
 from mediaserver.metrics import Metrics
 
 if TYPE_CHECKING:
     from mediaserver.config import Config
     from mediaserver.engine import Engine
-
-#: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, webhooks, live]
 
 #: What anybody may send to an address that takes a body, in bytes.
 MAX_BODY = 1 << 20
@@ -76,32 +60,32 @@ def create_app(
     system.setup(app, LiveService(engine), Metrics(Glance(engine).snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
     if control is not None:
-        door = cast("Engine", engine)
-        on_air = OnAir(engine)
-        conductor = Conductor(door, control.db, control.vault, on_air)
-        control.feed.tell(conductor.on_event)
-        told = Webhooks(control.db, control.vault, config.webhooks, door.resolve, control.accounts.clock)
-        updates = LiveUpdates(control.db, control.accounts.clock)
-        listening.setup(app, control.feed, Pulse(on_air), told, updates)
-        app[SERVICES] = Services(
-            config=config,
-            db=control.db,
-            engine=door,
-            accounts=control.accounts,
-            limiter=control.limiter,
-            vault=control.vault,
-            feed=control.feed,
-            authorizer=control.authorizer,
-            prober=Prober(config, control.db),
-            on_air=on_air,
-            conductor=conductor,
-            webhooks=told,
-            live=updates,
-        )
+        resident = app[RESIDENT] = _resident(cast("Engine", engine), config, control)
+        pulse = Pulse(resident.on_air)
+        listening.setup(app, control.feed, pulse, resident.webhooks, resident.live)
         playback.setup(app)
-        app.cleanup_ctx.append(_beside(Sampler(control.db, on_air).run))
-    endpoint.setup(app, DOMAINS if control is not None else [])
+        gate.setup(app, gate.Gate(control, resident, assets))
+        app.cleanup_ctx.append(_beside(Sampler(control.db, resident.on_air).run))
     return app
+
+
+def _resident(engine: "Engine", config: "Config", control: ControlPlane) -> Resident:
+    on_air = OnAir(engine)
+    conductor = Conductor(engine, control.db, control.vault, on_air)
+    control.feed.tell(conductor.on_event)
+    return Resident(
+        config=config,
+        db=control.db,
+        engine=engine,
+        limiter=control.limiter,
+        vault=control.vault,
+        feed=control.feed,
+        authorizer=control.authorizer,
+        on_air=on_air,
+        conductor=conductor,
+        webhooks=Webhooks(control.db, control.vault, config.webhooks, engine.resolve, control.clock),
+        live=LiveUpdates(control.db, control.clock),
+    )
 
 
 def _beside(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -115,8 +99,3 @@ def _beside(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Ap
             await task
 
     return context
-
-
-def openapi() -> dict[str, object]:
-    """The API's description."""
-    return document([operation for domain in DOMAINS for operation in domain.operations], version("mediaserver"))

@@ -1,57 +1,37 @@
 """From an Operation to what aiohttp calls: checks on the way in, one transaction, the declared shape on the way out."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from control import docs
+from control.asked import ACTOR, ADDRESS, REQUEST_ID, SERVICES
 from control.db import Conflict
-from control.errors import ControlError, ErrorCode, Family
+from control.errors import ControlError, ErrorCode
 from control.intake import read_body, read_query
-from control.permissions import Actor
-from control.rest import PREFIXES, Call, Domain, Operation
-from control.services import SERVICES
+from control.rest import PREFIXES, Call, Operation
 
-#: What the middleware has found out about a request.
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-ADDRESS: web.RequestKey[str] = web.RequestKey("address", str)
-ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
-
-_OPERATIONS: web.AppKey[dict[object, Operation]] = web.AppKey("operations", dict)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def setup(app: web.Application, domains: list[Domain]) -> None:
-    """Route every Operation of ``domains`` under all prefixes."""
-    known = app[_OPERATIONS] = {}
-    operations = [operation for domain in domains for operation in domain.operations]
-    if operations:
-        docs.setup(app, operations)
+def route(router: web.UrlDispatcher, operations: Sequence[Operation]) -> Mapping[Handler, Operation]:
+    """Put every one of ``operations`` under all prefixes. What each handler does."""
+    known: dict[Handler, Operation] = {}
     for operation in operations:
         handler = _handler(operation)
         known[handler] = operation
         for prefix in PREFIXES:
-            app.router.add_route(operation.method, prefix + operation.path, handler)
+            router.add_route(operation.method, prefix + operation.path, handler)
             if operation.method == "GET":
-                app.router.add_route("HEAD", prefix + operation.path, handler)
+                router.add_route("HEAD", prefix + operation.path, handler)
+    return known
 
 
-def operation_of(request: web.Request) -> Operation | None:
-    """What ``request`` was routed to, if that was declared."""
-    return request.app[_OPERATIONS].get(request.match_info.handler)
-
-
-def family_of(request: web.Request) -> Family:
-    """In whose words errors are told."""
-    operation = operation_of(request)
-    return Family.PANEL if operation is None else operation.family
-
-
-def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(operation: Operation) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        services = request.app[SERVICES]
+        services = request[SERVICES]
         now = services.accounts.clock()
         call = Call(services, request, request[REQUEST_ID], request[ADDRESS], request.get(ACTOR), now)
         if operation.permission is not None:

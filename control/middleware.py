@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from control.asked import ACTOR, ADDRESS, OPERATION, REQUEST_ID, SERVICES, family_of
 from control.db import DatabaseUnavailable
-from control.endpoint import ACTOR, ADDRESS, REQUEST_ID, family_of, operation_of
 from control.errors import ControlError, DamagedBodyError, ErrorCode, Family, SlowBodyError
 from control.ratelimit import Draw, Limit
-from control.schema import timestamp
-from control.services import SERVICES
+from control.timestamps import timestamp
 from control.web.pages import error_page
 from mediaserver.addresses import Network, client_address
 from mediaserver.errors import Unavailable
@@ -106,14 +105,14 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Who asks, for operations: a token that is none is refused, no token is nobody."""
-    if operation_of(request) is not None:
+    if OPERATION in request:
         token = request.headers.get("X-API-Key", "")
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if given and scheme.lower() == "bearer":
             token = given.strip()
         if token:
             try:
-                request[ACTOR] = await request.app[SERVICES].accounts.authenticate(token)
+                request[ACTOR] = await request[SERVICES].accounts.authenticate(token)
             except ControlError as error:
                 request[_REFUSED] = error  # raised once it has been counted
     return await handler(request)
@@ -122,11 +121,11 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 @web.middleware
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Operations draw from buckets; what each left is told with the answer."""
-    operation = operation_of(request)
+    operation = request.get(OPERATION)
     if operation is not None and operation.limit is not Limit.NONE:
         actor = request.get(ACTOR)
         token = "" if actor is None else str(actor.user_id)
-        draw = await request.app[SERVICES].limiter.draw(operation.limit, token, request[ADDRESS])
+        draw = await request[SERVICES].limiter.draw(operation.limit, token, request[ADDRESS])
         if draw is not None:
             request[_DRAW] = draw
             if not draw.allowed:

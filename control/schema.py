@@ -1,17 +1,12 @@
 """What goes in and out of the API: declared, checked, and described by the same classes."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
+from control.timestamps import timestamp
+
 T = TypeVar("T")
-
-
-def timestamp(seconds: float) -> str:
-    """Unix time as the documents write it: ``2025-01-01T10:00:00Z``."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
 
 #: Unix time inside, ISO 8601 in JSON.
 Timestamp = Annotated[

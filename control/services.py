@@ -1,4 +1,4 @@
-"""What every handler may use: made once at the start, closed at the end."""
+"""What handlers may use."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from control.auth.service import Accounts
+    from control.cipher import Cipher
     from control.db import Database
     from control.feed import Feed
     from control.health.service import Prober
@@ -22,22 +23,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """The parts of the control plane that domains share."""
+class Resident:
+    """The parts that are there from the start to the end, whether anybody asks or not."""
 
     config: "Config"
     db: "Database"
     engine: "Engine"
-    accounts: "Accounts"
     limiter: "RateLimiter"
     vault: "Vault"
     feed: "Feed"
     authorizer: "Authorizer"
-    prober: "Prober"
     on_air: "OnAir"
     conductor: "Conductor"
     webhooks: "Webhooks"
     live: "LiveUpdates"
 
 
-SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
+@dataclass(frozen=True, slots=True)
+class Services(Resident):
+    """Those, and the ones that come with the first request."""
+
+    accounts: "Accounts"
+    prober: "Prober"
+    cipher: "Cipher"
+
+
+RESIDENT: web.AppKey[Resident] = web.AppKey("resident", Resident)

@@ -12,7 +12,7 @@ from control.app import create_app
 from control.bridge import LoggingSink
 from control.db import DatabaseUnavailable
 from control.plane import ControlPlane, open_control
-from control.services import SERVICES
+from control.services import RESIDENT
 from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
 from mediaserver.delivery.aiohttp_lane import lane, media_handler
@@ -53,7 +53,7 @@ async def _serve(
     await runner.setup()
     try:
         await engine.start(lane(runner, config.http.keepalive_timeout))
-        await app[SERVICES].conductor.resume()
+        await app[RESIDENT].conductor.resume()
         # What exists now lives as long as the process: no collection need look at it again. And packets die by
         # reference count, so the cycle collector may sleep longer than its default of 700 allocations.
         gc.collect()

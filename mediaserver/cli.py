@@ -5,11 +5,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from mediaserver.config import Config, ConfigError, load
+from mediaserver.version import VERSION
 
 CANNOT_SERVE = 1
 BAD_CONFIG = 2
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mediaserver", description="A live media server: push RTMP in, watch it by LL-HLS, DASH, HTTP-FLV and RTMP."
     )
-    parser.add_argument("--version", action="version", version=f"mediaserver {_version()}", help="print the version")
+    parser.add_argument("--version", action="version", version=f"mediaserver {VERSION}", help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in (
         ("serve", "serve until Ctrl-C (or SIGTERM), which lets players have what is on its way"),
@@ -169,7 +169,7 @@ def _say_ready(config: Config, file: Path | None, new_password: str, *, demo: bo
     pages = config.server.public_url or f"{'https' if http.tls_cert else 'http'}://{reachable(http.host)}:{http.port}"
     keys = config.auth.publish == "keys"
     lines = [
-        f"mediaserver {_version()} is ready.",
+        f"mediaserver {VERSION} is ready.",
         "",
         f"  Push    OBS: Settings > Stream > Service: Custom...   Server: {server}",
         f"          Stream Key: {f'that of {name} in auth.stream_keys' if keys else 'any name, such as show'}",
@@ -189,15 +189,6 @@ def _say_ready(config: Config, file: Path | None, new_password: str, *, demo: bo
     with contextlib.suppress(OSError, ValueError):  # nobody listens: not a reason to stop
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
-
-
-def _version() -> str:
-    try:
-        return metadata.version("mediaserver")
-    except metadata.PackageNotFoundError:  # run from its source, not installed
-        import tomllib  # noqa: PLC0415
-
-        return str(tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
 def _manual() -> str:

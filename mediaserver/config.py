@@ -145,7 +145,10 @@ class AuthConfig(_Table):
         ""
     )
     token_ttl: Annotated[float, Field(ge=60, le=86400, allow_inf_nan=False, description="seconds from 60 to 86400")] = 3600.0
-    admin_username: Annotated[str, Field(pattern=r"^[\w.+-]{2,64}$", description="2 to 64 letters, digits and . _ + -")] = "admin"
+    # Two bounds and a plain pattern: Unicode's letters 64 times over are 6 MB to the library that matches them.
+    admin_username: Annotated[
+        str, Field(min_length=2, max_length=64, pattern=r"^[\w.+-]+$", description="2 to 64 letters, digits and . _ + -")
+    ] = "admin"
     admin_password: Annotated[SecretStr, Field(strict=False, description='a password, or "" for one that is made')] = SecretStr(
         ""
     )

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -35,16 +36,14 @@ class Passwords:
         self._hasher = hasher or PasswordHasher()
         self._threads = ThreadPoolExecutor(THREADS, "passwords", initializer=_step_back)
         self._waiting = 0
-        # For names that do not exist: an answer must take as long as for one that does.
-        self._nobody = self._hasher.hash("nobody")
 
-    async def hash(self, password: str) -> str:
-        """``password`` as a string to keep. Raises Busy."""
-        return await self._run(self._hasher.hash, password)
+    async def hash(self, password: str, salt: bytes | None = None) -> str:
+        """``password`` as a string to keep, with a ``salt`` that is new unless it is given. Raises Busy."""
+        return await self._run(lambda: self._hasher.hash(password, salt=salt))
 
     async def verify(self, hashed: str | None, password: str) -> bool:
         """Whether ``password`` is the one behind ``hashed`` (None: there is no such user). Raises Busy."""
-        right = await self._run(self._matches, hashed or self._nobody, password)
+        right = await self._run(lambda: self._matches(hashed or self._nobody, password))
         return right and hashed is not None
 
     def outdated(self, hashed: str) -> bool:
@@ -55,18 +54,23 @@ class Passwords:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    @cached_property
+    def _nobody(self) -> str:
+        """For names that do not exist: an answer must take as long as for one that does."""
+        return self._hasher.hash("nobody")
+
     def _matches(self, hashed: str, password: str) -> bool:
         try:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _run(self, work: Callable[..., T], *values: str) -> T:
+    async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
             raise Busy
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
 

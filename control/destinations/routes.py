@@ -94,7 +94,7 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
         "name": body.name,
         "platform": body.platform,
         "rtmp_url": body.address,
-        "stream_key": call.services.vault.seal(service.STREAM_KEY, body.stream_key),
+        "stream_key": call.services.cipher.seal(service.STREAM_KEY, body.stream_key),
         "rendition": body.rendition,
         "enabled": int(body.enabled),
         "created_at": call.now,
@@ -121,7 +121,7 @@ async def update_destination(call: Call, body: DestinationUpdate) -> Destination
     if "enabled" in fields:
         fields["enabled"] = int(fields["enabled"])
     if "stream_key" in fields:
-        fields["stream_key"] = call.services.vault.seal(service.STREAM_KEY, fields["stream_key"])
+        fields["stream_key"] = call.services.cipher.seal(service.STREAM_KEY, fields["stream_key"])
     if fields:
         await models.update_destination(call.tx, before["id"], fields, call.now)
     await audit.record(call, audit.Action.DESTINATION_UPDATED, "destination", before["id"], fields=sorted(fields))

@@ -17,8 +17,8 @@ from control.health.schemas import (
 from control.health.service import PATIENCE
 from control.permissions import Permission
 from control.rest import Call, Domain
-from control.version import version
 from mediaserver.errors import Unavailable
+from mediaserver.version import VERSION
 
 health = Domain("System")
 
@@ -32,7 +32,7 @@ async def show_status(call: Call) -> SystemStatus:
     sound = Health.UNHEALTHY not in {database.status, redis.status, nginx.status}
     return SystemStatus(
         status=Health.HEALTHY if sound else Health.UNHEALTHY,
-        version=version(),
+        version=VERSION,
         uptime=int(call.now - prober.started),
         system=prober.usage(),
         services=ServiceStates(

@@ -15,9 +15,9 @@ from control.db import Database, DatabaseUnavailable
 from control.errors import ControlError, ErrorCode
 from control.live.pulse import Watched
 from control.permissions import Actor, Permission
-from control.schema import timestamp
 from control.streams import models as stream_rows
 from control.streams.onair import stream_id_of
+from control.timestamps import timestamp
 from mediaserver.events import (
     Event,
     PublishEnded,

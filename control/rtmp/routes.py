@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Mapping
-from importlib import metadata
 from ipaddress import ip_address, ip_network
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from control.streams.onair import stream_id_of
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.ports import PublishRequest, Wire
 from mediaserver.snapshot import EngineSnapshot
+from mediaserver.version import VERSION
 
 rtmp = Domain("RTMP server")
 
@@ -45,7 +45,7 @@ async def show_rtmp(call: Call) -> RtmpStatus:
         active_streams=len(publishers),
         total_connections=len(sessions),
         uptime=int(call.now - since) if since else 0,
-        version=_version(),
+        version=VERSION,
         streams=[
             RtmpStream(
                 stream_key=_key(call, session.name, rows),
@@ -82,14 +82,7 @@ def _key(call: Call, name: str, rows: Mapping[str, Row]) -> str:
         return name
     if not _may_see(call, name, rows):
         return _MASK
-    return call.services.vault.open(service.INPUT_URL, row["input_url"]).rpartition("/")[2]
-
-
-def _version() -> str:
-    try:
-        return metadata.version("mediaserver")
-    except metadata.PackageNotFoundError:
-        return "0"
+    return call.services.cipher.open(service.INPUT_URL, row["input_url"]).rpartition("/")[2]
 
 
 @rtmp.post("/rtmp/start", permission=Permission.RTMP, answer=RtmpStarted, limit=Limit.STREAMING, errors=(ErrorCode.RTMP_SERVER,))

@@ -34,14 +34,17 @@ class Conductor:
             grants = [await service.grant(tx, self._vault, row) for row in rows]
         for row, grant in zip(rows, grants, strict=True):
             try:
-                self.start(row, grant)
+                await self.start(row, grant)
             except Refused as refusal:
                 log.warning("stream_not_resumed", extra={"facts": {"stream": row["id"], "reason": refusal.reason}})
 
-    def start(self, row: Row, grant: PublishGrant) -> None:
+    async def start(self, row: Row, grant: PublishGrant) -> None:
         """The stream of ``row`` is wanted on air: fetch it, unless it is pushed. Raises Refused."""
-        if row["key_hash"] is None and row["id"] not in self._pulls:
-            self._pulls[row["id"]] = self._engine.start_pull(service.pull_source(self._vault, row), grant)
+        if row["key_hash"] is not None:
+            return
+        source = service.pull_source(await self._vault.cipher(), row)
+        if row["id"] not in self._pulls:
+            self._pulls[row["id"]] = self._engine.start_pull(source, grant)
 
     def stop(self, stream_id: int, reason: str) -> None:
         """End it, whoever publishes it, with all that hangs on it. Harmless if it is not on air."""
@@ -96,6 +99,7 @@ class Conductor:
                 stream_ids = [destination["stream_id"]]
             else:
                 stream_ids = [row["id"] for row in await models.list_streams(tx, destination["user_id"], 10_000, 0)]
+        cipher = await self._vault.cipher()
         live = {stream.name for stream in self._engine.snapshot().streams}
         for stream_id in stream_ids:
             if playback_name(stream_id) not in live:
@@ -104,7 +108,7 @@ class Conductor:
                 self.end_relay(stream_id, destination["id"])
             if destination["enabled"]:
                 try:
-                    self.relay(stream_id, service.relay_target(self._vault, destination))
+                    self.relay(stream_id, service.relay_target(cipher, destination))
                 except Refused as refusal:
                     log.warning("relay_not_started", extra={"facts": {"stream": stream_id, "reason": refusal.reason}})
 

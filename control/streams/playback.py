@@ -5,7 +5,7 @@ import re
 from aiohttp import web
 
 from control.errors import NotFoundError
-from control.services import SERVICES
+from control.services import RESIDENT
 from control.streams.onair import playback_name
 from mediaserver.ports import rendition_name
 
@@ -27,7 +27,7 @@ async def lead(request: web.Request) -> web.Response:
     name = playback_name(int(match[1]))
     if match[2]:
         rendition = rendition_name(name, match[2])
-        live = {stream.name for stream in request.app[SERVICES].on_air.everything()}
+        live = {stream.name for stream in request.app[RESIDENT].on_air.everything()}
         name = rendition if rendition in live else name
     query = f"?{request.query_string}" if request.query_string else ""
     headers = {

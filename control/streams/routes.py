@@ -13,6 +13,7 @@ from control.ratelimit import Limit
 from control.rest import Call, Domain
 from control.schema import Message, Page, changes
 from control.streams import models, service
+from control.streams.kinds import StreamInput, StreamStatus
 from control.streams.onair import playback_name
 from control.streams.schemas import (
     ListedDestination,
@@ -23,15 +24,14 @@ from control.streams.schemas import (
     StreamCreate,
     StreamCreated,
     StreamDestination,
-    StreamInput,
     Streams,
     StreamStarted,
     StreamState,
-    StreamStatus,
     StreamStopped,
     StreamUpdate,
 )
 from mediaserver.errors import Refused
+from mediaserver.ports import PublishGrant
 
 streams = Domain("Streams")
 
@@ -64,7 +64,7 @@ def status(call: Call, row: Row) -> StreamStatus:
 
 def _url(call: Call, row: Row) -> str:
     own = call.actor.owns(row["user_id"], Permission.STREAMS_ALL)
-    return service.shown_url(call.services.vault.open(service.INPUT_URL, row["input_url"]), own=own)
+    return service.shown_url(call.services.cipher.open(service.INPUT_URL, row["input_url"]), own=own)
 
 
 def _outputs(row: Row) -> list[Output]:
@@ -224,7 +224,7 @@ def _source(call: Call, input_type: StreamInput, input_url: str) -> dict[str, ob
         raise ControlError(ErrorCode.FORBIDDEN, "Files of the server are an administrator's")
     return {
         "input_type": input_type.value,
-        "input_url": services.vault.seal(service.INPUT_URL, input_url),
+        "input_url": services.cipher.seal(service.INPUT_URL, input_url),
         "key_hash": None if key is None else services.vault.look_up("stream key", key),
     }
 
@@ -242,7 +242,7 @@ async def _add_destinations(call: Call, stream_id: int, destinations: Sequence[D
             "name": destination.name,
             "platform": destination.platform,
             "rtmp_url": destination.address,
-            "stream_key": call.services.vault.seal(service.STREAM_KEY, destination.stream_key),
+            "stream_key": call.services.cipher.seal(service.STREAM_KEY, destination.stream_key),
             "rendition": destination.rendition,
             "enabled": int(destination.enabled),
             "created_at": call.now,
@@ -292,7 +292,7 @@ def _columns(call: Call, row: Row, wanted: dict[str, object]) -> dict[str, objec
                 ErrorCode.STREAM_ALREADY_RUNNING, "The input of a stream that is on air cannot change: stop it first"
             )
         kind = source[0] if isinstance(source[0], StreamInput) else StreamInput(row["input_type"])
-        url = source[1] if isinstance(source[1], str) else call.services.vault.open(service.INPUT_URL, row["input_url"])
+        url = source[1] if isinstance(source[1], str) else call.services.cipher.open(service.INPUT_URL, row["input_url"])
         fields |= _source(call, kind, url)
     return fields
 
@@ -322,16 +322,22 @@ async def start_stream(call: Call) -> StreamStarted:
     await models.update_stream(call.tx, row["id"], {"started": 1, "stopped_at": None}, call.now)
     grant = await service.grant(call.tx, call.services.vault, row)
     await audit.record(call, audit.Action.STREAM_STARTED, "stream", row["id"])
-    try:
-        call.services.conductor.start(row, grant)
-    except Refused as refusal:
-        raise ControlError(
-            ErrorCode.VALIDATION, "The input cannot be fetched", {"fields": {"input_url": refusal.reason}}
-        ) from None
+    call.after(lambda: _begin(call, row, grant))
     call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STARTING.value))
     site = call.services.config.server.public_url or f"{call.request.scheme}://{call.request.host}"
     outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in _outputs(row)]
     return StreamStarted(status="success", message="Stream started successfully", stream_id=row["id"], outputs=outputs)
+
+
+async def _begin(call: Call, row: Row, grant: PublishGrant) -> None:
+    """It is safe that the stream of ``row`` is wanted, so it is begun; what cannot be, is wanted no longer."""
+    try:
+        await call.services.conductor.start(row, grant)
+    except Refused as refusal:
+        async with call.services.db.write() as tx:
+            await models.update_stream(tx, row["id"], {"started": 0, "stopped_at": row["stopped_at"]}, call.now)
+        error = invalid(input_url=refusal.reason)
+        raise ControlError(error.code, "The input cannot be fetched", error.details) from None
 
 
 @streams.post(

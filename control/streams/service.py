@@ -10,8 +10,8 @@ from control.db import Row, Transaction
 from control.destinations import models as destination_rows
 from control.destinations.platforms import target_url
 from control.errors import invalid
+from control.streams.kinds import LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
-from control.streams.schemas import LatencyMode, Quality, StreamInput, VideoCodec
 from control.vault import Vault
 from mediaserver.ports import (
     Codec,
@@ -27,6 +27,7 @@ from mediaserver.ports import (
 )
 
 if TYPE_CHECKING:
+    from control.cipher import Cipher
     from mediaserver.config import Config
 
 #: Seconds for which a stream that was stopped does not begin by itself again: an encoder that was cut off tries at once.
@@ -90,19 +91,21 @@ async def grant(tx: Transaction, vault: Vault, row: Row) -> PublishGrant:
     codec = _CODECS[VideoCodec(row["video_codec"])]
     constant = row["bitrate_mode"] == "cbr"
     rungs = tuple(Rung(q.value, _HEIGHTS[q], codec=codec, constant_bitrate=constant) for q in wanted)
-    destinations = await destination_rows.destinations_of(tx, [row["id"]], [row["user_id"]])
+    found = await destination_rows.destinations_of(tx, [row["id"]], [row["user_id"]])
+    destinations = [destination for destination in found if destination["enabled"]]
+    relays = [relay_target(await vault.cipher(), destination) for destination in destinations]
     return PublishGrant(
         playback_name(row["id"]),
         pacing=PACING[LatencyMode(row["latency_mode"])],
         ladder=Ladder(rungs, keyframe_interval=row["keyframe_interval"]) if rungs else None,
-        relays=tuple(relay_target(vault, destination) for destination in destinations if destination["enabled"]),
+        relays=tuple(relays),
         recordings=(recording_order(row["id"]),) if row["record_enabled"] else (),
     )
 
 
-def relay_target(vault: Vault, destination: Row) -> RelayTarget:
+def relay_target(cipher: "Cipher", destination: Row) -> RelayTarget:
     """A destination as the engine takes it."""
-    key = vault.open(STREAM_KEY, destination["stream_key"]) if destination["stream_key"] else ""
+    key = cipher.open(STREAM_KEY, destination["stream_key"]) if destination["stream_key"] else ""
     return RelayTarget(relay_id(destination["id"]), target_url(destination["rtmp_url"], key), destination["rendition"])
 
 
@@ -111,9 +114,9 @@ def recording_order(stream_id: int) -> RecordingOrder:
     return RecordingOrder(playback_name(stream_id))
 
 
-def pull_source(vault: Vault, row: Row) -> PullSource:
+def pull_source(cipher: "Cipher", row: Row) -> PullSource:
     """What is fetched for a row whose input is elsewhere."""
-    return PullSource(InputType(row["input_type"]), vault.open(INPUT_URL, row["input_url"]), loop=row["input_type"] == "file")
+    return PullSource(InputType(row["input_type"]), cipher.open(INPUT_URL, row["input_url"]), loop=row["input_type"] == "file")
 
 
 def shown_url(url: str, *, own: bool) -> str:

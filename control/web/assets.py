@@ -34,7 +34,7 @@ class Assets:
         self._assets: dict[str, Asset] = {}
         self._gzipped: dict[str, bytes] = {}
         for file in sorted(path for path in folder.rglob("*") if path.suffix in _TYPES):
-            name, own = file.relative_to(folder).as_posix(), hashlib.sha256(file.read_bytes())
+            name, own = file.relative_to(folder).as_posix(), _sha256(file)
             digest.update(name.encode() + own.digest())
             self._assets[name] = Asset(file, _TYPES[file.suffix], f'W/"{own.hexdigest()[:20]}"')
         self.version = digest.hexdigest()[:12]
@@ -54,3 +54,9 @@ class Assets:
         if name not in self._gzipped:
             self._gzipped[name] = await asyncio.to_thread(lambda: gzip.compress(asset.file.read_bytes(), 6, mtime=0))
         return self._gzipped[name]
+
+
+def _sha256(file: Path) -> "hashlib._Hash":
+    """Read in pieces: what is allocated whole leaves a hole in the heap, which the process then keeps."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256")

@@ -173,7 +173,8 @@ class Announcer:
         await models.begin_broadcast(tx, stream_id, row["user_id"], row["name"], at)
         if again:
             return 0  # its transaction had succeeded, and nobody was left to say so
-        url = streams.shown_url(self._vault.open(streams.INPUT_URL, row["input_url"]), own=False)
+        cipher = await self._vault.cipher()
+        url = streams.shown_url(cipher.open(streams.INPUT_URL, row["input_url"]), own=False)
         message = messages.stream_started(at, stream_id, row["name"], url)
         return told + await outbox.tell(tx, row["user_id"], message, self._clock(), self._keep_trying)
 

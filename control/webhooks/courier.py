@@ -191,8 +191,9 @@ class Courier:
     async def _send(self, row: Row, webhook: Row) -> None:
         at, body = self._clock(), row["body"].encode()
         try:
-            url = outbox.url_of(self._vault, webhook, row["event"])
-            headers = signature.headers(row["message_id"], at, body, outbox.secrets_of(self._vault, webhook, at))
+            cipher = await self._vault.cipher()
+            url = outbox.url_of(cipher, webhook, row["event"])
+            headers = signature.headers(row["message_id"], at, body, outbox.secrets_of(cipher, webhook, at))
         except ValueError:  # sealed under a key that this server has lost
             outcome = Outcome(None, "the webhook's address or secret cannot be read any more", 0.0)
         else:

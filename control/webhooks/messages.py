@@ -5,7 +5,7 @@ import json
 import secrets
 from dataclasses import dataclass
 
-from control.schema import timestamp
+from control.timestamps import timestamp
 
 
 class EventName(enum.Enum):

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from control.db import Row, Transaction
-from control.vault import Vault
 from control.webhooks import models
 from control.webhooks.messages import Message
+
+if TYPE_CHECKING:
+    from control.cipher import Cipher
 
 URLS = "webhooks.urls"
 SECRET = "webhooks.secret"  # noqa: S105 - a word
@@ -29,15 +32,15 @@ async def tell_one(tx: Transaction, webhook_id: int, message: Message, now: floa
     return await models.insert_delivery(tx, webhook_id, parts, now, now + keep_trying) is not None
 
 
-def url_of(vault: Vault, webhook: Row, event: str) -> str:
+def url_of(cipher: "Cipher", webhook: Row, event: str) -> str:
     """Where ``event`` goes; empty where no address is left for it."""
-    urls: dict[str, str] = json.loads(vault.open(URLS, webhook["urls"]))
+    urls: dict[str, str] = json.loads(cipher.open(URLS, webhook["urls"]))
     return urls.get(event) or urls.get("", "")
 
 
-def secrets_of(vault: Vault, webhook: Row, now: float) -> Sequence[str]:
+def secrets_of(cipher: "Cipher", webhook: Row, now: float) -> Sequence[str]:
     """The secrets that sign now, the one in force first."""
     sealed = [webhook["secret"]]
     if webhook["old_secret"] and webhook["old_secret_until"] > now:
         sealed.append(webhook["old_secret"])
-    return [vault.open(SECRET, text) for text in sealed]
+    return [cipher.open(SECRET, text) for text in sealed]

@@ -60,7 +60,7 @@ async def _found_delivery(call: Call, webhook: Row) -> Row:
 
 
 def _urls(call: Call, row: Row) -> dict[str, str]:
-    urls: dict[str, str] = json.loads(call.services.vault.open(outbox.URLS, row["urls"]))
+    urls: dict[str, str] = json.loads(call.services.cipher.open(outbox.URLS, row["urls"]))
     return urls
 
 
@@ -162,13 +162,13 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
     _check_complete(urls, events)
     await _check_addresses(call, urls)
     secret = body.secret or signature.new_secret()
-    vault, most = call.services.vault, call.services.config.webhooks.max_per_user
+    cipher, most = call.services.cipher, call.services.config.webhooks.max_per_user
     fields = {
         "user_id": call.actor.user_id,
-        "urls": vault.seal(outbox.URLS, json.dumps(urls)),
+        "urls": cipher.seal(outbox.URLS, json.dumps(urls)),
         "events": json.dumps([event.value for event in events]),
         "thresholds": json.dumps(sorted(set(body.thresholds))),
-        "secret": vault.seal(outbox.SECRET, secret),
+        "secret": cipher.seal(outbox.SECRET, secret),
         "enabled": int(body.enabled),
         "created_at": call.now,
         "updated_at": call.now,
@@ -202,7 +202,7 @@ async def update_webhook(call: Call, body: WebhookUpdate) -> WebhookDone:
         events = body.events or [EventName(event) for event in json.loads(before["events"])]
         _check_complete(urls, events)
         fields: dict[str, object] = {
-            "urls": call.services.vault.seal(outbox.URLS, json.dumps(urls)),
+            "urls": call.services.cipher.seal(outbox.URLS, json.dumps(urls)),
             "events": json.dumps([event.value for event in events]),
             "updated_at": call.now,
         }
@@ -242,7 +242,7 @@ async def renew_secret(call: Call) -> NewSecret:
     """Make another secret, shown this once: for a day ``webhook-signature`` holds a signature under the old one too"""
     row = await _found(call)
     secret, until = signature.new_secret(), call.now + outbox.OLD_SECRET
-    sealed = call.services.vault.seal(outbox.SECRET, secret)
+    sealed = call.services.cipher.seal(outbox.SECRET, secret)
     fields = {"secret": sealed, "old_secret": row["secret"], "old_secret_until": until, "updated_at": call.now}
     await models.update_webhook(call.tx, row["id"], fields)
     await audit.record(call, audit.Action.WEBHOOK_UPDATED, "webhook", row["id"], fields=["secret"])

@@ -137,9 +137,10 @@ async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]
 
 
 @pytest.fixture
-def passwords() -> Passwords:
+def passwords() -> Iterator[Passwords]:
     """Real Argon2id with the least parameters: a test logs in often."""
-    return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    with contextlib.closing(Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from aiohttp.web import Application, Request
 
 from control.app import create_app
 from control.auth.passwords import Passwords
+from control.gate import GATE
 from control.permissions import Role
 from control.plane import ControlPlane, open_control
+from control.services import Services
 from mediaserver.config import Config
 from tests.control.engine import FakeEngine
 
@@ -95,6 +97,11 @@ class Panel:
     @property
     def nobody(self) -> Person:
         return Person(self)
+
+    async def services(self) -> Services:
+        """What operations stand on."""
+        assert self.client.app is not None
+        return (await self.client.app[GATE].api()).services
 
     async def log_in(self, name: str = ADMIN, password: str = PASSWORD, **options: Any) -> Person:
         answer = await self.nobody.post("/api/auth/login", json={"username": name, "password": password}, **options)

@@ -16,10 +16,12 @@ from argon2 import PasswordHasher
 from control.auth import passwords as hashing
 from control.auth import service
 from control.auth.passwords import Busy, Passwords
-from control.auth.tokens import BadToken, Purpose, Tokens, server_secret
+from control.auth.service import Accounts
+from control.auth.tokens import BadToken, Purpose, Tokens
 from control.db import Database
 from control.permissions import Role
-from control.plane import open_control
+from control.plane import ControlPlane, open_control
+from control.secret import server_secret
 from mediaserver.config import Config
 from tests.control.conftest import OpenPanel
 from tests.control.panel import ADMIN, PASSWORD, Panel
@@ -66,8 +68,9 @@ async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(here: Pa
 @pytest.mark.parametrize("name", [ADMIN, "nobody"])
 async def test_a_password_is_checked_whoever_it_is_for(here: Panel, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = []
-    verify = here.control.accounts.passwords._matches
-    monkeypatch.setattr(here.control.accounts.passwords, "_matches", lambda *given: checked.append(given) or verify(*given))
+    passwords = (await here.services()).accounts.passwords
+    verify = passwords._matches
+    monkeypatch.setattr(passwords, "_matches", lambda *given: checked.append(given) or verify(*given))
     await here.nobody.post("/api/auth/login", json={"username": name, "password": "wrong"})
     assert len(checked) == 1
     assert checked[0][0].startswith("$argon2id$")
@@ -205,7 +208,7 @@ def forgeries(panel: Panel, good: str) -> dict[str, str]:
     """Tokens of which none may work."""
     head, body, signature = good.split(".")
     claims = jwt.decode(good, options={"verify_signature": False})
-    secret = panel.control.accounts._tokens._secret
+    secret = panel.control.secret
     now = int(panel.clock.now)
 
     def signed(key: bytes = secret, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **changed: Any) -> str:
@@ -294,7 +297,7 @@ async def test_logging_out_ends_the_login_at_once_and_no_other(here: Panel) -> N
 
 async def test_what_was_looked_up_before_a_logout_is_not_believed_after_it(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     admin = await here.log_in()
-    accounts, looked, ended = here.control.accounts, asyncio.Event(), asyncio.Event()
+    accounts, looked, ended = (await here.services()).accounts, asyncio.Event(), asyncio.Event()
     look_up = accounts._look_up
 
     async def slow(token: str, now: float) -> Any:
@@ -513,7 +516,7 @@ def test_what_is_kept_is_argon2id_with_the_parameters_of_rfc_9106() -> None:
 
 
 async def test_a_weaker_hash_becomes_a_stronger_one_at_the_next_login(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    passwords = here.control.accounts.passwords
+    passwords = (await here.services()).accounts.passwords
     before = (await rows(here, "SELECT password_hash FROM users"))[0]["password_hash"]
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=2, memory_cost=16, parallelism=1))
     await here.log_in()
@@ -530,18 +533,22 @@ def configured(folder: Path, url: str, **auth: str) -> Config:
     return Config.model_validate({"server": {"data_dir": str(folder)}, "database": {"url": url}, "auth": auth})
 
 
+def accounts_of(control: ControlPlane, passwords: Passwords) -> Accounts:
+    return Accounts(control.db, Tokens(control.secret, 3600.0), passwords)
+
+
 async def test_the_first_start_makes_an_administrator_and_tells_the_password_until_it_was_used(
     database_url: str, tmp_path: Path, passwords: Passwords
 ) -> None:
     config = configured(tmp_path, database_url)
     told = []
     for _ in range(2):
-        async with open_control(config, Passwords(passwords._hasher)) as control:
+        async with open_control(config, passwords) as control:
             told.append(control.new_password)
     assert told[0]
     assert told[0] == told[1]
-    async with open_control(config, Passwords(passwords._hasher)) as control:
-        done = await control.accounts.login("admin", told[0], "127.0.0.1", "", "")
+    async with open_control(config, passwords) as control:
+        done = await accounts_of(control, passwords).login("admin", told[0], "127.0.0.1", "", "")
         assert done.role == Role.ADMINISTRATOR.value
     async with open_control(config, passwords) as control:
         assert control.new_password == ""
@@ -549,9 +556,9 @@ async def test_the_first_start_makes_an_administrator_and_tells_the_password_unt
 
 async def test_a_configured_password_is_taken_and_never_told(database_url: str, tmp_path: Path, passwords: Passwords) -> None:
     config = configured(tmp_path, database_url, admin_username="chief", admin_password="geheim")
-    async with open_control(config, Passwords(passwords._hasher)) as control:
+    async with open_control(config, passwords) as control:
         assert control.new_password == ""
-        assert (await control.accounts.login("chief", "geheim", "127.0.0.1", "", "")).username == "chief"
+        assert (await accounts_of(control, passwords).login("chief", "geheim", "127.0.0.1", "", "")).username == "chief"
     async with open_control(configured(tmp_path, database_url), passwords) as control:
         assert control.new_password == ""
 
@@ -562,7 +569,7 @@ async def test_two_nodes_that_start_at_once_make_one_administrator(
     config = configured(tmp_path, database_url)
 
     async def start() -> str:
-        async with open_control(config, Passwords(passwords._hasher)) as control:
+        async with open_control(config, passwords) as control:
             async with control.db.read() as tx:
                 assert len(await tx.rows("SELECT id FROM users")) == 1
             return control.new_password

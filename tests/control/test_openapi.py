@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from control.app import DOMAINS
+from control.api import DOMAINS
+from control.gate import GATE
 from control.openapi import document
 from control.rest import PREFIXES
-from control.version import version
+from mediaserver.version import VERSION
 from tests.control.conftest import OpenPanel
 from tests.control.panel import Panel
-from tests.peers import ROOT
 
 OPERATIONS = [operation for domain in DOMAINS for operation in domain.operations]
 #: Routes that are no operations: what anybody may see of this server, and the description itself.
@@ -30,7 +30,9 @@ one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True
 @one_database
 async def test_every_route_is_described_and_every_description_is_routed(here: Panel) -> None:
     routed: dict[str, set[tuple[str, str]]] = {prefix: set() for prefix in PREFIXES}
-    for route in here.client.app.router.routes():
+    assert here.client.app is not None
+    api = await here.client.app[GATE].api()
+    for route in (*here.client.app.router.routes(), *api.router.routes()):
         path = route.resource.canonical if route.resource else ""
         for prefix in sorted(PREFIXES, key=len, reverse=True):
             if path.startswith(f"{prefix}/"):
@@ -54,7 +56,7 @@ async def test_the_description_is_served_under_every_prefix_and_known_again(here
     for prefix in PREFIXES:
         answer = await here.nobody.get(f"{prefix}/openapi.json")
         assert answer.status == 200
-        assert (answer.json["openapi"], answer.json["info"]["version"]) == ("3.1.0", version())
+        assert (answer.json["openapi"], answer.json["info"]["version"]) == ("3.1.0", VERSION)
     again = await here.nobody.get("/api/openapi.json", headers={"If-None-Match": answer.headers["ETag"]})
     assert again.status == 304
     page = await here.nobody.get("/api/docs")
@@ -87,7 +89,3 @@ def test_who_may_ask_without_a_token_is_a_short_list() -> None:
     open_to_all = {operation.path for operation in OPERATIONS if operation.permission is None}
     assert {"/auth/login", "/auth/refresh"} <= open_to_all
     assert not [path for path in open_to_all if path.startswith(("/users", "/streams/{", "/destinations", "/webhooks"))]
-
-
-def test_the_version_is_the_project_s() -> None:
-    assert f'version = "{version()}"' in (ROOT / "pyproject.toml").read_text("utf-8")

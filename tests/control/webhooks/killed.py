@@ -108,11 +108,11 @@ async def run(url: str, folder: Path, kills: int, seed: int = 1) -> Figures:
 
 
 async def prepare(db: Database, url: str) -> None:
-    vault = Vault(SECRET)
+    cipher = await Vault(SECRET).cipher()
     async with db.write() as tx:
         user_id = await accounts.insert_user(tx, "owner", "owner@example.com", "none", "user", 0.0)
         assert user_id == 1
-        sealed = vault.seal(outbox.URLS, f'{{"": "{url}"}}'), vault.seal(outbox.SECRET, "webhook_secret_key")
+        sealed = cipher.seal(outbox.URLS, f'{{"": "{url}"}}'), cipher.seal(outbox.SECRET, "webhook_secret_key")
         await tx.execute(
             "INSERT INTO webhooks (user_id, urls, secret, events, thresholds, enabled, created_at, updated_at)"
             " VALUES (?, ?, ?, '[\"stream.started\"]', '[]', 1, 0, 0)",

@@ -68,7 +68,7 @@ async def test_a_receiver_that_hangs_leaves_room_for_the_others(database: Databa
             await models.update_webhook(tx, 1, {"enabled": 0})
             row = await models.webhook_by_id(tx, 1)
             assert row is not None
-            urls = Vault(killed.SECRET).seal(outbox.URLS, f'{{"": "{receiver.url()}"}}')
+            urls = (await Vault(killed.SECRET).cipher()).seal(outbox.URLS, f'{{"": "{receiver.url()}"}}')
             fields = {name: value for name, value in row.items() if name != "id"} | {"urls": urls, "enabled": 1}
             await models.insert_webhook(tx, fields)
         await tell(database, 1, 50)

@@ -1,0 +1,67 @@
+"""The API: every operation behind its addresses, and what only they need. Loaded by ``control.gate`` when somebody asks."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from control import endpoint
+from control.asked import OPERATION, SERVICES
+from control.auth.passwords import Passwords
+from control.auth.routes import auth
+from control.auth.service import Accounts
+from control.auth.tokens import Tokens
+from control.destinations.routes import destinations
+from control.docs import Docs
+from control.health.routes import health
+from control.health.service import Prober
+from control.live.routes import live
+from control.plane import ControlPlane
+from control.rest import Domain
+from control.rtmp.routes import rtmp
+from control.services import Resident, Services
+from control.statistics.routes import statistics
+from control.streams.routes import streams
+from control.users.routes import users
+from control.web.assets import Assets
+from control.webhooks.routes import webhooks
+
+if TYPE_CHECKING:
+    from control.cipher import Cipher
+
+#: Every domain of the API.
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, webhooks, live]
+
+
+class Api:
+    """Answers with what is ``resident``. Made in a thread: nothing in here may touch the loop."""
+
+    def __init__(self, control: ControlPlane, resident: Resident, cipher: "Cipher", assets: Assets) -> None:
+        passwords = control.passwords or Passwords()
+        self._own = [] if control.passwords else [passwords]
+        tokens = Tokens(control.secret, resident.config.auth.token_ttl)
+        self.services = Services(
+            **{part.name: getattr(resident, part.name) for part in fields(resident)},
+            accounts=Accounts(control.db, tokens, passwords, control.clock),
+            prober=Prober(resident.config, control.db),
+            cipher=cipher,
+        )
+        operations = [operation for domain in DOMAINS for operation in domain.operations]
+        self.router = web.UrlDispatcher()
+        self._operations = endpoint.route(self.router, operations)
+        Docs(operations, assets).route(self.router)
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        """The handler for ``request``; without one the methods that its address takes."""
+        match = await self.router.resolve(request)
+        if not isinstance(match, web.UrlMappingMatchInfo) or match.http_exception is not None:
+            return None, getattr(match.http_exception, "allowed_methods", set())
+        operation = self._operations.get(match.handler)
+        if operation is not None:
+            request[OPERATION], request[SERVICES] = operation, self.services
+        return match, set()
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        for opened in self._own:
+            opened.close()

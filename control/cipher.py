@@ -1,0 +1,31 @@
+"""AES for secrets at rest: see ``control.vault``, which loads it."""
+
+import base64
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_MARK = "v1:"
+_NONCE = 12
+
+
+class Cipher:
+    """AES-256-GCM (NIST SP 800-38D). Each place has a ``purpose`` of its own, so that what was written in one column cannot be
+    moved to another."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aes = AESGCM(key)
+
+    def seal(self, purpose: str, text: str) -> str:
+        """``text`` for the database."""
+        nonce = secrets.token_bytes(_NONCE)
+        return _MARK + base64.b64encode(nonce + self._aes.encrypt(nonce, text.encode(), purpose.encode())).decode()
+
+    def open(self, purpose: str, sealed: str) -> str:
+        """The text again. Raises ValueError for what was not sealed here."""
+        try:
+            data = base64.b64decode(sealed.removeprefix(_MARK), validate=True)
+            return self._aes.decrypt(data[:_NONCE], data[_NONCE:], purpose.encode()).decode()
+        except InvalidTag:
+            raise ValueError("sealed under another key") from None

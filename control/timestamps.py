@@ -1,0 +1,8 @@
+"""Times as the documents write them."""
+
+from datetime import UTC, datetime
+
+
+def timestamp(seconds: float) -> str:
+    """Unix time in ISO 8601: ``2025-01-01T10:00:00Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
