@@ -26,12 +26,14 @@ REDIS_AWAY = 5.0
 
 
 class Limit(enum.Enum):
-    """Which bucket an operation draws from: NONE · API, by token or by address · STREAMING, beside it · LOGIN, by address."""
+    """Which bucket an operation draws from: NONE · API, by token or by address · STREAMING and LOGIN, beside it · REPORTS of
+    players, by address, and no other."""
 
     NONE = "none"
     API = "api"
     STREAMING = "streaming"
     LOGIN = "login"
+    REPORTS = "reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class RateLimiter:
             "address": (config.api_without_token, HOUR),
             "streaming": (config.streaming, MINUTE),
             "login": (config.login, MINUTE),
+            "reports": (config.reports, MINUTE),
         }
 
     async def draw(self, limit: Limit, token: str, address: str) -> Draw | None:
@@ -86,7 +89,10 @@ class RateLimiter:
             return None
         household = network_of(address)
         taken = [("token", token) if token else ("address", household)]
-        if limit is Limit.STREAMING:
+        if limit is Limit.REPORTS:
+            # Whoever watches shall not run out of what he may ask.
+            taken = [("reports", household)]
+        elif limit is Limit.STREAMING:
             taken.append(("streaming", token or household))
         elif limit is Limit.LOGIN:
             taken.append(("login", household))

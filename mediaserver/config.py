@@ -59,6 +59,7 @@ File = Annotated[str, Field(description='the path of a file, or "" for none')]
 Timeout = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False, description="seconds from 0.1 to 3600")]
 Patience = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="seconds from 0 to 3600")]
 Span = Annotated[float, Field(ge=0.1, le=2_592_000, allow_inf_nan=False, description="seconds from 0.1 to 2592000")]
+Days = Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False, description="days from 0 to 36500")]
 Count = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 
 
@@ -259,6 +260,29 @@ class WebhooksConfig(_Table):
     keep: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 30.0
 
 
+class StatisticsConfig(_Table):
+    """What streams did over time. Days."""
+
+    keep_minutes: Days = 7.0
+    keep_five_minutes: Days = 31.0
+    keep_hours: Days = 400.0
+    keep_days: Days = 0.0
+
+
+class AnalyticsConfig(_Table):
+    """Who watched. ``keep`` in days, ``engaged_after`` in seconds."""
+
+    keep: Days = 400.0
+    engaged_after: Timeout = 10.0
+    country_file: File = ""
+
+
+class AuditConfig(_Table):
+    """Who changed what. Days."""
+
+    keep: Days = 400.0
+
+
 class LimitsConfig(_Table):
     """What one server takes on."""
 
@@ -269,6 +293,7 @@ class LimitsConfig(_Table):
     api_without_token: Count = 100
     streaming: Count = 60
     login: Count = 10
+    reports: Count = 600
 
 
 class Config(_Table):
@@ -286,6 +311,9 @@ class Config(_Table):
     recording: RecordingConfig = RecordingConfig()
     pull: PullConfig = PullConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
+    statistics: StatisticsConfig = StatisticsConfig()
+    analytics: AnalyticsConfig = AnalyticsConfig()
+    audit: AuditConfig = AuditConfig()
     limits: LimitsConfig = LimitsConfig()
 
 
@@ -399,6 +427,8 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
     """(table, key, what is wrong) for values that are fine alone and not together."""
     if config.relay.tls_ca and not Path(config.relay.tls_ca).is_file():
         yield "relay", "tls_ca", f"= {config.relay.tls_ca!r}: there is no such file; allowed: the path of a PEM file"
+    if (countries := config.analytics.country_file) and not Path(countries).is_file():
+        yield "analytics", "country_file", f"= {countries!r}: there is no such file; allowed: the path of a file, or none"
     rtmp, http, auth, hls, limits = config.rtmp, config.http, config.auth, config.hls, config.limits
     if rtmp.tls_port and not rtmp.tls_cert:
         yield "rtmp", "tls_port", f"= {rtmp.tls_port} needs rtmp.tls_cert and rtmp.tls_key; allowed without them: 0"

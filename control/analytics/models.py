@@ -1,6 +1,6 @@
 """Rows of viewers' sessions, and every statement about them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from control.db import Row, Transaction
 
@@ -16,13 +16,6 @@ _MARKS = f"({', '.join('?' for _ in COLUMNS)})"
 _OR_CHANGE = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _LATER)
 
 
-async def owners(tx: Transaction, stream_ids: Collection[int]) -> Mapping[int, int]:
-    """Whose streams those are; one that is gone is left out."""
-    marks = ", ".join("?" for _ in stream_ids)
-    rows = await tx.rows(f"SELECT id, user_id FROM streams WHERE id IN ({marks})", *stream_ids)
-    return {row["id"]: row["user_id"] for row in rows}
-
-
 async def put(tx: Transaction, sessions: Sequence[Sequence[object]]) -> None:
     """Write sessions down, new ones and again those that changed, all at once. Raises Conflict where a stream is gone."""
     if sessions:
@@ -36,7 +29,9 @@ async def put(tx: Transaction, sessions: Sequence[Sequence[object]]) -> None:
 async def note_life(tx: Transaction, life: str, now: float) -> None:
     """The process ``life`` is there."""
     await tx.execute(
-        "INSERT INTO viewer_lives (id, seen_at) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at", life, now
+        "INSERT INTO viewer_lives (id, seen_at) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+        life,
+        now,
     )
 
 
@@ -136,8 +131,6 @@ class Span:
         return int(row["peak"] or 0) if row is not None else 0
 
     async def spread(self, tx: Transaction, column: str) -> Mapping[str | None, int]:
-        """How many different viewers there were by ``column`` (an expression of ours); under None those of whom it is not known."""
-        rows = await tx.rows(
-            f"SELECT {column} AS word, count(DISTINCT viewer) AS viewers {self._from} GROUP BY 1", *self._values
-        )
+        """How many different viewers there were by ``column`` (an expression of ours); under None those whose is not known."""
+        rows = await tx.rows(f"SELECT {column} AS word, count(DISTINCT viewer) AS viewers {self._from} GROUP BY 1", *self._values)
         return {row["word"]: row["viewers"] for row in rows}

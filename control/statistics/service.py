@@ -1,12 +1,14 @@
-"""The sampler: looks at what is on air every few seconds and writes a row a minute, all streams in one transaction."""
+"""The sampler: looks at what is on air every few seconds and writes a row a minute, many streams in one transaction."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from control.db import Conflict, Database, DatabaseUnavailable
 from control.statistics import models
+from control.streams import models as stream_rows
 from control.streams.onair import OnAir, stream_id_of
 from mediaserver.snapshot import StreamSnapshot
 
@@ -14,10 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks.
 INTERVAL = 5.0
-#: Days for which each step is kept; the longest for ever.
-KEPT = {60: 7, 300: 31, 3600: 400}
-
-_DAY = 86400.0
+#: Streams in one statement and one transaction.
+BATCH = 50
 
 
 @dataclass(slots=True)
@@ -32,6 +32,17 @@ class _Minute:
     dropped: int = 0
     frames: float = 0.0
 
+    def averaged(self, stream_id: int) -> models.Minute:
+        looks, sent = self.looks, self.frames + self.dropped
+        return models.Minute(
+            stream_id,
+            viewers=self.viewers / looks,
+            peak=self.peak,
+            bitrate=self.bitrate / looks / 1000,
+            frame_rate=self.frame_rate / looks,
+            packet_loss=100 * self.dropped / sent if sent else 0.0,
+        )
+
 
 @dataclass(slots=True)
 class Sampler:
@@ -42,7 +53,6 @@ class Sampler:
     _minutes: dict[int, _Minute] = field(default_factory=dict)
     _dropped: dict[str, int] = field(default_factory=dict)
     _minute: float = 0.0
-    _forgotten: float = 0.0
 
     async def run(self) -> None:
         """Sample until cancelled."""
@@ -68,11 +78,6 @@ class Sampler:
             if stream_id is not None and stream.publishing and not stream.source:
                 self._look(self._minutes.setdefault(stream_id, _Minute()), stream_id, stream)
         self._dropped = {stream.name: stream.dropped_packets for stream in live}
-        if now - self._forgotten > 3600:
-            self._forgotten = now
-            async with self.db.write() as tx:
-                for step, days in KEPT.items():
-                    await models.forget(tx, step, now - days * _DAY)
 
     def _look(self, minute: _Minute, stream_id: int, stream: StreamSnapshot) -> None:
         viewers = self.on_air.viewers(stream_id)
@@ -85,20 +90,16 @@ class Sampler:
         minute.frames += stream.frame_rate * INTERVAL * viewers
 
     async def _write(self, minutes: dict[int, _Minute], at: float) -> None:
-        for stream_id, minute in minutes.items():
-            looks = minute.looks
-            sent = minute.frames + minute.dropped
+        done = [minute.averaged(stream_id) for stream_id, minute in minutes.items()]
+        for start in range(0, len(done), BATCH):
+            batch = done[start : start + BATCH]
             try:
-                async with self.db.write() as tx:
-                    await models.add_minute(
-                        tx,
-                        stream_id,
-                        at,
-                        minute.viewers / looks,
-                        minute.peak,
-                        minute.bitrate / looks / 1000,
-                        minute.frame_rate / looks,
-                        100 * minute.dropped / sent if sent else 0.0,
-                    )
+                await self._add(at, batch)
             except Conflict:
-                continue  # the stream was deleted meanwhile
+                # A stream was deleted in that very moment.
+                await self._add(at, batch)
+
+    async def _add(self, at: float, batch: Sequence[models.Minute]) -> None:
+        async with self.db.write() as tx:
+            there = await stream_rows.owners(tx, {minute.stream_id for minute in batch})
+            await models.add_minutes(tx, at, [minute for minute in batch if minute.stream_id in there])

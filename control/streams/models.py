@@ -1,6 +1,6 @@
 """Rows of streams, and every statement about them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from control.db import Row, Transaction
 
@@ -51,6 +51,13 @@ async def count_streams(tx: Transaction, user_id: int | None) -> int:
 async def started_streams(tx: Transaction) -> Sequence[Row]:
     """Those that are to be on air: after a restart of the server they are."""
     return await tx.rows(f"SELECT {_STREAM} FROM streams WHERE started = 1 ORDER BY id LIMIT 10000")
+
+
+async def owners(tx: Transaction, stream_ids: Collection[int]) -> Mapping[int, int]:
+    """Whose streams those are; one that is gone is left out."""
+    marks = ", ".join("?" for _ in stream_ids)
+    rows = await tx.rows(f"SELECT id, user_id FROM streams WHERE id IN ({marks})", *stream_ids)
+    return {row["id"]: row["user_id"] for row in rows}
 
 
 async def update_stream(tx: Transaction, stream_id: int, fields: Row, now: float) -> None:
