@@ -55,9 +55,19 @@ async def started_streams(tx: Transaction) -> Sequence[Row]:
 
 async def owners(tx: Transaction, stream_ids: Collection[int]) -> Mapping[int, int]:
     """Whose streams those are; one that is gone is left out."""
+    return {row["id"]: row["user_id"] for row in await _some(tx, "user_id", stream_ids)}
+
+
+async def names(tx: Transaction, stream_ids: Collection[int]) -> dict[int, str]:
+    """What those are called, likewise."""
+    return {row["id"]: row["name"] for row in await _some(tx, "name", stream_ids)}
+
+
+async def _some(tx: Transaction, column: str, stream_ids: Collection[int]) -> Sequence[Row]:
+    if not stream_ids:
+        return []
     marks = ", ".join("?" for _ in stream_ids)
-    rows = await tx.rows(f"SELECT id, user_id FROM streams WHERE id IN ({marks})", *stream_ids)
-    return {row["id"]: row["user_id"] for row in rows}
+    return await tx.rows(f"SELECT id, {column} FROM streams WHERE id IN ({marks})", *stream_ids)
 
 
 async def update_stream(tx: Transaction, stream_id: int, fields: Row, now: float) -> None:

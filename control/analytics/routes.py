@@ -1,0 +1,122 @@
+"""``/api/analytics``."""
+
+from collections.abc import Mapping
+
+from control.analytics import service
+from control.analytics.models import Span
+from control.analytics.schemas import (
+    Dashboard,
+    DashboardQuery,
+    Days,
+    Metrics,
+    QualityMetrics,
+    StreamAnalytics,
+    StreamAnalyticsQuery,
+    StreamMetrics,
+)
+from control.db import Row
+from control.errors import ErrorCode
+from control.permissions import Permission
+from control.rest import Call, Domain
+from control.statistics import models as statistics
+from control.streams import models as streams
+from control.streams.onair import stream_id_of
+from control.streams.routes import found
+
+analytics = Domain("Analytics")
+
+#: Streams in one answer.
+MOST_STREAMS = 100
+#: What somebody watches on: the system, or the program where that says nothing of its system.
+_PLATFORM = "coalesce(platform, player)"
+
+
+@analytics.get("/analytics/dashboard", permission=Permission.ANALYTICS, query=DashboardQuery, answer=Dashboard)
+async def show_dashboard(call: Call, query: DashboardQuery) -> Dashboard:
+    """What was watched, for how long and by how many"""
+    user_id = None if call.actor.may(Permission.ANALYTICS_ALL) else call.actor.user_id
+    span = Span(call.now - query.period.seconds, call.now, call.now, user_id=user_id)
+    engaged_after = call.services.config.analytics.engaged_after
+    totals = await span.totals(call.tx, engaged_after)
+    watched = await span.by_stream(call.tx, engaged_after, MOST_STREAMS)
+    return Dashboard(
+        period=query.period,
+        total_streams=await streams.count_streams(call.tx, user_id),
+        active_streams=await _active(call, user_id),
+        total_viewers=totals["viewers"],
+        peak_concurrent_viewers=await span.peak(call.tx),
+        total_watch_time=round(totals["watched"]),
+        average_watch_time=round(totals["watched"] / totals["sessions"]) if totals["sessions"] else 0,
+        stream_metrics=await _by_stream(call, {row["stream_id"]: row for row in watched}, user_id),
+        platform_distribution=service.percentages(await span.spread(call.tx, _PLATFORM)),
+        geographic_distribution=service.percentages(await span.spread(call.tx, "country")),
+    )
+
+
+async def _active(call: Call, user_id: int | None) -> int:
+    live = {stream_id_of(stream.name) for stream in call.services.on_air.everything() if stream.publishing and not stream.source}
+    owners = await streams.owners(call.tx, {stream_id for stream_id in live if stream_id is not None})
+    return sum(user_id in (None, owner) for owner in owners.values())
+
+
+async def _by_stream(call: Call, watched: Mapping[int, Row], user_id: int | None) -> list[StreamMetrics]:
+    """What was watched, then what was not, as far as there is room."""
+    names = await streams.names(call.tx, watched.keys())
+    for row in await streams.list_streams(call.tx, user_id, MOST_STREAMS, 0):
+        if len(names) < MOST_STREAMS:
+            names.setdefault(row["id"], row["name"])
+    listed = [stream_id for stream_id in watched if stream_id in names]
+    nothing = {"viewers": 0, "watched": 0.0, "engaged": 0, "sessions": 0}
+    return [
+        StreamMetrics(
+            stream_id=stream_id,
+            name=names[stream_id],
+            viewers=seen["viewers"],
+            watch_time=round(seen["watched"]),
+            engagement_rate=service.share(seen["engaged"], seen["sessions"]),
+        )
+        for stream_id in [*listed, *(each for each in names if each not in watched)]
+        for seen in [watched.get(stream_id, nothing)]
+    ]
+
+
+@analytics.get(
+    "/analytics/streams/{stream_id}",
+    permission=Permission.ANALYTICS,
+    query=StreamAnalyticsQuery,
+    answer=StreamAnalytics,
+    errors=(ErrorCode.STREAM_NOT_FOUND,),
+)
+async def show_stream_analytics(call: Call, query: StreamAnalyticsQuery) -> StreamAnalytics:
+    """How a stream was watched, day by day"""
+    row = await found(call, Permission.ANALYTICS_ALL)
+    config = call.services.config
+    engaged_after = config.analytics.engaged_after
+    first, last = service.days(query, call.now)
+    begin, end = service.midnight(first), service.midnight(last) + service.DAY
+    span = Span(begin, end, call.now, stream_id=row["id"])
+    totals = await span.totals(call.tx, engaged_after)
+    step = service.step_for(begin, end, call.now, config.statistics.keep_hours)
+    samples = await statistics.samples(call.tx, row["id"], step, begin, end, service.MOST_DAYS_OF_HOURS * 24 + service.MOST_DAYS)
+    began = await span.by_step(call.tx, engaged_after, step // service.HOUR)
+    sessions, seen = totals["sessions"], totals["played"] + totals["stalled"]
+    return StreamAnalytics(
+        stream_id=row["id"],
+        name=row["name"],
+        period=Days(start=first, end=last),
+        metrics=Metrics(
+            total_sessions=sessions,
+            unique_viewers=totals["viewers"],
+            total_watch_time=round(totals["watched"]),
+            average_session_duration=round(totals["watched"] / sessions) if sessions else 0,
+            peak_concurrent_viewers=await span.peak(call.tx),
+            engagement_rate=service.share(totals["engaged"], sessions),
+            quality_metrics=QualityMetrics(
+                average_bitrate=round(service.average(samples, "bitrate"), 1),
+                buffer_rate=service.share(totals["stalled"], seen),
+                startup_time=round(totals["startup"] or 0.0, 3),
+                reported_sessions=totals["reported"],
+            ),
+        ),
+        timeline=service.timeline(begin, min(end, call.now), step, samples, began, set(query.metrics.split(","))),
+    )
