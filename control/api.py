@@ -1,6 +1,5 @@
 """The API: every operation behind its addresses, and what only they need. Loaded by ``control.gate`` when somebody asks."""
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,7 +15,6 @@ from control.docs import Docs
 from control.health.routes import health
 from control.health.service import Prober
 from control.live.routes import live
-from control.plane import ControlPlane
 from control.rest import Domain
 from control.rtmp.routes import rtmp
 from control.services import Resident, Services
@@ -36,15 +34,25 @@ DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, stati
 class Api:
     """Answers with what is ``resident``. Made in a thread: nothing in here may touch the loop."""
 
-    def __init__(self, control: ControlPlane, resident: Resident, cipher: "Cipher", assets: Assets) -> None:
+    def __init__(self, resident: Resident, cipher: "Cipher", assets: Assets) -> None:
+        control, config = resident.control, resident.config
         passwords = control.passwords or Passwords()
         self._own = [] if control.passwords else [passwords]
-        tokens = Tokens(control.secret, resident.config.auth.token_ttl)
         self.services = Services(
-            **{part.name: getattr(resident, part.name) for part in fields(resident)},
-            accounts=Accounts(control.db, tokens, passwords, control.clock),
-            prober=Prober(resident.config, control.db),
+            config=config,
+            db=control.db,
+            engine=resident.engine,
+            accounts=Accounts(control.db, Tokens(control.secret, config.auth.token_ttl), passwords, control.clock),
+            limiter=control.limiter,
+            vault=control.vault,
             cipher=cipher,
+            feed=control.feed,
+            authorizer=control.authorizer,
+            prober=Prober(config, control.db),
+            on_air=resident.on_air,
+            conductor=resident.conductor,
+            webhooks=resident.webhooks,
+            live=resident.live,
         )
         operations = [operation for domain in DOMAINS for operation in domain.operations]
         self.router = web.UrlDispatcher()

@@ -8,7 +8,6 @@ from aiohttp import web
 from yarl import URL
 
 from control.ondemand import API
-from control.plane import ControlPlane
 from control.services import Resident
 from control.web.assets import Assets
 from mediaserver.ondemand import load
@@ -23,8 +22,7 @@ ROOTS = ("/api", "/v1/api")
 class Gate:
     """Opens the API once."""
 
-    def __init__(self, control: ControlPlane, resident: Resident, assets: Assets) -> None:
-        self._control = control
+    def __init__(self, resident: Resident, assets: Assets) -> None:
         self._resident = resident
         self._assets = assets
         self._opening = asyncio.Lock()
@@ -37,10 +35,14 @@ class Gate:
     async def _open(self) -> "Api":
         async with self._opening:
             if self._api is None:  # nobody was faster
-                module, cipher = await load(API), await self._control.vault.cipher()
-                opened: Api = await asyncio.to_thread(module.Api, self._control, self._resident, cipher, self._assets)
+                module, cipher = await load(API), await self._resident.control.vault.cipher()
+                opened: Api = await asyncio.to_thread(module.Api, self._resident, cipher, self._assets)
                 self._api = opened
             return self._api
+
+    async def let_go(self, _app: web.Application) -> None:
+        """The server stops: who follows live updates would stay for ever, and is not waited for."""
+        self._resident.live.close()
 
     async def close(self, _app: web.Application) -> None:
         """Give back what it holds. Harmless if nobody asked."""
@@ -54,6 +56,7 @@ GATE: web.AppKey[Gate] = web.AppKey("gate", Gate)
 def setup(app: web.Application, gate: Gate) -> None:
     """Lead to ``gate`` what comes to the API's addresses."""
     app[GATE] = gate
+    app.on_shutdown.append(gate.let_go)
     app.on_cleanup.append(gate.close)
     for root in ROOTS:
         app.router.register_resource(_Root(root, gate))

@@ -4,6 +4,8 @@ An idle server is small because nothing of this is in it, so no module that is t
 where only a type checker looks. The libraries for a database or a Redis server that is configured come with the start.
 """
 
+#: With the first connection that asks for something other than media: aiohttp and the pages (13 MB).
+FRONT = "mediaserver.front"
 #: With the first request for an operation: the domains, their schemas, JWT, Argon2 (25 MB with AES).
 API = "control.api"
 #: With the first secret that is sealed or opened: AES (8 MB).
@@ -11,4 +13,7 @@ CIPHER = "control.cipher"
 #: With the first password: the administrator's, at the first start, or one that somebody logs in with.
 PASSWORDS = "control.auth.passwords"
 
-EVERYTHING = (API, CIPHER, PASSWORDS)
+#: With the first message to a receiver: an HTTP client.
+SENDER = "control.webhooks.sender"
+
+EVERYTHING = (FRONT, API, CIPHER, PASSWORDS, SENDER)

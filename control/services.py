@@ -1,9 +1,7 @@
-"""What handlers may use."""
+"""What the control plane's parts have of each other."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from aiohttp import web
 
 if TYPE_CHECKING:
     from control.auth.service import Accounts
@@ -12,6 +10,7 @@ if TYPE_CHECKING:
     from control.feed import Feed
     from control.health.service import Prober
     from control.live.service import LiveUpdates
+    from control.plane import ControlPlane
     from control.ratelimit import RateLimiter
     from control.streams.conductor import Conductor
     from control.streams.onair import OnAir
@@ -24,15 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """The parts that are there from the start to the end, whether anybody asks or not."""
+    """What is there from the start to the end, whether anybody asks or not."""
 
     config: "Config"
-    db: "Database"
     engine: "Engine"
-    limiter: "RateLimiter"
-    vault: "Vault"
-    feed: "Feed"
-    authorizer: "Authorizer"
+    control: "ControlPlane"
     on_air: "OnAir"
     conductor: "Conductor"
     webhooks: "Webhooks"
@@ -40,12 +35,20 @@ class Resident:
 
 
 @dataclass(frozen=True, slots=True)
-class Services(Resident):
-    """Those, and the ones that come with the first request."""
+class Services:
+    """What every handler of the API may use. ``accounts``, ``prober`` and ``cipher`` came with the first request."""
 
+    config: "Config"
+    db: "Database"
+    engine: "Engine"
     accounts: "Accounts"
-    prober: "Prober"
+    limiter: "RateLimiter"
+    vault: "Vault"
     cipher: "Cipher"
-
-
-RESIDENT: web.AppKey[Resident] = web.AppKey("resident", Resident)
+    feed: "Feed"
+    authorizer: "Authorizer"
+    prober: "Prober"
+    on_air: "OnAir"
+    conductor: "Conductor"
+    webhooks: "Webhooks"
+    live: "LiveUpdates"

@@ -4,20 +4,20 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
-from aiohttp import web
-
-from control.app import create_app
 from control.bridge import LoggingSink
 from control.db import DatabaseUnavailable
+from control.duty import on_duty
+from control.ondemand import FRONT
 from control.plane import ControlPlane, open_control
-from control.services import RESIDENT
+from control.services import Resident
 from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
-from mediaserver.delivery.aiohttp_lane import lane, media_handler
+from mediaserver.delivery.late_lane import LateLane, MakeLane
 from mediaserver.engine import Engine
 from mediaserver.errors import CannotServe
+from mediaserver.ondemand import load
 from mediaserver.preflight import reachable
 
 #: Seconds that players may take to get what is on its way when the server stops.
@@ -47,31 +47,48 @@ async def _serve(
 ) -> None:
     control.feed.tell(LoggingSink().emit)
     engine = Engine(config, control.authorizer, control.feed)
-    app = create_app(engine, config, control=control, media_requests=engine.web.counters.requests)
-    app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
-    runner = web.AppRunner(app, handle_signals=False)
-    await runner.setup()
-    try:
-        await engine.start(lane(runner, config.http.keepalive_timeout))
-        await app[RESIDENT].conductor.resume()
-        # What exists now lives as long as the process: no collection need look at it again. And packets die by
-        # reference count, so the cycle collector may sleep longer than its default of 700 allocations.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        if ready is not None:
-            ready(control.new_password)
-        async with contextlib.AsyncExitStack() as stack:
-            if demo:
-                from mediaserver.ingest.colorbars import colorbars  # noqa: PLC0415 - only the demo needs it
+    async with on_duty(engine, config, control) as resident, _front(engine, resident) as front:
+        try:
+            await engine.start(front)
+            await resident.conductor.resume()
+            _settle()
+            if ready is not None:
+                ready(control.new_password)
+            async with contextlib.AsyncExitStack() as stack:
+                if demo:
+                    from mediaserver.ingest.colorbars import colorbars  # noqa: PLC0415 - only the demo needs it
 
-                await stack.enter_async_context(
-                    colorbars(f"rtmp://{reachable(config.rtmp.host)}:{config.rtmp.port}/{config.rtmp.app}/{DEMO_NAME}")
-                )
-            await stopping.wait()
-    finally:
-        await engine.stop(DRAIN)
-        await runner.cleanup()
+                    rtmp = config.rtmp
+                    address = f"rtmp://{reachable(rtmp.host)}:{rtmp.port}/{rtmp.app}/{DEMO_NAME}"
+                    await stack.enter_async_context(colorbars(address))
+                await stopping.wait()
+        finally:
+            await engine.stop(DRAIN)
+
+
+@contextlib.asynccontextmanager
+async def _front(engine: Engine, resident: Resident) -> AsyncIterator[MakeLane]:
+    """What answers connections that want no media: not there until one does."""
+    config = resident.config
+    async with contextlib.AsyncExitStack() as opened:
+
+        async def open_front() -> MakeLane:
+            module = await load(FRONT)
+            runner = await asyncio.to_thread(module.build, engine, config, resident)
+            opened.push_async_callback(runner.cleanup)
+            await runner.setup()
+            lane: MakeLane = module.lane(runner, config.http.keepalive_timeout)
+            return lane
+
+        yield LateLane(open_front, engine.spawn)
+
+
+def _settle() -> None:
+    """What exists now lives as long as the process: no collection need look at it again. And packets die by reference count,
+    so the cycle collector may sleep longer than its default of 700 allocations."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def run() -> None:

@@ -5,16 +5,19 @@ import re
 from aiohttp import web
 
 from control.errors import NotFoundError
-from control.services import RESIDENT
-from control.streams.onair import playback_name
+from control.streams.onair import OnAir, playback_name
 from mediaserver.ports import rendition_name
 
 _FILE = re.compile(r"stream_(\d{1,18})(?:_([a-z0-9]{1,16}))?\.(m3u8|mpd)", re.ASCII)
 _KINDS = {"hls": ("m3u8", "index.m3u8"), "dash": ("mpd", "manifest.mpd")}
 
 
-def setup(app: web.Application) -> None:
+ON_AIR: web.AppKey[OnAir] = web.AppKey("on_air", OnAir)
+
+
+def setup(app: web.Application, on_air: OnAir) -> None:
     """Add the addresses to ``app``."""
+    app[ON_AIR] = on_air
     app.router.add_get("/static/streams/{kind}/{file}", lead)
 
 
@@ -27,7 +30,7 @@ async def lead(request: web.Request) -> web.Response:
     name = playback_name(int(match[1]))
     if match[2]:
         rendition = rendition_name(name, match[2])
-        live = {stream.name for stream in request.app[RESIDENT].on_air.everything()}
+        live = {stream.name for stream in request.app[ON_AIR].everything()}
         name = rendition if rendition in live else name
     query = f"?{request.query_string}" if request.query_string else ""
     headers = {

@@ -18,7 +18,7 @@ from control.db import Conflict, Database, DatabaseUnavailable, Row, Transaction
 from control.vault import Vault
 from control.webhooks import models, outbox, signature
 from control.webhooks.backoff import Backoff
-from control.webhooks.sender import Outcome
+from control.webhooks.outcome import Outcome
 
 if TYPE_CHECKING:
     from mediaserver.config import WebhooksConfig

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -22,6 +21,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from control.webhooks.outcome import Outcome
 from mediaserver.errors import Refused
 
 #: Bytes of an answer that are read, and letters of it that are kept.
@@ -44,21 +44,6 @@ class Address(Protocol):
 
 #: The engine's guard: the addresses of a host and port. Raises Refused.
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a POST. ``status`` None: no answer, and ``error`` says why. ``wish``: seconds of its Retry-After."""
-
-    status: int | None
-    error: str
-    seconds: float
-    response: str = ""
-    wish: float = 0.0
-
-    @property
-    def arrived(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
 
 
 class Sender:

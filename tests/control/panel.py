@@ -12,10 +12,11 @@ from aiohttp.web import Application, Request
 
 from control.app import create_app
 from control.auth.passwords import Passwords
+from control.duty import on_duty
 from control.gate import GATE
 from control.permissions import Role
 from control.plane import ControlPlane, open_control
-from control.services import Services
+from control.services import Resident, Services
 from mediaserver.config import Config
 from tests.control.engine import FakeEngine
 
@@ -91,6 +92,7 @@ class Panel:
 
     client: TestClient[Request, Application]
     control: ControlPlane
+    resident: Resident
     config: Config
     clock: Clock
 
@@ -131,10 +133,10 @@ async def open_panel(
     for table, keys in tables.items():
         settings[table] = settings.get(table, {}) | keys
     config, clock = Config.model_validate(settings), Clock()
-    async with open_control(config, passwords, clock) as control:
-        client: TestClient[Request, Application] = TestClient(TestServer(create_app(engine, config, control=control)))
+    async with open_control(config, passwords, clock) as control, on_duty(engine, config, control) as resident:  # type: ignore[arg-type]
+        client: TestClient[Request, Application] = TestClient(TestServer(create_app(engine, config, resident=resident)))
         await client.start_server()
         try:
-            yield Panel(client, control, config, clock)
+            yield Panel(client, control, resident, config, clock)
         finally:
             await client.close()

@@ -11,7 +11,6 @@ from aiohttp import ClientResponse
 
 from control.live import routes, service
 from control.permissions import Role
-from control.services import RESIDENT
 from mediaserver.events import (
     PublishEnded,
     PublisherLeft,
@@ -85,8 +84,7 @@ def ended(stream_id: int) -> PublishEnded:
 
 
 def updates(panel: Panel) -> service.LiveUpdates:
-    assert panel.client.app is not None
-    return panel.client.app[RESIDENT].live
+    return panel.resident.live
 
 
 async def test_a_stream_s_life_as_its_owner_sees_it(panel: OpenPanel) -> None:

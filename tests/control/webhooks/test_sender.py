@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from control.webhooks.sender import MAX_KEPT, Outcome, Sender
+from control.webhooks.outcome import Outcome
+from control.webhooks.sender import MAX_KEPT, Sender
 from mediaserver.errors import Refused
 from mediaserver.transport.targets import Target, resolve
 from tests.control.webhooks.receiver import HANG, RESET, Receiver

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 from control.permissions import Role
-from control.services import RESIDENT
 from control.webhooks import signature
 from control.webhooks.service import Webhooks
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
@@ -41,8 +40,7 @@ def ended(stream_id: int, at: float = AT + 3600, seconds: float = 3600.2) -> Pub
 
 
 def running(panel: Panel) -> Webhooks:
-    assert panel.client.app is not None
-    return panel.client.app[RESIDENT].webhooks
+    return panel.resident.webhooks
 
 
 async def wait_for_log(person: Person, webhook_id: int, state: str, count: int = 1) -> list[dict[str, Any]]:

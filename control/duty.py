@@ -1,0 +1,43 @@
+"""What the control plane does whether anybody asks or not, from before the engine starts until after it has stopped."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from control.live.pulse import Pulse
+from control.live.service import LiveUpdates
+from control.plane import ControlPlane
+from control.services import Resident
+from control.statistics.service import Sampler
+from control.streams.conductor import Conductor
+from control.streams.onair import OnAir
+from control.webhooks.service import Webhooks
+
+if TYPE_CHECKING:
+    from mediaserver.config import Config
+    from mediaserver.engine import Engine
+
+
+@contextlib.asynccontextmanager
+async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> AsyncIterator[Resident]:
+    """Listen to ``engine``, until after its last event: webhooks, live updates, statistics."""
+    on_air = OnAir(engine)
+    conductor = Conductor(engine, control.db, control.vault, on_air)
+    webhooks = Webhooks(control.db, control.vault, config.webhooks, engine.resolve, control.clock)
+    live, pulse = LiveUpdates(control.db, control.clock), Pulse(on_air)
+    for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event):
+        control.feed.tell(listener)
+    pulse.tell(webhooks.announcer.on_watched)
+    pulse.tell(live.on_watched)
+    loop = asyncio.get_running_loop()
+    async with webhooks.running():
+        tasks = [loop.create_task(work) for work in (pulse.run(), live.run(), Sampler(control.db, on_air).run())]
+        try:
+            yield Resident(
+                config=config, engine=engine, control=control, on_air=on_air, conductor=conductor, webhooks=webhooks, live=live
+            )
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
