@@ -12,6 +12,8 @@ from control.duty import on_duty
 from control.ondemand import FRONT
 from control.plane import ControlPlane, open_control
 from control.services import Resident
+from control.system.porter import Porter
+from control.system.service import LiveService
 from mediaserver.cli import DEMO_NAME, main
 from mediaserver.config import Config
 from mediaserver.delivery.late_lane import LateLane, MakeLane
@@ -26,7 +28,7 @@ DRAIN = 5.0
 
 async def serve(config: Config, *, demo: bool = False, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGINT or SIGTERM, then drain. ``ready`` is called once the ports are open, with the
-    administrator's password if one was made just now.
+    administrator's password if one was made and nobody has logged in with it so far.
 
     ``demo`` publishes colour bars under the name ``demo``. Raises OSError when a port is taken.
     """
@@ -80,7 +82,7 @@ async def _front(engine: Engine, resident: Resident) -> AsyncIterator[MakeLane]:
             lane: MakeLane = module.lane(runner, config.http.keepalive_timeout)
             return lane
 
-        yield LateLane(open_front, engine.spawn)
+        yield LateLane(open_front, engine.spawn, Porter(LiveService(engine)).answer)
 
 
 def _settle() -> None:

@@ -182,7 +182,7 @@ def _say_ready(config: Config, file: Path | None, new_password: str, *, demo: bo
     ]
     if new_password:
         lines.insert(
-            -2, f"  Login   {config.auth.admin_username} with the password {new_password} (made just now, and not shown again)"
+            -2, f"  Login   {config.auth.admin_username} with the password {new_password} (shown until somebody has logged in)"
         )
     if rtmp.tls_port:
         lines.insert(3, f"          or with TLS: rtmps://{reachable(rtmp.host)}:{rtmp.tls_port}/{rtmp.app}")

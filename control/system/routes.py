@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from control.errors import NotFoundError
-from control.system.schemas import HealthView, Schema
+from control.system.porter import rendered
+from control.system.schemas import Schema
 from control.system.service import LiveService
 from mediaserver.metrics import Metrics
 from mediaserver.ports import is_name
@@ -58,15 +59,16 @@ async def show_metrics(request: web.Request) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
-async def show_alive(_request: web.Request) -> web.Response:
+async def show_alive(request: web.Request) -> web.Response:
     """200 as long as the event loop turns."""
-    return _json(_render(HealthView(status="ok")))
+    status, body = rendered(request.app[LIVE].alive())
+    return _json(body, status)
 
 
 async def show_ready(request: web.Request) -> web.Response:
     """503 while starting or draining: send nobody here."""
-    health = request.app[LIVE].health()
-    return _json(_render(health), 200 if health.status == "ready" else 503)
+    status, body = rendered(request.app[LIVE].health())
+    return _json(body, status)
 
 
 def _render(answer: Schema) -> bytes:

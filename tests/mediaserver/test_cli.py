@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from control import ondemand
 from tests.conftest import Serve
 from tests.peers import ROOT, free_port, wait_until
+
+#: What a server that only passes media on does without.
+LIBRARIES = (
+    "aiohttp", "argon2", "asyncpg", "av", "cryptography", "jwt", "numpy", "orjson", "prometheus_client", "psutil", "redis",
+)  # fmt: skip
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -139,7 +145,26 @@ def test_the_demo_needs_open_publishing() -> None:
 
 @pytest.mark.parametrize(
     ("module", "absent"),
-    [("mediaserver.__main__", {"av", "numpy", "prometheus_client", "psutil"}), ("mediaserver.logs", {"rich"})],
+    [
+        (
+            "mediaserver.__main__",
+            {
+                "aiohttp",
+                "argon2",
+                "asyncpg",
+                "av",
+                "cryptography",
+                "jwt",
+                "numpy",
+                "orjson",
+                "prometheus_client",
+                "psutil",
+                "redis",
+            }
+            | set(ondemand.EVERYTHING),
+        ),
+        ("mediaserver.logs", {"rich"}),
+    ],
 )
 def test_the_server_does_not_hold_in_memory_what_it_does_not_use(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(sorted({absent!r} & set(sys.modules)))"
