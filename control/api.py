@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from control import endpoint
+from control.analytics.figures import Figures
+from control.analytics.routes import analytics
 from control.asked import OPERATION, SERVICES
 from control.auth.passwords import Passwords
 from control.auth.routes import auth
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from control.cipher import Cipher
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, webhooks, live]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, analytics, webhooks, live]
 
 
 class Api:
@@ -53,6 +55,7 @@ class Api:
             conductor=resident.conductor,
             webhooks=resident.webhooks,
             live=resident.live,
+            figures=Figures(control.db),
         )
         operations = [operation for domain in DOMAINS for operation in domain.operations]
         self.router = web.UrlDispatcher()

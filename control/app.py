@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.log import server_logger
 
 from control import gate, middleware
+from control.analytics import reports
 from control.services import Resident
 from control.streams import playback
 from control.system import routes as system
@@ -50,5 +51,6 @@ def create_app(
     pages.setup(app, Pages(config, assets), assets)
     if resident is not None:
         playback.setup(app, resident.on_air)
+        reports.setup(app, resident.attendance, resident.control.limiter)
         gate.setup(app, gate.Gate(resident, assets))
     return app

@@ -5,9 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from control.analytics.attendance import Attendance
 from control.live.pulse import Pulse
 from control.live.service import LiveUpdates
 from control.plane import ControlPlane
+from control.retention import Sweeper, kept
 from control.services import Resident
 from control.statistics.service import Sampler
 from control.streams.conductor import Conductor
@@ -19,25 +21,40 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 
+#: Seconds that the last viewers may take to be written down when the server stops.
+LAST_WORDS = 3.0
+
+
 @contextlib.asynccontextmanager
 async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> AsyncIterator[Resident]:
-    """Listen to ``engine``, until after its last event: webhooks, live updates, statistics."""
+    """Listen to ``engine``, until after its last event: webhooks, live updates, statistics, viewers. And remove what is old."""
     on_air = OnAir(engine)
     conductor = Conductor(engine, control.db, control.vault, on_air)
     webhooks = Webhooks(control.db, control.vault, config.webhooks, engine.resolve, control.clock)
     live, pulse = LiveUpdates(control.db, control.clock), Pulse(on_air)
-    for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event):
+    attendance = Attendance(control.db, control.vault, control.atlas, control.clock)
+    sampler, sweeper = Sampler(control.db, on_air), Sweeper(control.db, kept(config), control.clock)
+    for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event, attendance.on_event):
         control.feed.tell(listener)
     pulse.tell(webhooks.announcer.on_watched)
     pulse.tell(live.on_watched)
     loop = asyncio.get_running_loop()
     async with webhooks.running():
-        tasks = [loop.create_task(work) for work in (pulse.run(), live.run(), Sampler(control.db, on_air).run())]
+        parts = (pulse, live, sampler, attendance, sweeper)
+        tasks = [loop.create_task(part.run()) for part in parts]
         try:
             yield Resident(
-                config=config, engine=engine, control=control, on_air=on_air, conductor=conductor, webhooks=webhooks, live=live
+                config=config,
+                engine=engine,
+                control=control,
+                on_air=on_air,
+                conductor=conductor,
+                webhooks=webhooks,
+                live=live,
+                attendance=attendance,
             )
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await attendance.close(LAST_WORDS)

@@ -1,5 +1,6 @@
 """The control plane's own things, opened before the engine and closed after it: database, secrets, limits."""
 
+import asyncio
 import base64
 import contextlib
 import hmac
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from control.analytics.countries import Atlas, Countries, NoAtlas
 from control.auth import models
 from control.bridge import ConfigAuthorizer, ControlAuthorizer
 from control.db import Conflict, Database, open_database
@@ -35,6 +37,7 @@ class ControlPlane:
     vault: Vault
     feed: Feed
     authorizer: ControlAuthorizer
+    atlas: Atlas
     secret: bytes
     clock: Callable[[], float]
     passwords: "Passwords | None"
@@ -49,7 +52,8 @@ async def open_control(
 
     Raises DatabaseUnavailable, OSError, and ValueError for a configuration that cannot be.
     """
-    data_dir = Path(config.server.data_dir)
+    data_dir, countries = Path(config.server.data_dir), config.analytics.country_file
+    atlas = await asyncio.to_thread(Countries, Path(countries)) if countries else NoAtlas()
     secret = server_secret(config.auth.jwt_secret.get_secret_value(), data_dir)
     async with contextlib.AsyncExitStack() as stack:
         db = await open_database(config.database.url.get_secret_value(), data_dir)
@@ -59,7 +63,7 @@ async def open_control(
         stack.push_async_callback(limiter.close)
         vault = Vault(secret)
         authorizer = ControlAuthorizer(db, vault, ConfigAuthorizer(config.auth))
-        yield ControlPlane(db, limiter, vault, Feed(), authorizer, secret, clock, passwords, new_password)
+        yield ControlPlane(db, limiter, vault, Feed(), authorizer, atlas, secret, clock, passwords, new_password)
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: "Passwords | None", secret: bytes) -> str:

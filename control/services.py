@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from control.analytics.attendance import Attendance
+    from control.analytics.figures import Figures
     from control.auth.service import Accounts
     from control.cipher import Cipher
     from control.db import Database
@@ -32,11 +34,12 @@ class Resident:
     conductor: "Conductor"
     webhooks: "Webhooks"
     live: "LiveUpdates"
+    attendance: "Attendance"
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every handler of the API may use. ``accounts``, ``prober`` and ``cipher`` came with the first request."""
+    """What every handler of the API may use. ``accounts``, ``prober``, ``cipher`` and ``figures`` came with the first request."""
 
     config: "Config"
     db: "Database"
@@ -52,3 +55,4 @@ class Services:
     conductor: "Conductor"
     webhooks: "Webhooks"
     live: "LiveUpdates"
+    figures: "Figures"

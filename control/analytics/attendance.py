@@ -54,7 +54,7 @@ class _Session:
     stream_id: int
     protocol: str
     started: float
-    viewer: str
+    viewer: int
     platform: str | None
     player: str | None
     country: str | None
@@ -128,7 +128,7 @@ class Attendance:
             stream_id=stream_id,
             protocol=event.wire.value,
             started=event.at,
-            viewer=self._vault.look_up("viewer", f"{network_of(event.address)}\0{event.agent}")[:24],
+            viewer=self._known_as(event),
             platform=agent.platform,
             player=agent.player,
             country=self._atlas.country(event.address),
@@ -138,6 +138,11 @@ class Attendance:
         if event.token:
             self._by_token[stream_id, event.token] = session
         self._change(session)
+
+    def _known_as(self, event: PlayStarted) -> int:
+        """The same for the same address and agent, today and in a year; useless without the server's key."""
+        digest = self._vault.look_up("viewer", f"{network_of(event.address)}\0{event.agent}")
+        return int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True)
 
     def _leave(self, session: _Session, event: PlayEnded) -> None:
         if self._by_token.get((session.stream_id, session.token)) is session:

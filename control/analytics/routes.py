@@ -1,6 +1,7 @@
 """``/api/analytics``."""
 
 from collections.abc import Mapping
+from datetime import date
 
 from control.analytics import service
 from control.analytics.models import Span
@@ -14,7 +15,7 @@ from control.analytics.schemas import (
     StreamAnalyticsQuery,
     StreamMetrics,
 )
-from control.db import Row
+from control.db import Row, Transaction
 from control.errors import ErrorCode
 from control.permissions import Permission
 from control.rest import Call, Domain
@@ -31,10 +32,19 @@ MOST_STREAMS = 100
 _PLATFORM = "coalesce(platform, player)"
 
 
-@analytics.get("/analytics/dashboard", permission=Permission.ANALYTICS, query=DashboardQuery, answer=Dashboard)
+@analytics.get("/analytics/dashboard", permission=Permission.ANALYTICS, query=DashboardQuery, answer=Dashboard, transaction=False)
 async def show_dashboard(call: Call, query: DashboardQuery) -> Dashboard:
     """What was watched, for how long and by how many"""
     user_id = None if call.actor.may(Permission.ANALYTICS_ALL) else call.actor.user_id
+
+    async def work(tx: Transaction) -> Dashboard:
+        call.tx = tx
+        return await _dashboard(call, query, user_id)
+
+    return await call.services.figures.get(("dashboard", user_id, query.period), work)
+
+
+async def _dashboard(call: Call, query: DashboardQuery, user_id: int | None) -> Dashboard:
     span = Span(call.now - query.period.seconds, call.now, call.now, user_id=user_id)
     engaged_after = call.services.config.analytics.engaged_after
     totals = await span.totals(call.tx, engaged_after)
@@ -86,13 +96,25 @@ async def _by_stream(call: Call, watched: Mapping[int, Row], user_id: int | None
     query=StreamAnalyticsQuery,
     answer=StreamAnalytics,
     errors=(ErrorCode.STREAM_NOT_FOUND,),
+    transaction=False,
 )
 async def show_stream_analytics(call: Call, query: StreamAnalyticsQuery) -> StreamAnalytics:
     """How a stream was watched, day by day"""
-    row = await found(call, Permission.ANALYTICS_ALL)
+    async with call.services.db.read() as tx:
+        call.tx = tx
+        row = await found(call, Permission.ANALYTICS_ALL)
+    first, last = service.days(query, call.now)
+
+    async def work(tx: Transaction) -> StreamAnalytics:
+        call.tx = tx
+        return await _stream(call, row, first, last, set(query.metrics.split(",")))
+
+    return await call.services.figures.get(("stream", row["id"], first, last, query.metrics), work)
+
+
+async def _stream(call: Call, row: Row, first: date, last: date, wanted: set[str]) -> StreamAnalytics:
     config = call.services.config
     engaged_after = config.analytics.engaged_after
-    first, last = service.days(query, call.now)
     begin, end = service.midnight(first), service.midnight(last) + service.DAY
     span = Span(begin, end, call.now, stream_id=row["id"])
     totals = await span.totals(call.tx, engaged_after)
@@ -118,5 +140,5 @@ async def show_stream_analytics(call: Call, query: StreamAnalyticsQuery) -> Stre
                 reported_sessions=totals["reported"],
             ),
         ),
-        timeline=service.timeline(begin, min(end, call.now), step, samples, began, set(query.metrics.split(","))),
+        timeline=service.timeline(begin, min(end, call.now), step, samples, began, wanted),
     )

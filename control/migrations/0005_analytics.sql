@@ -10,7 +10,7 @@ CREATE TABLE viewer_sessions (
     hour INTEGER NOT NULL,                -- of its start, since 1970
     ended DOUBLE PRECISION NOT NULL,      -- infinity while it lasts
     bytes BIGINT,                         -- NULL here and below: not known
-    viewer TEXT NOT NULL,                 -- of address and agent, under the server's key: the same viewer has the same
+    viewer BIGINT NOT NULL,               -- of address and agent, under the server's key: the same viewer has the same
     platform TEXT,                        -- windows, android, tv …
     player TEXT,                          -- firefox, vlc …
     country TEXT,                         -- ISO 3166-1

@@ -15,8 +15,8 @@ from tests.control.conftest import OpenPanel
 from tests.control.panel import Panel
 
 OPERATIONS = [operation for domain in DOMAINS for operation in domain.operations]
-#: Routes that are no operations: what anybody may see of this server, and the description itself.
-UNDESCRIBED = {"/live", "/live/{name}", "/time", "/openapi.json", "/docs"}
+#: Routes that are no operations: what anybody may see of this server or, watching, tell it, and the description itself.
+UNDESCRIBED = {"/live", "/live/{name}", "/live/{name}/report", "/time", "/openapi.json", "/docs"}
 
 
 @pytest.fixture

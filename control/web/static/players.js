@@ -32,8 +32,8 @@ function nameQualities(pictures) {
 }
 
 class HlsPlayer {
-  constructor(video, name, lowLatency, report) {
-    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8`, hls: null, stopped: false, repaired: 0, qualities: [] });
+  constructor(video, name, session, lowLatency, report) {
+    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8?session=${session}`, hls: null, stopped: false, repaired: 0, qualities: [] });
     this.throughput = new Throughput();
   }
 
@@ -125,8 +125,8 @@ class HlsPlayer {
 }
 
 class DashPlayer {
-  constructor(video, name, report) {
-    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd`, dash: null, stopped: false, qualities: [] });
+  constructor(video, name, session, report) {
+    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd?session=${session}`, dash: null, stopped: false, qualities: [] });
     this.throughput = new Throughput();
   }
 
@@ -194,8 +194,8 @@ class DashPlayer {
 
 /** The browser's own HLS, where there is nothing else (an iPhone before iOS 17.1). */
 class NativePlayer {
-  constructor(video, name, report) {
-    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8`, qualities: [] });
+  constructor(video, name, session, report) {
+    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8?session=${session}`, qualities: [] });
     this.onError = () => report("network", "");
   }
 
@@ -236,10 +236,10 @@ export const KINDS = {
   dash: "MPEG-DASH: the same media by dash.js, about two seconds behind.",
 };
 
-/** The player for `kind`, not started. */
-export function makePlayer(kind, video, name, report) {
+/** The player for `kind`, not started. `session` tells this viewer from others behind the same address, whatever it plays by. */
+export function makePlayer(kind, video, name, session, report) {
   const media = window.ManagedMediaSource ?? window.MediaSource;
-  if (!media && video.canPlayType("application/vnd.apple.mpegurl")) return new NativePlayer(video, name, report);
-  if (kind === "dash") return new DashPlayer(video, name, report);
-  return new HlsPlayer(video, name, kind === "ll-hls", report);
+  if (!media && video.canPlayType("application/vnd.apple.mpegurl")) return new NativePlayer(video, name, session, report);
+  if (kind === "dash") return new DashPlayer(video, name, session, report);
+  return new HlsPlayer(video, name, session, kind === "ll-hls", report);
 }

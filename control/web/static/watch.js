@@ -3,6 +3,7 @@
 import { ask, byId, codec, duration, element, origin, picture, plural, rtmpServer, setText, wireCopyButtons } from "./page.js";
 import { JUMP, playbackRate } from "./governor.js";
 import { KINDS, makePlayer } from "./players.js";
+import { Quality } from "./quality.js";
 import { wireControls } from "./controls.js";
 import { showStats } from "./stats.js";
 
@@ -12,6 +13,13 @@ const TICK = 250;
 /** Without a new picture for this long: say so; and for this long: start afresh. Milliseconds. */
 const STALLED = 900;
 const STUCK = 6000;
+/** How it plays is reported this long after the first picture, when the server knows the viewer; then as often as that. Milliseconds. */
+const FIRST_REPORT = 4000;
+const NEXT_REPORT = 60000;
+
+/** What the server knows this page's player by, and nobody else: made anew with each page, kept nowhere. */
+const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const quality = new Quality();
 
 const WORDS = {
   connecting: ["Connecting", ""],
@@ -38,6 +46,7 @@ const page = {
   time: 0,
   advanced: 0,
   started: 0,
+  report: 0,
 };
 
 function readKind() {
@@ -123,7 +132,8 @@ async function start() {
   video.pause();
   if (page.state !== "connecting") show("connecting");
   page.started = page.advanced = performance.now();
-  const player = makePlayer(page.kind, video, data.name, (kind, detail) => {
+  quality.begin(page.started);
+  const player = makePlayer(page.kind, video, data.name, session, (kind, detail) => {
     if (player !== page.player) return;
     if (kind === "qualities") offerQualities(player);
     else giveUp(kind, detail);
@@ -196,9 +206,28 @@ function bufferedAhead() {
   return 0;
 }
 
+/** Tell the server how it has played so far. */
+function report() {
+  const figures = quality.figures();
+  if (!figures) return;
+  const body = JSON.stringify({ session, ...figures, height: video.videoHeight });
+  navigator.sendBeacon?.(`/api/live/${encodeURIComponent(data.name)}/report`, new Blob([body], { type: "application/json" }));
+}
+
+function measure(now) {
+  // Whose fault it is that nothing moves: not the line's, if the viewer wants it so or there is nothing.
+  if (page.held || page.stream === null || page.stream?.state === "away") quality.forgive();
+  quality.look(now, video.currentTime, video.readyState >= 2);
+  if (!quality.seen) page.report = now + FIRST_REPORT;
+  if (now < page.report) return;
+  page.report = now + NEXT_REPORT * (0.85 + 0.3 * Math.random());
+  report();
+}
+
 function tick() {
   const { player } = page;
   const now = performance.now();
+  measure(now);
   if (!player) return showStats(null);
   if (video.currentTime !== page.time) {
     page.time = video.currentTime;
@@ -244,6 +273,7 @@ function wirePicker() {
       history.replaceState(null, "", url);
       setText(byId("picker-hint"), KINDS[page.kind]);
       video.playbackRate = 1;
+      quality.forgive();
       stop();
       show("connecting");
       wake();
@@ -284,6 +314,9 @@ wireControls(video, {
 });
 video.addEventListener("loadedmetadata", play);
 video.addEventListener("canplay", play);
+// The last that a browser surely runs of a page is when it is no longer seen.
+document.addEventListener("visibilitychange", () => { if (document.hidden) report(); });
+addEventListener("pagehide", report);
 showAddresses();
 setInterval(tick, TICK);
 keepLooking();

@@ -36,7 +36,7 @@ def session(stream_id: int, user_id: int, started: float, ended: float, **column
     values: dict[str, object] = dict.fromkeys(models.COLUMNS)
     values |= {
         "id": f"session-{number}", "stream_id": stream_id, "user_id": user_id, "life": "a life", "protocol": "hls",
-        "started": started, "hour": int(started // 3600), "ended": ended, "viewer": f"viewer-{number}",
+        "started": started, "hour": int(started // 3600), "ended": ended, "viewer": 1000 + number,
     }  # fmt: skip
     return tuple((values | columns).values())
 

@@ -25,8 +25,8 @@ async def test_only_what_lies_within_counts(database: Database) -> None:
     await put(
         database,
         session(stream, user, MORNING - 1000, MORNING - 10),  # before
-        session(stream, user, MORNING - 100, MORNING + 50, viewer="one"),  # half of it: 50 s
-        session(stream, user, MORNING + 100, MORNING + 130, viewer="one"),  # whole: 30 s
+        session(stream, user, MORNING - 100, MORNING + 50, viewer=1),  # half of it: 50 s
+        session(stream, user, MORNING + 100, MORNING + 130, viewer=1),  # whole: 30 s
         session(stream, user, MORNING + HOUR - 20, MORNING + 2 * HOUR),  # half of it: 20 s
         session(stream, user, MORNING + 60, MORNING + 60),  # no time at all
         session(stream, user, MORNING + HOUR, MORNING + 2 * HOUR),  # behind
@@ -68,10 +68,10 @@ async def test_users_and_streams_have_their_own(database: Database) -> None:
     one, two, three = await a_stream(database, ada), await a_stream(database, ada, "Two"), await a_stream(database, bob)
     await put(
         database,
-        session(one, ada, MORNING, MORNING + 10, viewer="x"),
-        session(one, ada, MORNING + 20, MORNING + 25, viewer="x"),
-        session(two, ada, MORNING, MORNING + 100, viewer="x"),
-        session(three, bob, MORNING, MORNING + 1000, viewer="x"),
+        session(one, ada, MORNING, MORNING + 10, viewer=7),
+        session(one, ada, MORNING + 20, MORNING + 25, viewer=7),
+        session(two, ada, MORNING, MORNING + 100, viewer=7),
+        session(three, bob, MORNING, MORNING + 1000, viewer=7),
     )
     async with database.read() as tx:
         mine = Span(MORNING - DAY, NOW, NOW, user_id=ada)
@@ -104,7 +104,7 @@ async def test_viewers_are_spread_and_those_whose_country_is_not_known_are_told_
     stream = await a_stream(database, user)
     await put(
         database,
-        *(session(stream, user, MORNING, NOW, viewer="one", country="DE") for _ in range(5)),
+        *(session(stream, user, MORNING, NOW, viewer=1, country="DE") for _ in range(5)),
         session(stream, user, MORNING, NOW, country="DE"),
         session(stream, user, MORNING, NOW, country="FR", player="vlc"),
         session(stream, user, MORNING, NOW, platform="linux", player="vlc"),
