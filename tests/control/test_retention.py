@@ -20,6 +20,9 @@ KEPT = Config(
 )
 
 
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(MORNING)
@@ -55,6 +58,7 @@ async def test_each_kind_is_kept_for_its_own_days(database: Database, clock: Clo
     assert await left(database) == {60: 1, 300: 2, 3600: 3, 86400: 4, "sessions": 5, "audit": 6}
 
 
+@one_database
 async def test_what_shall_stay_for_ever_stays(database: Database, clock: Clock) -> None:
     await fill(database, 3)
     before = await left(database)
@@ -82,6 +86,7 @@ async def test_a_sweep_removes_so_much_and_says_that_there_is_more(
     assert counts == [(54 - 6 * 4, True), (54 - 6 * 8, True), (0, False)]
 
 
+@one_database
 async def test_who_still_watches_is_kept(database: Database, clock: Clock) -> None:
     user = await a_user(database, "ada")
     stream = await a_stream(database, user)
@@ -90,6 +95,7 @@ async def test_who_still_watches_is_kept(database: Database, clock: Clock) -> No
     assert len(await rows(database)) == 1
 
 
+@one_database
 async def test_it_goes_on_whatever_happens_and_sooner_where_something_is_left(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,9 @@ from tests.control.panel import Clock
 FIGURES = ("minutes", "viewers", "peak", "bitrate", "frame_rate", "packet_loss")
 
 
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 @pytest.fixture
 def sampler(database: Database, engine: FakeEngine) -> Sampler:
     ticks = Clock(0.0)
@@ -55,6 +58,7 @@ async def test_a_minute_is_written_when_it_is_over_as_it_was_on_average(
     assert len(await rows(database, "samples")) == len(models.STEPS)
 
 
+@one_database
 async def test_a_publisher_that_is_away_is_no_sample(sampler: Sampler, database: Database, engine: FakeEngine) -> None:
     number = await a_stream(database, await a_user(database, "ada"))
     engine.show(stream(f"stream_{number}", publishing=False))
@@ -94,6 +98,7 @@ async def test_many_streams_are_written_together_and_one_that_is_gone_is_left_ou
     assert found == set(numbers) - {numbers[7]}
 
 
+@one_database
 async def test_a_stream_that_goes_in_that_very_moment_costs_the_others_nothing(
     sampler: Sampler, database: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

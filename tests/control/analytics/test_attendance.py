@@ -30,6 +30,9 @@ class OneCountry:
         return "DE" if address == ADDRESS else None
 
 
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(MORNING)
@@ -73,6 +76,7 @@ async def test_a_session_is_a_row_while_it_lasts_and_afterwards(subject: Attenda
     assert [row[name] for name in ("startup", "played", "stalls", "stalled", "height")] == [None] * 5
 
 
+@one_database
 async def test_no_address_agent_or_token_reaches_the_database(subject: Attendance, database: Database, stream: int) -> None:
     subject.on_event(comes(stream))
     subject.on_event(comes(stream, "s-2", address="2001:db8::77"))
@@ -87,6 +91,7 @@ async def test_no_address_agent_or_token_reaches_the_database(subject: Attendanc
     assert other._present["s-1"].viewer != subject._present["s-1"].viewer
 
 
+@one_database
 async def test_a_viewer_is_known_again_by_network_and_agent(subject: Attendance, database: Database, stream: int) -> None:
     again = [
         comes(stream, "a"), comes(stream, "b", wire=Wire.DASH, token="another-token"),
@@ -101,6 +106,7 @@ async def test_a_viewer_is_known_again_by_network_and_agent(subject: Attendance,
     assert len(set(seen.values())) == 4
 
 
+@one_database
 async def test_viewers_of_renditions_are_the_stream_s_and_of_other_names_nobody_s(
     subject: Attendance, database: Database, stream: int
 ) -> None:
@@ -113,6 +119,7 @@ async def test_viewers_of_renditions_are_the_stream_s_and_of_other_names_nobody_
     assert [row["stream_id"] for row in await rows(database)] == [stream]
 
 
+@one_database
 async def test_a_connection_that_plays_twice_is_two_sessions(subject: Attendance, database: Database, stream: int) -> None:
     for turn in (0, 100):
         subject.on_event(comes(stream, at=MORNING + turn, wire=Wire.RTMP, token=""))
@@ -124,6 +131,7 @@ async def test_a_connection_that_plays_twice_is_two_sessions(subject: Attendance
     ]
 
 
+@one_database
 async def test_an_end_before_its_beginning_is_no_time(subject: Attendance, database: Database, stream: int) -> None:
     subject.on_event(comes(stream))
     subject.on_event(leaves(stream, at=MORNING - 5))
@@ -146,6 +154,7 @@ async def test_what_a_page_reports_is_its_viewer_s(subject: Attendance, database
     assert [row[name] for name in ("startup", "played", "stalls", "stalled", "height")] == [1.25, 50.0, 2, 3.5, 720]
 
 
+@one_database
 async def test_a_page_that_saw_nothing_says_so(subject: Attendance, database: Database, stream: int) -> None:
     subject.on_event(comes(stream))
     subject.report(stream, TOKEN, Quality(None, 0.0, 0, 0.0, None))
@@ -154,6 +163,7 @@ async def test_a_page_that_saw_nothing_says_so(subject: Attendance, database: Da
     assert [row[name] for name in ("startup", "played", "stalls", "stalled", "height")] == [None, 0.0, 0, 0.0, None]
 
 
+@one_database
 async def test_nobody_reports_more_time_than_he_was_there(
     subject: Attendance, database: Database, stream: int, clock: Clock
 ) -> None:
@@ -163,6 +173,7 @@ async def test_nobody_reports_more_time_than_he_was_there(
     assert subject._present["s-1"].quality == Quality(15.0, 15.0, 1, 15.0, 720)
 
 
+@one_database
 async def test_who_is_not_known_is_not_heard(subject: Attendance, database: Database, stream: int) -> None:
     subject.on_event(comes(stream))
     subject.on_event(comes(stream, "s-2", wire=Wire.RTMP, token=""))
@@ -174,6 +185,7 @@ async def test_who_is_not_known_is_not_heard(subject: Attendance, database: Data
     assert not subject._by_token
 
 
+@one_database
 async def test_a_token_that_comes_again_is_the_newer_session_s(subject: Attendance, database: Database, stream: int) -> None:
     subject.on_event(comes(stream, "s-1"))
     subject.on_event(comes(stream, "s-2"))
@@ -240,6 +252,7 @@ async def test_what_could_not_be_written_is_written_later(database: Database, st
     assert sorted(row["ended"] for row in await rows(database)) == [MORNING + 60, FOREVER]
 
 
+@one_database
 async def test_what_waits_is_bounded(
     subject: Attendance, stream: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,6 +263,7 @@ async def test_what_waits_is_bounded(
     assert [record.getMessage() for record in caplog.records] == ["viewer_session_lost"] * 2
 
 
+@one_database
 async def test_it_runs_until_it_is_cancelled_whatever_happens(
     subject: Attendance, database: Database, stream: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
