@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
-from mediaserver.transport.targets import Connection, connect, resolve_waiting
+from mediaserver.transport.targets import Connection, connect, resolve
 from protocols.errors import RemoteProtocolError
 from protocols.flv import TagReader
 from protocols.media import Packet, Track
@@ -69,7 +69,7 @@ def socket_to(parts: SplitResult, port: int, terms: Terms) -> Connection:
     """A connection to where the address leads, if the server may go there; ``port`` where it names none."""
     host = parts.hostname or ""
     try:
-        return connect(resolve_waiting(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
+        return connect(resolve(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
     except Refused as refusal:
         raise SourceLost(refusal.reason) from None
     except OSError as error:

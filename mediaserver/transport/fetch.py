@@ -12,7 +12,7 @@ from types import TracebackType
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from mediaserver.errors import Refused
-from mediaserver.transport.targets import LookUp, connect, resolve_waiting
+from mediaserver.transport.targets import LookUp, connect, resolve
 
 #: Redirects that are followed.
 MAX_REDIRECTS = 5
@@ -123,7 +123,7 @@ class Fetcher:
 
     def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        targets = resolve_waiting(host, port, allow_private=self._allow_private, look_up=self._look_up)
+        targets = resolve(host, port, allow_private=self._allow_private, look_up=self._look_up)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         try:
             connection.sock = connect(targets, self._timeout)
