@@ -17,9 +17,9 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ports import EncoderPolicy, EventSink, Ladder
 from mediaserver.snapshot import RungSnapshot
 from mediaserver.transcode.choice import Choice, choose
-from mediaserver.transcode.ladder import AUDIO_BITRATE, FittedRung, Source
+from mediaserver.transcode.ladder import FittedRung, Source
 from mediaserver.transcode.load import Load, Verdict
-from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, Sight, read_sight
+from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, Sight, read_sight, sounds_as_values
 from mediaserver.transcode.rungs import Rungs
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import Worker
@@ -34,7 +34,7 @@ MODULE = "mediaserver.transcode.worker"
 BACKLOG = 16 << 20
 #: Seconds that it may take to end when it is told to.
 PATIENCE = 0.5
-#: Seconds in which it must say something while pictures wait for it; four times as many until it has seen the first.
+#: Seconds in which it must say something while something waits for it; four times as many until it has seen the first picture.
 STALL = 15.0
 #: Seconds after which a death is forgiven; seconds before another start, times the deaths so far.
 FORGIVEN, PAUSE = 600.0, 0.3
@@ -88,6 +88,7 @@ class Transcoder:
         self._sight: Sight | None = None
         self._seen: Sight | None = None  # the last one, of whatever parameters
         self._number = 0  # of the plan that the process has
+        self._sounds: dict[int, int] = {}  # that it was told to make
         self._failures: Mapping[str, str] = {}
         self._worker: Worker | None = None
         self._leaving: set[Worker] = set()
@@ -136,6 +137,7 @@ class Transcoder:
         self._rungs.on_track(track)
         if self.state is TranscoderState.RUNNING:
             self._send_track(track)
+            self._order_sound()
 
     def on_metadata(self, metadata: Metadata) -> None:
         rate = metadata.values.get("framerate")
@@ -219,8 +221,7 @@ class Transcoder:
         await asyncio.sleep(pause)
         self._failures = await self._services.failures()
         devices = [name.removeprefix(encoders.DECODER) for name in encoders.DECODERS if self._failures.get(name) == ""]
-        bitrate = max((rung.bitrate for rung in self._rungs.ladder.rungs if not rung.height), default=0) or AUDIO_BITRATE
-        settings = {"memory": self._services.config.memory, "devices": devices, "audio_bitrate": bitrate}
+        settings = {"memory": self._services.config.memory, "devices": devices}
         worker = Worker(MODULE, settings, self, BACKLOG)
         if self.state is not TranscoderState.STARTING:
             return
@@ -236,9 +237,10 @@ class Transcoder:
         self._move_to(TranscoderState.RUNNING)
         self._load.begin(monotonic())
         self._heard = self._fed = monotonic()
-        self._waits_for_key, self._sight, self._number = True, None, 0
+        self._waits_for_key, self._sight, self._number, self._sounds = True, None, 0, {}
         for track in self._tracks.values():
             self._send_track(track)
+        self._order_sound()
         for packet in self.stream.gop if replay else ():
             self._feed(packet)
 
@@ -265,8 +267,14 @@ class Transcoder:
         self._tell(reason)
 
     def _send_track(self, track: Track) -> None:
-        if self._worker is not None and (track.kind is MediaKind.VIDEO or self._rungs.encodes_sound):
+        if self._worker is not None:
             self._worker.send(TrackFrame(SOURCE_LANE, track))
+
+    def _order_sound(self) -> None:
+        """Say to the process which sound to make, if that is another than it was."""
+        if self._worker is not None and self._rungs.sounds != self._sounds:
+            self._sounds = self._rungs.sounds
+            self._worker.send(Note(sounds_as_values(self._sounds)))
 
     def _feed(self, packet: Packet) -> None:
         """Give the process one more packet of the source, if it keeps up."""
@@ -274,11 +282,12 @@ class Transcoder:
         if worker is None:
             return
         if packet.kind is MediaKind.AUDIO:
-            if self._rungs.encodes_sound:
+            if self._sounds:
                 self._sound_breaks |= packet.discontinuity
                 if self._sound_breaks:
                     packet = replace(packet, discontinuity=True)
                 self._sound_breaks &= not worker.send(PacketFrame(SOURCE_LANE, packet))
+                self._fed = monotonic()
             return
         if packet.discontinuity:
             self._breaks = self._waits_for_key = True
@@ -288,12 +297,13 @@ class Transcoder:
             packet = replace(packet, discontinuity=True)
         if self._breaks or self._number == 0:
             self._sent = self._done = packet.dts  # what it has not seen yet is no lag
+        self._fed = monotonic()
         # By what went to it, not by the clock: while pictures are skipped it catches up.
         lag = self._sent - self._done
-        if self._load.skips(monotonic(), lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
+        if self._load.skips(self._fed, lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
             self._waits_for_key = True
             return
-        self._sent, self._fed = packet.dts, monotonic()
+        self._sent = packet.dts
         self._breaks = self._waits_for_key = False
 
     # -- what the process says ----------------------------------------------------------------------------------------------
@@ -323,6 +333,7 @@ class Transcoder:
 
     def _send_plan(self, reason: str) -> None:
         """Say to the process what to make, and to the world what is made."""
+        self._order_sound()
         lanes = []
         for fitted in self._rungs.encoded():
             lane, choice = self._lane(fitted)
@@ -398,19 +409,21 @@ class Transcoder:
         """Shed and restore rungs; end a process that says nothing."""
         if self.state is not TranscoderState.RUNNING or self._worker is None:
             return
-        # It says something of every picture or so; what it was given last may be too little to say something of.
-        if self._fed - self._heard > 1.0 and now - self._heard > (STALL if self._number else 4 * STALL):
+        # It says something of every picture or so, and of every second of sound; what it was given last may be too little to
+        # say something of. To look at the first picture it may have to wake up hardware.
+        looking = not self._number and MediaKind.VIDEO in self._tracks
+        if self._fed - self._heard > 1.5 and now - self._heard > (4 * STALL if looking else STALL):
             self._worker.kill()
             return
         if self._sight is None:
             return
-        verdict = self._load.sweep(now)
         encoded, shed = self._rungs.encoded(), self._rungs.shed
-        if verdict is Verdict.SHED and len(encoded) > 1:
-            shed.append(encoded[0].rung.name)
-            self._change(f"{shed[-1]} is shed for want of time")
-        elif verdict is Verdict.RESTORE and shed:
-            self._change(f"{shed.pop()} is restored")
+        match self._load.sweep(now, encoded=len(encoded), shed=len(shed)):
+            case Verdict.SHED:
+                shed.append(encoded[0].rung.name)
+                self._change(f"{shed[-1]} is shed for want of time")
+            case Verdict.RESTORE:
+                self._change(f"{shed.pop()} is restored")
 
     def _change(self, reason: str) -> None:
         self._rungs.settle()

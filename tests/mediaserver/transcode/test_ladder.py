@@ -33,6 +33,12 @@ def test_what_is_like_the_source_is_copied_unless_asked() -> None:
     assert not any(each.copied for each in fit(again, HD))
 
 
+def test_sound_alone_of_a_bit_rate_is_encoded_at_it() -> None:
+    assert fit(Ladder((Rung("audio", 0),)), HD)[0].copied
+    (asked,) = fit(Ladder((Rung("audio", 0, bitrate=64_000),)), HD)
+    assert (asked.copied, asked.bitrate, asked.reason) == (False, 64_000, "")
+
+
 @pytest.mark.parametrize(
     ("rung", "source"),
     [

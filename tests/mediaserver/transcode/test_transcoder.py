@@ -12,7 +12,7 @@ from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.ports import EncoderPolicy, Ladder, PublishGrant, Rung, Wire
 from mediaserver.transcode import transcoder as module
-from mediaserver.transcode.plan import Sight
+from mediaserver.transcode.plan import AUDIO_LANE, Sight, read_sounds
 from mediaserver.transcode.transcoder import Transcoder, TranscoderServices, TranscoderState
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from protocols.media import Codec, MediaKind, Packet, Track
@@ -21,6 +21,7 @@ from tests.mediaserver.running import Notes
 from tests.mediaserver.transcode.material import pictures, source
 
 MP3 = Track(Codec.MP3, b"", b"")
+AAC = Track(Codec.AAC, b"\x12\x10", b"\xaf\0\x12\x10")
 
 
 class Idle:
@@ -96,6 +97,15 @@ async def town(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[T
     await made.settled()
 
 
+@pytest.fixture
+async def radio(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    monkeypatch.setattr(module, "Worker", Idle)
+    made = Town(clips, Ladder((Rung("audio", 0),)))
+    yield made
+    made.hub.end_all("the test is over")
+    await made.settled()
+
+
 async def test_a_process_that_says_nothing_is_ended_with_a_single_rung_too(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: clock[0])
@@ -120,6 +130,66 @@ async def test_a_process_that_is_given_nothing_may_say_nothing(town: Town, monke
         town.publisher.write(picture)
     town.transcoder.sweep(clock[0] + 100 * module.STALL)
     assert not town.process.killed
+
+
+async def test_a_process_that_hangs_over_sound_alone_is_ended(radio: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, town = [1000.0], radio
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    town.publisher.write_track(MP3)
+    town.sound(0)
+    await town.settled()
+    for time in range(20, 2_000, 20):
+        clock[0] += 0.02
+        town.sound(time)
+        if time == 100:
+            town.transcoder.on_frame(Note({"sound_at": 100}))
+    town.transcoder.sweep(clock[0] + module.STALL - 2.1)
+    assert not town.process.killed
+    town.transcoder.sweep(clock[0] + module.STALL)
+    assert town.process.killed
+
+
+async def test_a_process_that_speaks_of_every_second_of_sound_is_let_live(radio: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, town = [1000.0], radio
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    town.publisher.write_track(MP3)
+    town.sound(0)
+    await town.settled()
+    for time in range(0, 60_000, 20):
+        clock[0] += 0.02
+        town.sound(time)
+        if time % 1000 == 0:
+            town.transcoder.on_frame(Note({"sound_at": time}))
+        town.transcoder.sweep(clock[0])
+    assert not town.process.killed
+
+
+async def test_the_process_is_told_which_sound_to_make(town: Town) -> None:
+    await town.begin()
+    orders = [read_sounds(frame.values) for frame in town.process.sent if isinstance(frame, Note)]
+    assert orders == [{AUDIO_LANE: 0}], "pictures and sound alone share what suits them; what is asked for is its own"
+
+
+async def test_sound_alone_of_a_bit_rate_is_its_own_though_the_source_is_aac(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    town = Town(clips, Ladder((Rung("240p", 240), Rung("low", 0, bitrate=32_000), Rung("audio", 0))))
+    town.publisher.write_track(AAC)
+    town.publisher.write(Packet(MediaKind.AUDIO, 0, True, b"\xaf\x01s", 2))
+    await town.settled()
+    assert [read_sounds(frame.values) for frame in town.process.sent if isinstance(frame, Note)] == [{2: 32_000}]
+    encoded = Track(Codec.AAC, b"\x12\x08", b"\xaf\0\x12\x08")
+    town.transcoder.on_frame(TrackFrame(2, encoded))
+    town.transcoder.on_frame(PacketFrame(2, Packet(MediaKind.AUDIO, 0, True, b"\xaf\x01low", 2)))
+    low, copy = town.hub.streams["show@low"], town.hub.streams["show@audio"]
+    assert (low.tracks[MediaKind.AUDIO], copy.tracks[MediaKind.AUDIO]) == (encoded, AAC)
+    assert [packet.payload for packet in low.gop] == [b"low"]
+    assert [packet.payload for packet in copy.gop] == [b"s"]
+    told = {rung.name: (rung.encoder, rung.bitrate) for rung in town.transcoder.rungs()}
+    assert (told["low"], told["audio"]) == (("aac", 32_000), ("copy", 0))
+    town.hub.end_all("the test is over")
+    await town.settled()
 
 
 async def test_what_it_says_after_it_was_told_to_end_changes_nothing(town: Town) -> None:
