@@ -107,16 +107,30 @@ def discontinuity_sequence(packager: Presentation, segment: Segment) -> int:
 
 
 def _reports(window: Window, others: Iterable[tuple[str, Window]]) -> Iterator[hls.RenditionReport]:
+    first = _last_part(window)[1] == 0
     for uri, other in others:
         if other is window or not other.started:
             continue
-        sequence, part = other.position()
-        if part:
-            yield hls.RenditionReport(uri, sequence, part - 1)
-        else:
-            before = other.get(sequence - 1)
-            parts = 0 if before is None else len(before.parts)
-            yield hls.RenditionReport(uri, sequence - 1, parts - 1 if parts else None)
+        sequence, part = _last_part(other)
+        if part == 0 and not first:
+            # hls.js reads a LAST-PART of 0 as this playlist's own last part, asks for that one, and gives up before it comes.
+            # The part before leads there as well: what is answered holds all that there is.
+            before = _parts(other, sequence - 1)
+            sequence, part = (sequence - 1, before - 1) if before > 1 else (sequence, part)
+        yield hls.RenditionReport(uri, sequence, part)
+
+
+def _last_part(window: Window) -> tuple[int, int | None]:
+    """Its sequence number and its index in that segment; None where that has no parts."""
+    sequence, part = window.position()
+    if not part:
+        sequence, part = sequence - 1, _parts(window, sequence - 1)
+    return sequence, part - 1 if part else None
+
+
+def _parts(window: Window, sequence: int) -> int:
+    segment = window.get(sequence)
+    return 0 if segment is None else len(segment.parts)
 
 
 def addresses(family: Family, place: Place) -> Iterator[tuple[str, Window]]:
