@@ -133,6 +133,8 @@ class Engine:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
         self.state = EngineState.DRAINING
         self._hub.end_all("the server is stopping")
+        # What encoders still hold belongs to players and recordings.
+        await self._transcoders.finish()
         # A slow disk has a time of its own, which does not come off the players'.
         await asyncio.gather(self._recordings.close(), self._drain("the server is stopping", drain))
         for task in tuple(self._tasks):

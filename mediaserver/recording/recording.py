@@ -97,7 +97,8 @@ class Recording:
         if self.state is RecordingState.ENDED:
             return
         if self.source.state is StreamState.ENDED:
-            self.stop("the stream ended")
+            if not self.trails:
+                self.stop("the stream ended")
         elif self.state is RecordingState.WAITING:
             self._attach(replay=True)
         elif self.state is RecordingState.PAUSED and now >= self._retry_at:
@@ -111,6 +112,11 @@ class Recording:
         self._detach(reason)
         self._move_to(RecordingState.ENDED)
         self._writer.close()
+
+    @property
+    def trails(self) -> bool:
+        """Whether something may come of its rung yet, though the source is over: its own end stops it."""
+        return self._stream is not None and self._stream.state is not StreamState.ENDED
 
     def _move_to(self, state: RecordingState) -> None:
         if state not in TRANSITIONS.get(self.state, ()):

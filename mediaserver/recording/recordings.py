@@ -83,7 +83,8 @@ class Recordings:
         present = self._running.get(key)
         if present is not None and present.source is not stream:
             # Of a stream that is over, under the same name: its last file is still on its way to the disk.
-            present.stop("the stream ended")
+            if not present.trails:
+                present.stop("the stream ended")
             self._settle(present)
         elif present is not None:
             raise Refused(f"{stream.name} is recorded under that id already")

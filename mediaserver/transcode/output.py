@@ -52,6 +52,8 @@ class Output:
         if self.stream is None and leading in self._tracks and not self.refused:
             self.stream = self._hub.add_rendition(self._source, self.name)
             self.refused = self.stream is None
+            if self.stream is not None:
+                self.stream.trails = True
             for kind in MediaKind:
                 if kind in self._tracks:
                     self._write_track(self._tracks[kind])
@@ -89,17 +91,26 @@ class Output:
             if self._video is not None:
                 self._write(late)
 
-    def interrupt(self) -> None:
-        """The publisher is away: what is on its way still comes too late, until a packet marks the new beginning."""
-        self._held.clear()
+    def follow(self) -> None:
+        """The publisher is away, and what it left has come: what comes yet is too late, until a packet marks a new beginning."""
         self._closed = {kind for kind, last in self._last.items() if last >= 0}
+        while self._held and not self._held[0].discontinuity:
+            packet = self._held.popleft()
+            if self._video is not None:
+                self._write(packet)
+        if self._held:
+            self._closed.discard(MediaKind.AUDIO)  # the publisher is back already
+        if self.stream is not None:
+            self.stream.follow()
 
     def close(self) -> None:
         """It is made no more."""
         self._held.clear()
-        if self.stream is not None:
-            self._hub.remove_rendition(self.stream)
-            self.stream = None
+        stream, self.stream = self.stream, None
+        if stream is not None and self._source.state is StreamState.ENDED:
+            stream.follow()
+        elif stream is not None:
+            self._hub.remove_rendition(stream)
 
     def _shut(self, packet: Packet) -> bool:
         if packet.discontinuity:

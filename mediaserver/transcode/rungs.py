@@ -166,13 +166,15 @@ class Rungs:
 
     # -- its end ----------------------------------------------------------------------------------------------------------
 
-    def interrupt(self) -> None:
-        """The publisher is away."""
+    def follow(self, *, copied: bool = False) -> None:
+        """The publisher is away, and of all rungs (or those that are only ``copied``) nothing more comes of what it left."""
         for output in self._outputs.values():
-            output.interrupt()
+            if not copied or not (output.fitted.encoded or self._sound_lane(output.fitted) != SOURCE_LANE):
+                output.follow()
 
     def close(self) -> None:
-        """The source is over."""
+        """The source is over, and nothing more comes of it."""
+        self.follow()
         for output in self._outputs.values():
             output.close()
         self._outputs.clear()

@@ -36,18 +36,22 @@ BACKLOG = 16 << 20
 PATIENCE = 0.5
 #: Seconds in which it must say something while something waits for it; four times as many until it has seen the first picture.
 STALL = 15.0
+#: Seconds that the last pictures have to come out when the publisher has left.
+FLUSH = 2.0
 #: Seconds after which a death is forgiven; seconds before another start, times the deaths so far.
 FORGIVEN, PAUSE = 600.0, 0.3
 
 
 class TranscoderState(enum.Enum):
     """IDLE: no process is needed, or none yet. STARTING, RUNNING: there is one. GIVEN_UP: it died too often, or what it was
-    for fails; what is copied goes on. ENDED: the stream is over."""
+    for fails; what is copied goes on. ENDING: the stream is over, the last pictures of its rungs are on their way. ENDED: those
+    too."""
 
     IDLE = "idle"
     STARTING = "starting"
     RUNNING = "running"
     GIVEN_UP = "given_up"
+    ENDING = "ending"
     ENDED = "ended"
 
 
@@ -55,8 +59,11 @@ class TranscoderState(enum.Enum):
 TRANSITIONS: dict[TranscoderState, frozenset[TranscoderState]] = {
     TranscoderState.IDLE: frozenset({TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
     TranscoderState.STARTING: frozenset({TranscoderState.RUNNING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
-    TranscoderState.RUNNING: frozenset({TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
+    TranscoderState.RUNNING: frozenset(
+        {TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDING, TranscoderState.ENDED}
+    ),
     TranscoderState.GIVEN_UP: frozenset({TranscoderState.ENDED}),
+    TranscoderState.ENDING: frozenset({TranscoderState.ENDED}),
 }
 
 
@@ -79,6 +86,7 @@ class Transcoder:
     def __init__(self, stream: LiveStream, ladder: Ladder, services: TranscoderServices) -> None:
         self.stream = stream
         self.state = TranscoderState.IDLE
+        self.ended = asyncio.Event()
         self._services = services
         self._policy = ladder.policy or EncoderPolicy(services.config.policy)
         self._rungs = Rungs(services.hub, stream, ladder)
@@ -98,6 +106,8 @@ class Transcoder:
         self._waits_for_key = True
         # The next keyframe, or piece of sound, begins a new time.
         self._breaks = self._sound_breaks = False
+        self._flushes = 0
+        self._flushing: asyncio.TimerHandle | None = None  # until the last of them is done, or has taken too long
         self._turned_away = False  # there was no room for its process
         self._deaths = 0
         self._died = 0.0
@@ -154,16 +164,46 @@ class Transcoder:
                 self._begin()
 
     def on_away(self) -> None:
-        self._rungs.interrupt()
+        self._flush()
 
     def on_end(self) -> None:
-        self._move_to(TranscoderState.ENDED)
-        self._rungs.close()
-        self._dismiss()
+        if self._flushing is None:
+            self._end()
+        else:
+            self._move_to(TranscoderState.ENDING)
 
     def _leads(self, packet: Packet) -> bool:
         """Whether a process that begins with ``packet`` has what it needs."""
         return packet.keyframe if MediaKind.VIDEO not in self._tracks else packet.kind is MediaKind.VIDEO and packet.keyframe
+
+    # -- the last pictures ------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Let the process give out what it holds: then the rungs are away, too. What is copied is so at once."""
+        self._rungs.follow(copied=True)
+        if self.state is not TranscoderState.RUNNING or self._worker is None:
+            self._flushed()
+            return
+        self._flushes += 1
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = asyncio.get_running_loop().call_later(FLUSH, self._flushed)
+        self._worker.send(Note({"flush": self._flushes}))
+
+    def _flushed(self) -> None:
+        """What there was has come, or nobody waits for it any more. Harmless twice."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        self._rungs.follow()
+        if self.state is TranscoderState.ENDING:
+            self._end()
+
+    def _end(self) -> None:
+        self._move_to(TranscoderState.ENDED)
+        self._rungs.close()
+        self._dismiss()
+        self.ended.set()
 
     # -- what comes in, and what is made of it ------------------------------------------------------------------------------
 
@@ -264,6 +304,8 @@ class Transcoder:
         self._move_to(TranscoderState.GIVEN_UP)
         self._rungs.give_up()
         self._dismiss()
+        if self._flushing is not None:
+            self._flushed()
         self._tell(reason)
 
     def _send_track(self, track: Track) -> None:
@@ -309,7 +351,7 @@ class Transcoder:
     # -- what the process says ----------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
-        if self.state is not TranscoderState.RUNNING:
+        if self.state not in (TranscoderState.RUNNING, TranscoderState.ENDING):
             return  # it was told to end, and has not heard it yet
         self._heard = monotonic()
         match frame:
@@ -323,6 +365,9 @@ class Transcoder:
     def _on_note(self, values: Mapping[str, Any]) -> None:
         if "at" in values:
             self._done = int(values["at"])
+        elif "flushed" in values:
+            if self._flushing is not None and values["flushed"] == self._flushes:
+                self._flushed()
         elif "failed" in values:
             self._on_failure(values["failed"], values["encoder"], values["reason"], values["fallback"])
         elif (sight := read_sight(values)) is not None:
@@ -339,7 +384,7 @@ class Transcoder:
             lane, choice = self._lane(fitted)
             if choice.missed and self._policy is not EncoderPolicy.SOFTWARE:
                 self._on_failure(fitted.rung.name, lane.encoder, choice.reason, "")
-                if self.state is not TranscoderState.RUNNING:
+                if self.state in (TranscoderState.GIVEN_UP, TranscoderState.ENDED):
                     return
                 continue
             self._encoders[lane.rung], self._rungs.reasons[lane.rung] = choice.encoder, choice.reason
@@ -376,6 +421,8 @@ class Transcoder:
         if fallback:
             self._encoders[rung], self._rungs.reasons[rung] = fallback, f"{encoder} failed: {reason}"
             self._tell(f"{words}; {fallback} goes on")
+        elif self.state is TranscoderState.ENDING:
+            return  # nobody is left to go on, or to be sent away
         elif self._policy is EncoderPolicy.PASSTHROUGH:
             self._give_up(f"{words}; the stream goes on without renditions")
         elif self._policy is EncoderPolicy.FAIL:
@@ -387,9 +434,13 @@ class Transcoder:
             self._tell(f"{words}; it is dropped")
 
     def on_exit(self, status: int, words: str) -> None:
-        if self.state is not TranscoderState.RUNNING:
+        if self.state not in (TranscoderState.RUNNING, TranscoderState.ENDING):
             return
         self._worker = None
+        if self._flushing is not None:
+            self._flushed()
+        if self.state is not TranscoderState.RUNNING:
+            return
         now = monotonic()
         self._deaths = 1 if now - self._died > FORGIVEN else self._deaths + 1
         self._died = now

@@ -88,6 +88,11 @@ class Transcoders:
         for transcoder in self._transcoders:
             transcoder.sweep(now)
 
+    async def finish(self) -> None:
+        """Return when the last pictures of all streams that are over have come: they have ``transcoder.FLUSH`` seconds."""
+        ending = [transcoder for transcoder in self._transcoders if transcoder.state is TranscoderState.ENDING]
+        await asyncio.gather(*(transcoder.ended.wait() for transcoder in ending))
+
     async def close(self) -> None:
         """End all."""
         await asyncio.gather(*(transcoder.close() for transcoder in self._transcoders))

@@ -1,7 +1,7 @@
 """The process that transcodes one stream: decodes once, encodes every rung. Run by ``worker.child``.
 
 It says what it sees with the first picture (a Sight), is told what to make of it (the Plan with the same number), and begins.
-A later Plan takes its place at the next keyframe.
+A later Plan takes its place at the next keyframe. Told to flush, it gives out all that it still holds, and says so.
 """
 
 from collections import deque
@@ -89,6 +89,11 @@ class Transcoding:
             self._plan = plan
         if sounds is not None:
             self._sound.on_plan(sounds)
+        if "flush" in values:
+            self._end_decoder()
+            self._end_lanes()
+            self._sound.drain()
+            self._pipe.send(Note({"flushed": values["flush"]}))
 
     def _take_sound(self, packet: Packet) -> None:
         if not 0 <= packet.dts - self._told_sound < SOUND_PROGRESS:

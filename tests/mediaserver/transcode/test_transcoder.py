@@ -1,7 +1,7 @@
 """The server's side of a transcoder, with a process that does nothing by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 import pytest
@@ -10,12 +10,13 @@ from mediaserver.config import TranscodeConfig
 from mediaserver.events import TranscodeChanged
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
+from mediaserver.hub.stream import StreamState
 from mediaserver.ports import EncoderPolicy, Ladder, PublishGrant, Rung, Wire
 from mediaserver.transcode import transcoder as module
 from mediaserver.transcode.plan import AUDIO_LANE, Sight, read_sounds
 from mediaserver.transcode.transcoder import Transcoder, TranscoderServices, TranscoderState
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
-from protocols.media import Codec, MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.running import Notes
 from tests.mediaserver.transcode.material import pictures, source
@@ -40,6 +41,21 @@ class Idle:
     def send(self, frame: Frame) -> bool:
         self.sent.append(frame)
         return True
+
+
+class OnEnd:
+    """A Subscriber that waits for the end."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self.on_end = ended
+
+    def on_track(self, track: Track) -> None: ...
+
+    def on_metadata(self, metadata: Metadata) -> None: ...
+
+    def on_packet(self, packet: Packet) -> None: ...
+
+    def on_away(self) -> None: ...
 
 
 class Town:
@@ -190,6 +206,96 @@ async def test_sound_alone_of_a_bit_rate_is_its_own_though_the_source_is_aac(
     assert (told["low"], told["audio"]) == (("aac", 32_000), ("copy", 0))
     town.hub.end_all("the test is over")
     await town.settled()
+
+
+def last_words(town: Town) -> list[int]:
+    """The flushes that the process was told of."""
+    return [frame.values["flush"] for frame in town.process.sent if isinstance(frame, Note) and "flush" in frame.values]  # type: ignore[misc]
+
+
+def state_of(town: Town) -> StreamState:
+    stream = town.transcoder._rungs._outputs["144p"].stream
+    assert stream is not None
+    return stream.state
+
+
+def encode(town: Town, packet: Packet) -> None:
+    """One picture of a rung."""
+    town.transcoder.on_frame(TrackFrame(2, Track(Codec.H264, b"avcC", b"v")))
+    town.transcoder.on_frame(PacketFrame(2, packet))
+
+
+async def test_a_rung_is_away_when_its_process_has_given_out_all(town: Town) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    town.publisher.close("gone")
+    assert last_words(town) == [1]
+    assert state_of(town) is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert state_of(town) is StreamState.AWAY
+
+
+async def test_nobody_waits_long_for_the_last_pictures(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH", 0.01)
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    rendition = town.hub.streams["show@144p"]
+    ended = asyncio.Event()
+    rendition.subscribe(OnEnd(ended.set), replay=False)
+    town.hub.end("show", "over")
+    assert town.transcoder.state is TranscoderState.ENDING
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert town.transcoder.state is TranscoderState.ENDED
+
+
+@pytest.mark.parametrize("way", ["dies", "fails"])
+async def test_a_process_that_is_gone_is_not_waited_for(town: Town, way: str) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    rendition = town.hub.streams["show@144p"]
+    town.hub.end("show", "over")
+    if way == "dies":
+        town.transcoder.on_exit(-9, "")
+        assert town.transcoder.state is TranscoderState.ENDED
+    else:
+        town.transcoder.on_frame(Note({"failed": "144p", "encoder": "libx264", "reason": "broken", "fallback": ""}))
+        town.transcoder.on_frame(Note({"flushed": 1}))
+    assert rendition.state is StreamState.ENDED
+    assert town.transcoder.ended.is_set()
+
+
+async def test_an_encoder_that_fails_at_the_end_of_a_stream_ends_no_other_one_of_its_name(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    town = Town(clips, Ladder((Rung("144p", 144),), policy=EncoderPolicy.FAIL))
+    await town.begin()
+    town.see()
+    town.hub.end("show", "over")
+    again = town.hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda _: None)
+    town.transcoder.on_frame(Note({"failed": "144p", "encoder": "libx264", "reason": "broken", "fallback": ""}))
+    assert again.stream.state is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    town.hub.end_all("the test is over")
+    await town.settled()
+
+
+async def test_only_the_last_of_two_flushes_counts(town: Town) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    town.publisher.close("gone")
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda _: None)
+    town.publisher.close("gone again")
+    assert last_words(town) == [1, 2]
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert state_of(town) is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 2}))
+    assert state_of(town) is StreamState.AWAY
 
 
 async def test_what_it_says_after_it_was_told_to_end_changes_nothing(town: Town) -> None:

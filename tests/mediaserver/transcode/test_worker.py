@@ -1,6 +1,7 @@
 """What a transcoder's process makes of real clips: every picture, in its size, at its time, keyframes in step."""
 
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def test_behind_a_discontinuity_all_that_was_inside_has_come_out(clip: list[Fram
     assert [packet.pts for packet in marked] == [pictures(later)[0].pts]
     assert len(made.tracks("144p")) == 2
     assert len(set(made.tracks("144p"))) == 1
+
+
+def test_told_to_flush_it_gives_out_every_picture_and_all_sound_before_it_says_so(clip: list[Frame], clips: Clips) -> None:
+    later = changed(clip, dts=lambda packet: packet.dts + 20_000)
+    pictures(later)[0].discontinuity = sound(later)[0].discontinuity = True
+    made = transcode([*clip, Note({"flush": 7}), *later])
+    said = next(place for place, frame in enumerate(made.frames) if frame == Note({"flushed": 7}))
+    before, behind = replace(made, frames=made.frames[:said]), replace(made, frames=made.frames[said:])
+    assert before.numbers("144p") == list(range(FRAMES))
+    assert abs(sound(before.sound())[-1].dts - sound(clip)[-1].dts) < 80
+    assert behind.numbers("144p") == list(range(FRAMES))
+    assert behind.packets("144p")[0].discontinuity
 
 
 def test_a_change_of_size_is_seen_and_the_ladder_fitted_anew(clip: list[Frame], clips: Clips) -> None:
