@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from mediaserver.ports import is_name
+from mediaserver.ports import objection_to
 
 ENV_PREFIX = "MEDIASERVER__"
 
@@ -41,7 +41,7 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     for name, key in values.items():
-        if not is_name(name) or not key.get_secret_value():
+        if objection_to(name) or not key.get_secret_value():
             raise ValueError(name)
     if len({key.get_secret_value() for key in values.values()}) < len(values):
         raise ValueError("twice")
@@ -134,7 +134,7 @@ class AuthConfig(_Table):
     stream_keys: Annotated[
         Mapping[str, SecretStr],
         AfterValidator(_keys),
-        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~@-, keys not empty, no key twice'),
+        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys not empty, no key twice'),
     ] = Field(default_factory=dict)
 
 
@@ -204,15 +204,20 @@ class RecordingConfig(_Table):
 
 
 class PullConfig(_Table):
-    """Pulls from elsewhere. Seconds, but for ``memory`` (bytes)."""
+    """Pulls from elsewhere. Seconds, but for ``memory`` (bytes) and ``max_bitrate`` (bits a second)."""
 
     timeout: Timeout = 10.0
     longest_retry: Timeout = 30.0
     max_jobs: Count = 50
+    max_bitrate: Annotated[int, Field(ge=100_000, le=10_000_000_000, description="bits a second from 100000 to 10000000000")] = (
+        200_000_000
+    )
     memory: Annotated[int, Field(ge=1 << 28, le=1 << 40, description="bytes from 268435456")] = 1 << 30
     file_roots: Annotated[
         tuple[str, ...], Field(strict=False, description='a list of folders, such as ["/srv/media"]; empty for none')
     ] = ()
+    tls_ca: File = ""
+    tls_verify: Switch = True
 
 
 class LimitsConfig(_Table):
@@ -346,8 +351,9 @@ def _nearest(word: str, words: list[str], prefix: str = "") -> str:
 
 def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
     """(table, key, what is wrong) for values that are fine alone and not together."""
-    if config.relay.tls_ca and not Path(config.relay.tls_ca).is_file():
-        yield "relay", "tls_ca", f"= {config.relay.tls_ca!r}: there is no such file; allowed: the path of a PEM file"
+    for table, file in (("relay", config.relay.tls_ca), ("pull", config.pull.tls_ca)):
+        if file and not Path(file).is_file():
+            yield table, "tls_ca", f"= {file!r}: there is no such file; allowed: the path of a PEM file"
     rtmp, http, auth, hls, limits = config.rtmp, config.http, config.auth, config.hls, config.limits
     if rtmp.tls_port and not rtmp.tls_cert:
         yield "rtmp", "tls_port", f"= {rtmp.tls_port} needs rtmp.tls_cert and rtmp.tls_key; allowed without them: 0"

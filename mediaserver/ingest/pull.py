@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import os
 import time
 from random import SystemRandom
 from urllib.parse import urlsplit
@@ -105,9 +106,13 @@ class Pull:
             loop=source.loop,
             allow_private=config.server.allow_private_targets,
             timeout=config.pull.timeout,
-            roots=config.pull.file_roots,
+            # A worker's working folder is not the server's.
+            roots=tuple(os.path.abspath(root) for root in config.pull.file_roots),
             largest=config.limits.message_bytes,
             memory=config.pull.memory,
+            max_bitrate=config.pull.max_bitrate,
+            tls_ca=config.pull.tls_ca and os.path.abspath(config.pull.tls_ca),
+            tls_verify=config.pull.tls_verify,
         )
         self._longest_retry = config.pull.longest_retry
         self._quiet = config.pull.timeout * _QUIET.get(source.type, 1.0)

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest import srt
+from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_container import read as read_container
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
 from mediaserver.transport.targets import resolve
@@ -26,7 +27,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
         raise SourceLost(refusal.reason) from None
     library.srt_startup()
     try:
-        tape = srt.connect(library, targets, options, round(terms.timeout * 1000))
+        tape = srt.connect(library, targets, options, round(terms.timeout * 1000), of_bytes(terms).spend)
         try:
             yield from read_container(tape, name="mpegts")
         except SourceLost as loss:

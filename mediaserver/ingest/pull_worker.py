@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 from mediaserver.errors import Refused
+from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_outlet import Outlet
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.ports import InputType
@@ -38,7 +39,7 @@ def work(settings: Mapping[str, object], pipe: Pipe, frames: Iterator[Frame]) ->
 def _fetch(terms: Terms, pipe: Pipe) -> dict[str, object]:
     """Why it is over."""
     name, lead = _SOURCES[terms.type]
-    outlet = Outlet(pipe, lead, terms.largest)
+    outlet = Outlet(pipe, lead, terms.largest, of_bytes(terms))
     if terms.type is InputType.RTMP:
         outlet.settle()  # its timestamps are what the hub expects, none of them below zero
     try:

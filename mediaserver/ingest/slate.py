@@ -1,6 +1,7 @@
 """A slate: a short reel of packets like the source's own, made once by a worker, shown in place of a source that is lost."""
 
 import asyncio
+import os
 from dataclasses import dataclass, field, replace
 
 from mediaserver.config import Config
@@ -54,7 +55,7 @@ class SlateForm:
             "sample_rate": self.sample_rate,
             "channels": self.channels,
             "path": self.path,
-            "roots": list(config.pull.file_roots),
+            "roots": [os.path.abspath(root) for root in config.pull.file_roots],  # a worker's working folder is another
             "memory": config.pull.memory,
         }
 

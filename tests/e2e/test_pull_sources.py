@@ -93,6 +93,15 @@ async def test_the_end_of_a_file_that_is_not_looped_is_the_end_of_the_stream(cli
         assert [event.connected for event in town.notes.of(PullChanged) if isinstance(event, PullChanged)] == [True, False]
 
 
+async def test_a_folder_is_relative_to_the_servers_own(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever its workers are."""
+    file = clips.get(seconds=1.0, container="mp4")
+    monkeypatch.chdir(file.parent.parent)
+    async with pulling(Path(file.parent.name)) as town:
+        town.engine.start_pull(PullSource(InputType.FILE, file.name), PublishGrant("show"))
+        await live(town, "show")
+
+
 async def test_http_flv_and_rtmp_of_a_server_like_this_one(peers: Peers, clips: Clips) -> None:
     clip = clips.get(b_frames=0)
     async with pulling(clip.parent) as town:
