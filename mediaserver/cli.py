@@ -150,9 +150,9 @@ def _make_data_dir(config: Config) -> None:
 
 def _within_descriptors(config: Config) -> Config:
     """No more connections than this process may open sockets: the next one is refused, and nothing fails."""
-    from mediaserver.preflight import OWN_DESCRIPTORS, raise_descriptor_limit  # noqa: PLC0415
+    from mediaserver.preflight import connections_within, raise_descriptor_limit  # noqa: PLC0415
 
-    most = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)
+    most = connections_within(config, raise_descriptor_limit())
     if most >= config.limits.max_connections:
         return config
     return config.model_copy(update={"limits": config.limits.model_copy(update={"max_connections": most})})

@@ -222,7 +222,7 @@ class Web:
         )
         stream = self.hub.find(key.name)
         if stream is None:
-            raise RefusalError(refusal(request, 404, "this stream is not live", self.cors))
+            raise RefusalError(refusal(request, 404, "no stream of this name is live", self.cors))
         if transport.is_closing():
             return None
         self.forget_handed(transport)

@@ -8,7 +8,7 @@ from mediaserver.config import Config
 from mediaserver.errors import NameTaken, Refused
 from mediaserver.hub.hub import Hub
 from mediaserver.ingest.pull import Pull, PullState
-from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, is_name
+from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, objection_to
 from mediaserver.snapshot import PullSnapshot
 
 
@@ -24,8 +24,8 @@ class Pulls:
 
         Whether the source can be had shows later, in events and in the snapshot.
         """
-        if not is_name(grant.name):
-            raise Refused("a stream cannot have this name")
+        if objection := objection_to(grant.name):
+            raise Refused(f"a stream cannot have this name: {objection}")
         running = self._running()
         if len(running) >= self._config.pull.max_jobs:
             raise Refused("too many pulls (pull.max_jobs)")
