@@ -118,6 +118,8 @@ class Engine:
         self._pages = pages
         rtmp, http = self.config.rtmp, self.config.http
         await self._recordings.recover()
+        if self.config.recording.sprites:
+            await self._sprites.resume(self._recordings.root)
         try:
             await self._rtmp.listen(rtmp.host, rtmp.port)
             if rtmp.tls_port:

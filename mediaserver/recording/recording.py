@@ -47,7 +47,8 @@ TRANSITIONS: dict[RecordingState, frozenset[RecordingState]] = {
 
 @dataclass(frozen=True, slots=True)
 class RecordingServices:
-    """What every recording needs. ``finished`` is called after each file, ``gone`` with a recording whose last file is closed."""
+    """What every recording needs. ``finished`` is called after each file, ``gone`` with a recording whose last file is closed.
+    ``wish``: see ``file``."""
 
     hub: Hub
     config: RecordingConfig
@@ -55,6 +56,7 @@ class RecordingServices:
     sink: EventSink
     finished: Callable[[], None]
     gone: Callable[["Recording"], None]
+    wish: str
 
 
 class Recording:
@@ -87,7 +89,7 @@ class Recording:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
                 loop.call_soon_threadsafe(self._on_report, report)
 
-        self._writer = FileWriter(config.fsync, config.min_free_bytes, tell)
+        self._writer = FileWriter(config.fsync, config.min_free_bytes, tell, services.wish)
         self._attach(replay=order.pre_roll)
 
     # -- life -----------------------------------------------------------------------------------------------------------
