@@ -99,6 +99,7 @@ class RtmpConfig(_Table):
     max_latency: Annotated[int, Field(ge=0, le=5000, description="milliseconds from 0 to 5000")] = 100
     takeover: Switch = False
     reconnect_grace: Patience = 10.0
+    slate_after: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False, description="seconds from 1 to 3600")] = 2.5
     wait_for_publisher: Patience = 0.0
     slow_timeout: Timeout = 15.0
     gop_max_bytes: Annotated[int, Field(ge=0, le=1 << 30, description="bytes from 0 to 1073741824")] = 16 << 20

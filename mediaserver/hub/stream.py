@@ -146,7 +146,7 @@ class LiveStream:
             since=self.since,
             bitrate=self.meter.bitrate,
             frame_rate=self.meter.frame_rate,
-            bytes_in=self.bytes_before + (publisher.bytes_in if publisher is not None else 0),
+            bytes_in=self.bytes_before + (publisher.bytes_in - publisher.bytes_counted if publisher is not None else 0),
             tracks=tuple(describe(track) for track in self.tracks.values()),
             players=players,
             dropped_packets=sum(session.dropped_packets for session in sessions),

@@ -41,6 +41,18 @@ class Pipe:
             return b""
 
 
+def end_with_server(frames: Iterator[Frame]) -> None:
+    """End this process when the server's end of the socket is closed, whatever it is at: for a worker that expects to be told
+    nothing more. ``frames`` are what ``work`` is given."""
+
+    def wait() -> None:
+        for _ in frames:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main(work: Callable[[Mapping[str, object], Pipe, Iterator[Frame]], None]) -> None:
     """Run ``work(settings, pipe, frames)`` at a low priority, and within ``settings["memory"]`` bytes (absent: no limit)."""
     pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
