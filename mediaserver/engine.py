@@ -189,7 +189,9 @@ class Engine:
             since=self._since,
             draining=self.state is EngineState.DRAINING,
             beat=self._beat.interval,
-            bytes_in=self._rtmp.bytes_in + sum(connection.session.bytes_in for connection in self._rtmp.connections),
+            bytes_in=self._rtmp.bytes_in
+            + sum(connection.session.bytes_in for connection in self._rtmp.connections)
+            + self._pulls.bytes_in,
             bytes_out=self._rtmp.bytes_out
             + sum(connection.session.bytes_out for connection in self._rtmp.connections)
             + self.web.counters.bytes_out,
