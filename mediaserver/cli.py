@@ -80,7 +80,7 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
     verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a finished recording (mp4, ts, flv, mkv)")
     what = "a plain MP4 whose tables come first, for players that must begin or seek at once; nothing is coded anew"
     verb = verbs.add_parser("faststart", help=what, description=f"Write {what}.")
-    verb.add_argument("file", type=Path, metavar="FILE", help="a recording (mp4)")
+    verb.add_argument("file", type=Path, metavar="FILE", help="a recording (mp4, ts, flv, mkv)")
     verb.add_argument("out", type=Path, metavar="OUT", help="what to write")
 
 
