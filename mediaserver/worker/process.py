@@ -18,6 +18,9 @@ LAST_WORDS = 20
 #: The longest line of it, in bytes.
 LONGEST_LINE = 1000
 
+#: Bytes of orders that may wait for a process beyond its backlog: one that reads none of so many hangs.
+ORDER_ROOM = 16 << 20
+
 #: Seconds that a process may take to end when it is killed.
 KILL_PATIENCE = 2.0
 #: What stands in the environment for the server alone: secrets, for the most part.
@@ -120,11 +123,16 @@ class Worker(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, frame: Frame) -> bool:
-        """Give ``frame`` to the process. False if it is gone, or too much waits for it and ``frame`` is not an order: dropped."""
+        """Give ``frame`` to the process. False if it is gone, or too much waits for it: then ``frame`` is dropped, but orders wait
+        all the same, up to ORDER_ROOM bytes; with one beyond that the process is ended."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        if transport.get_write_buffer_size() > self.max_backlog and not isinstance(frame, Note | TrackFrame):
+        beyond = transport.get_write_buffer_size() - self.max_backlog
+        if beyond > 0 and not isinstance(frame, Note | TrackFrame):
+            return False
+        if beyond > ORDER_ROOM:
+            self.kill()
             return False
         transport.write(encode(frame))
         return True
