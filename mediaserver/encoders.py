@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from mediaserver.worker.environment import environment
 from mediaserver.worker.priority import stand_back
 from protocols.media import Codec
 
@@ -105,6 +106,7 @@ class Prober:
                 text=True,
                 errors="replace",
                 cwd=Path(__file__).parents[1],
+                env=environment(),
             )
             return self._child
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 from collections import deque
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from mediaserver.worker.environment import environment
 from mediaserver.worker.frames import Frame, FrameReader, Note, TrackFrame, encode
 from protocols.errors import RemoteProtocolError
 
@@ -23,8 +23,6 @@ ORDER_ROOM = 16 << 20
 
 #: Seconds that a process may take to end when it is killed.
 KILL_PATIENCE = 2.0
-#: What stands in the environment for the server alone: secrets, for the most part.
-_OWN_VARIABLES = "MEDIASERVER__"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -97,7 +95,7 @@ class Worker(asyncio.Protocol):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
-                env={name: value for name, value in os.environ.items() if not name.upper().startswith(_OWN_VARIABLES)},
+                env=environment(),
                 start_new_session=True,  # Ctrl-C is the server's; workers end with their sockets
             )
             ours.setblocking(False)
@@ -123,8 +121,8 @@ class Worker(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, frame: Frame) -> bool:
-        """Give ``frame`` to the process. False if it is gone, or too much waits for it: then ``frame`` is dropped, but orders wait
-        all the same, up to ORDER_ROOM bytes; with one beyond that the process is ended."""
+        """Give ``frame`` to the process. False if it is gone, or too much waits for it: then ``frame`` is dropped. Orders wait all
+        the same, up to ORDER_ROOM bytes; with one beyond that the process is ended."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False

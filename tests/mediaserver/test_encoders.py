@@ -93,6 +93,17 @@ async def test_a_server_that_stops_does_not_wait_for_one_that_hangs(interpreter:
     assert not interpreter.lives
 
 
+def test_drivers_are_told_no_secrets_of_the_environment(interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIASERVER__AUTH__STREAM_KEYS", "cam=canary")
+    monkeypatch.setenv("LIBVA_DRIVER_NAME", "iHD")
+    interpreter.does(
+        f"#!{sys.base_prefix}/bin/python3\nimport json, os\nprint(json.dumps(['one', ' '.join(os.environ.values())]))\n"
+    )
+    (probe,) = encoders.probe(["one"])
+    assert "canary" not in probe.failure
+    assert "iHD" in probe.failure
+
+
 async def test_a_machine_that_is_closed_tries_nothing(interpreter: Interpreter) -> None:
     interpreter.does("#!/bin/sh\nexit 1\n")
     machine = Machine()
