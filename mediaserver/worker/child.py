@@ -31,8 +31,12 @@ class Pipe:
     def send(self, frame: Frame) -> None:
         """Give ``frame`` to the server; waits while that is busy. Raises BrokenPipeError when it is gone."""
         data = encode(frame)
-        with self._sending:
-            self._connection.sendall(data)
+        try:
+            with self._sending:
+                self._connection.sendall(data)
+        except ConnectionResetError as error:
+            # It closed before it had read everything.
+            raise BrokenPipeError(error.errno, error.strerror) from None
 
     def _receive(self) -> bytes:
         try:

@@ -121,8 +121,8 @@ class Worker(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, frame: Frame) -> bool:
-        """Give ``frame`` to the process. False if it is gone, or too much waits for it: then ``frame`` is dropped. Orders wait all
-        the same, up to ORDER_ROOM bytes; with one beyond that the process is ended."""
+        """Give ``frame`` to the process. False if it is gone, or too much waits for it: ``frame`` is dropped then. Orders wait
+        all the same, up to ORDER_ROOM bytes; with one beyond that the process is ended."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mediaserver.worker.child import Pipe
 from mediaserver.worker.frames import Blob, Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import ORDER_ROOM, Worker
 from protocols.media import Codec, MediaKind, Packet, Track
@@ -141,6 +143,19 @@ async def test_it_ends_when_the_server_s_end_of_the_socket_closes() -> None:
     await ear.until(10)
     await worker.close(PATIENCE)
     assert ear.exits == [(0, "")]
+
+
+def test_a_server_that_closed_before_it_had_read_everything_is_gone_like_any_other() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pipe = Pipe(theirs)
+        pipe.send(Note({"unread": True}))
+        ours.close()
+        with pytest.raises(BrokenPipeError):
+            pipe.send(Note({}))
+        with pytest.raises(BrokenPipeError):
+            pipe.send(Note({}))
+        assert list(pipe) == []
 
 
 def test_it_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
