@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 
 from mediaserver.config import Config, RtmpConfig
@@ -22,6 +23,7 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
 from mediaserver.ingest.slates import Slates
+from mediaserver.packaging.numbersfile import NumbersFile
 from mediaserver.packaging.packagers import Packagers
 from mediaserver.packaging.resources import Resources
 from mediaserver.packaging.thumbnails import Thumbnails
@@ -68,6 +70,7 @@ class Engine:
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
         self._packagers = Packagers(self._hub, config.hls, time.time, ladder=bool(config.transcode.ladder))
+        self._numbers = NumbersFile(Path(config.server.data_dir), self._packagers, self.spawn)
         self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
@@ -117,6 +120,7 @@ class Engine:
         """
         self._pages = pages
         rtmp, http = self.config.rtmp, self.config.http
+        await self._numbers.load()
         await self._recordings.recover()
         if self.config.recording.sprites:
             await self._sprites.resume(self._recordings.root)
@@ -158,6 +162,7 @@ class Engine:
             self._transcoders.close(),
             self._relays.close(),
             self._sprites.close(),
+            self._numbers.close(),
         )
         self._beat.close()
 
@@ -266,6 +271,7 @@ class Engine:
             self._rtmp,
             self._fanout,
             self._packagers,
+            self._numbers,
             self._thumbnails,
             self.web,
             self._transcoders,

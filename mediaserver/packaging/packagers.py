@@ -99,6 +99,14 @@ class Packagers:
             if expired:
                 self.stop(name)
 
+    def ahead(self) -> dict[str, int]:
+        """The discontinuity sequence number that each name may go on with, where that is ahead of the clock."""
+        return self._numbers.ahead({name: entry.family.leader.next for name, entry in self._entries.items()})
+
+    def go_on(self, discontinuities: Mapping[str, int]) -> None:
+        """Begin no name behind these numbers, which another server used."""
+        self._numbers.go_on(discontinuities)
+
     def find(self, name: str) -> Packager | None:
         """The packager of ``name``, or of the stream that it is a rendition of, if there is one now."""
         entry, _ = self._locate(name)
