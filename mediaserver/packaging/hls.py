@@ -72,16 +72,24 @@ def _gaps(window: Window, first: int, count: int) -> Iterator[str]:
 def _entries(window: Window, segments: list[Segment], skipped: int) -> Iterator[str]:
     recent = window.recent()[0].sequence
     for index, segment in enumerate(segments[skipped:]):
-        # The init segment must be named even if the segment that first had it has left.
-        with_map = index == 0 and not skipped and not segment.new_init
-        if segment.complete and segment.sequence < recent and not with_map:
+        if segment.complete and segment.sequence < recent and index:
             yield segment.entry()
             continue
-        yield segment.head(with_map=with_map)
+        # The init segment must be named even if the segment that first had it has left.
+        with_map = index == 0 and not skipped and not segment.new_init
+        yield segment.head(with_map=with_map, date=None if index else _date(segments, segment))
         if segment.sequence >= recent:
             yield segment.part_lines()
         if segment.complete:
             yield segment.tail()
+
+
+def _date(segments: list[Segment], first: Segment) -> float:
+    """Unix time of the first segment that is written; the others on the same clock have none of their own. It is reckoned from the
+    first in the list: where a publisher's clock was set right, dates do not go with durations, and hls.js would play picture and
+    sound apart by as much."""
+    head = next(segment for segment in segments if segment.epoch.number == first.epoch.number)
+    return head.program_time + (first.time - head.time) / head.init.timescale
 
 
 def can_skip_until(packager: Presentation, window: Window) -> float:

@@ -62,7 +62,7 @@ def listed(text: str) -> Iterator[tuple[int, float, float, int]]:
     playlist = m3u8.loads(text)
     for number, segment in enumerate(playlist.segments, playlist.media_sequence):
         if segment.uri and not segment.gap_tag:
-            yield number, segment.program_date_time.timestamp(), segment.duration, len(segment.parts)
+            yield number, segment.current_program_date_time.timestamp(), segment.duration, len(segment.parts)
 
 
 def test_one_list_carries_all_rungs(town: Town) -> None:
