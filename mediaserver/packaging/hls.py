@@ -85,9 +85,9 @@ def _entries(window: Window, segments: list[Segment], skipped: int) -> Iterator[
 
 
 def _date(segments: list[Segment], first: Segment) -> float:
-    """Unix time of the first segment that is written; the others on the same clock have none of their own. It is reckoned from the
-    first in the list: where a publisher's clock was set right, dates do not go with durations, and hls.js would play picture and
-    sound apart by as much."""
+    """Unix time of the first segment that is written; the others on the same clock have none of their own. It is reckoned from
+    the first in the list: where a publisher's clock was set right, dates do not go with durations, and hls.js would play picture
+    and sound apart by as much."""
     head = next(segment for segment in segments if segment.epoch.number == first.epoch.number)
     return head.program_time + (first.time - head.time) / head.init.timescale
 
