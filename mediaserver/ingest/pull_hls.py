@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 
 from mediaserver.errors import Refused
+from mediaserver.ingest.pull_allowance import Allowance
 from mediaserver.ingest.pull_cipher import KEY_SIZE, decrypt
 from mediaserver.ingest.pull_container import read as read_container
 from mediaserver.ingest.pull_http import fetcher_for
-from mediaserver.ingest.pull_playlist import MAGIC, Choice, Key, MediaPlaylist, Piece, parse
+from mediaserver.ingest.pull_playlist import MAGIC, ByteRange, Choice, Key, MediaPlaylist, Piece, parse
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.transport.fetch import Fetcher, FetchError
 from protocols.media import MediaKind, Packet, Track
@@ -27,6 +28,8 @@ _BEHIND, _STILL = 3, 4
 _MOST_EMPTY = 20
 #: Keys that are kept: a live playlist changes them now and then, and goes back to none.
 _MOST_KEYS = 8
+#: Requests a second: a playlist names whatever servers it likes, and we are nobody's hammer.
+MOST_REQUESTS = 10
 #: What segments may be.
 _FORMATS = "mpegts,mov,aac,mp3"
 
@@ -117,11 +120,18 @@ class Follower:
 
     def __init__(self, fetcher: Fetcher, url: str, timeout: float, playlist: MediaPlaylist | None = None) -> None:
         self._fetcher, self._url, self._timeout = fetcher, url, timeout
+        complaint = f"the playlist leads to more than {MOST_REQUESTS} requests a second"
+        self._requests = Allowance(MOST_REQUESTS, timeout, complaint)
         self._playlist = playlist or self._load()
         self._loaded = time.monotonic()
         self._next = self._begin()
         self._empty = 0
         self._keys: dict[str, bytes] = {}
+
+    def _get(self, url: str, limit: int, part: ByteRange | None = None) -> bytes:
+        """All of a resource, or ``part`` of it."""
+        self._requests.spend(1)
+        return self._fetcher.get(url, limit, part.header if part else None)[0]
 
     def tape(self) -> Tape | None:
         """What comes next; None when the playlist has ended."""
@@ -141,7 +151,7 @@ class Follower:
 
     def fetch(self, piece: Piece) -> bytes:
         """The bytes of a segment."""
-        data, _ = self._fetcher.get(piece.url, MAX_SEGMENT, piece.range.header if piece.range else None)
+        data = self._get(piece.url, MAX_SEGMENT, piece.range)
         if piece.key is not None and data:
             data = decrypt(data, self._fetch_key(piece.key), piece.key.vector_for(piece.number))
         if data.startswith(MAGIC):
@@ -157,14 +167,14 @@ class Follower:
         init = piece.init
         if init is None:
             return b""
-        data, _ = self._fetcher.get(init.url, MAX_PLAYLIST, init.range.header if init.range else None)
+        data = self._get(init.url, MAX_PLAYLIST, init.range)
         return data if init.key is None else decrypt(data, self._fetch_key(init.key), init.key.vector_for(0))
 
     def _fetch_key(self, key: Key) -> bytes:
         """The key, asked for once, within the limits and to where the server may go as anything else."""
         found = self._keys.pop(key.url, None)
         if found is None:
-            found, _ = self._fetcher.get(key.url, _LARGEST_KEY)
+            found = self._get(key.url, _LARGEST_KEY)
             if len(found) != KEY_SIZE:
                 raise SourceLost(f"a key that has not {KEY_SIZE} bytes")
         self._keys[key.url] = found

@@ -35,7 +35,9 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
             "timeout": str(round(terms.timeout * 1_000_000)),
         }
         try:
-            with av.open(url, mode="r", format="rtsp", options=options, timeout=terms.timeout) as container:
+            with av.open(
+                url, mode="r", format="rtsp", options=options, timeout=terms.timeout, metadata_errors="replace"
+            ) as container:
                 yield from demux(container)
         except av.FFmpegError as error:
             raise (SourceLost(tunnel.refusal) if tunnel.refusal else unreadable(error)) from None

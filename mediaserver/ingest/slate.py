@@ -108,6 +108,10 @@ class Reel:
     #: Samples in a packet of sound, and in a second.
     samples: tuple[int, int] = (_DEFAULT_PACKET, 48_000)
 
+    @property
+    def nbytes(self) -> int:
+        return sum(len(packet.body) for packets in (self.pictures, self.sounds) for packet in packets)
+
     def picture_at(self, number: int) -> Packet:
         """Picture ``number`` of a show, counted from 0, with its time in ms."""
         return _copy(self.pictures[number % len(self.pictures)], number * 1000 // self.frame_rate)

@@ -172,7 +172,7 @@ class _Kitchen:
 
 def _open(file: BinaryIO) -> av.container.InputContainer:
     options = {**LIMITS, "format_whitelist": _FORMATS, "protocol_whitelist": "none"}
-    return av.open(file, mode="r", options=options, io_open=deny)
+    return av.open(file, mode="r", options=options, io_open=deny, metadata_errors="replace")
 
 
 def _graph(stream: av.VideoStream, width: int, height: int, frame_rate: int) -> av.filter.Graph:

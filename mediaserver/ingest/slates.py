@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 MEASURING = 5.0
 #: Seconds after which a slate that could not be made is tried again; twice as long after each failure, up to the longest.
 FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0
+#: Bytes that all slates may take together.
+MOST_BYTES = 512 << 20
 #: How often, in ``rtmp.slate_after``, it is looked whether anything has come.
 _LOOKS = 5
 SILENT = "the source is silent"
@@ -56,6 +58,11 @@ class _Making:
         """Whether it can be shown."""
         return self.reel.done() and not self.reel.cancelled() and self.reel.result() is not None
 
+    @property
+    def nbytes(self) -> int:
+        reel = self.reel.result() if self.ready else None
+        return reel.nbytes if reel is not None else 0
+
     def worth_another_try(self, now: float) -> bool:
         """Whether it failed, so long ago that the reason may have passed."""
         patience = min(FIRST_RETRY * 2.0 ** min(self.failures, 16), LONGEST_RETRY)
@@ -76,8 +83,8 @@ class Slates:
         self._reels: dict[SlateForm, _Making] = {}
         self._slate_after = config.rtmp.slate_after
         self._watch: asyncio.TimerHandle | None = None
-        # One after the other: a slate is no hurry, and encoding is work.
-        self._kitchen = asyncio.Semaphore(1)
+        # One after the other: a slate is no hurry, and encoding is work. Files, which may take long, hold up no plain ones.
+        self._kitchens = {plain: asyncio.Semaphore(1) for plain in (True, False)}
         hub.on_publish(self._begin)
         hub.on_lost(self._lost)
 
@@ -146,10 +153,10 @@ class Slates:
         return making.reel
 
     async def _make(self, form: SlateForm, making: _Making) -> None:
-        async with self._kitchen:
+        async with self._kitchens[not form.path]:
             reel = None
             try:
-                reel = await make(form, self._config)
+                reel = self._fitting(await make(form, self._config))
             except SlateFailed as failure:
                 log.warning("slate_failed", extra={"facts": {"reason": str(failure)}})
             finally:
@@ -157,6 +164,13 @@ class Slates:
                 making.done_at = asyncio.get_running_loop().time()
                 if not making.reel.done():
                     making.reel.set_result(reel)
+
+    def _fitting(self, reel: Reel) -> Reel:
+        """``reel``, if there is room for it. Raises SlateFailed."""
+        others = sum(making.nbytes for making in self._reels.values())
+        if others + reel.nbytes > MOST_BYTES:
+            raise SlateFailed("there are too many large slates already")
+        return reel
 
     # -- the source is silent -------------------------------------------------------------------------------------------
 

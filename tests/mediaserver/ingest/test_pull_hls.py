@@ -4,8 +4,9 @@ import subprocess
 
 import pytest
 
+from mediaserver.ingest.pull_allowance import BURST
 from mediaserver.ingest.pull_cipher import decrypt
-from mediaserver.ingest.pull_hls import read
+from mediaserver.ingest.pull_hls import MOST_REQUESTS, read
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.ports import InputType
 from protocols.media import Packet
@@ -82,6 +83,15 @@ def test_a_live_playlist_that_never_changes_is_asked_for_no_faster_than_it_may(c
             list(read(terms(f"{url}/index.m3u8")))
         assert asked.count("/a.ts") == 1
         assert asked.count("/index.m3u8") <= 4
+
+
+def test_a_playlist_is_no_hammer_for_other_servers() -> None:
+    """However many segments it names, and however little is in each of them."""
+    playlist = LIVE + b"#EXTINF:1,\na.ts\n" * 10_000 + b"#EXT-X-ENDLIST\n"
+    with web(lambda path: playlist if path == "/index.m3u8" else b"\x47") as (url, asked):
+        with pytest.raises(SourceLost, match="more than 10 requests a second"):
+            list(read(terms(f"{url}/index.m3u8", 0.5)))
+        assert len(asked) < MOST_REQUESTS * (BURST + 3)
 
 
 def test_a_segment_that_is_missing_or_numbers_that_begin_anew_lose_the_source(clips: Clips) -> None:

@@ -15,7 +15,7 @@ from mediaserver.ingest.slates import Slates
 from mediaserver.ports import PublishGrant, Slate, Wire
 from mediaserver.worker.frames import Frame
 from mediaserver.worker.process import Worker
-from protocols.media import Codec, Track
+from protocols.media import Codec, MediaKind, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.running import PATIENCE, Notes
 
@@ -86,6 +86,27 @@ async def test_a_silent_source_is_not_interrupted_for_a_slate_that_is_not_there(
     town.slates._listen()
     town.slates._listen()
     assert town.hub.publishers["cam"] is town.publisher
+    await town.slates.close()
+
+
+async def test_large_slates_have_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cook(form: SlateForm, config: Config) -> Reel:
+        return Reel(25, sounds=[Packet(MediaKind.AUDIO, 0, True, bytes(600), 0)])
+
+    monkeypatch.setattr(slates, "make", cook)
+    monkeypatch.setattr(slates, "MOST_BYTES", 1000)
+    town = Town()
+    other = town.hub.publish(PublishGrant("two", slate=Slate("a.mp4")), Session(Wire.RTMP, "192.0.2.2"), lambda _: None)
+    other.write_track(Track(Codec.AAC, b"\x11\x90", b"\xaf\x00\x11\x90"))
+    await town.sweep()
+    assert sorted((town.slates.ready("cam"), town.slates.ready("two"))) == [False, True]
+    # When one is not wanted any more, there is room for the other.
+    gone, left = ("cam", "two") if town.slates.ready("cam") else ("two", "cam")
+    town.hub.end(gone, "over")
+    monkeypatch.setattr(slates, "FIRST_RETRY", 0.0)
+    await town.sweep()
+    await town.sweep()
+    assert town.slates.ready(left)
     await town.slates.close()
 
 
