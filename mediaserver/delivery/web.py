@@ -25,6 +25,7 @@ from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub
 from mediaserver.hub.session import Session, new_session_id
 from mediaserver.packaging.answer import Answer, Gone, Missing
+from mediaserver.packaging.lease import Lease
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, Wire
 from mediaserver.transport.lost import notice_loss
 
@@ -37,6 +38,9 @@ class Resolver(Protocol):
     """The packaging house's side: what is behind an address now. A pure question; ``now`` is the clock of ``Web``."""
 
     def answer(self, name: str, resource: str, query: dict[str, str], now: float) -> Answer: ...
+
+    def lease(self, name: str, resource: str) -> Lease:
+        """For how long what ``answer`` said last of that address is what it says, whatever the query."""
 
     def target_duration(self, name: str) -> float:
         """How often (seconds) players ask for a playlist of ``name`` at least."""
@@ -75,6 +79,7 @@ class Web:
         self.counters = Counters()
         self.hub = services.hub
         self.resolve = services.resolver.answer
+        self.lease = services.resolver.lease
         self._target_duration = services.resolver.target_duration
         self._audience = Audience(self._pace)
         self.spawn = services.spawn
@@ -154,7 +159,7 @@ class Web:
         """Apply all deadlines."""
         self.now = now
         self.date = formatdate(usegmt=True)
-        self.prepared.release_bodies()
+        self.prepared.forget_answers()
         self.bodies.sweep(now)
         self._grants.sweep(now)
         for connection in tuple(self._connections):
