@@ -30,6 +30,7 @@ class Output:
         self._held: deque[Packet] = deque()
         self._tracks: dict[MediaKind, Track] = {}
         self._skipping = False  # until a keyframe
+        self._resting = False  # no picture comes, so that sound waits for none
         self._video: int | None = None  # the last picture's dts
         self._last = dict.fromkeys(MediaKind, -1)
         # Kinds of which nothing goes on until a packet marks a new beginning.
@@ -74,6 +75,8 @@ class Output:
                 self._held.popleft()
         while self._held and self._held[0].dts <= packet.dts:
             self._write(self._held.popleft())
+        if packet.keyframe or packet.dts >= self._last[MediaKind.AUDIO]:
+            self._resting = False
         self._video = packet.dts
         self._write(packet)
 
@@ -81,7 +84,7 @@ class Output:
         """One more piece of sound."""
         if self._shut(packet):
             return
-        if not self.fitted.width or (self._video is not None and packet.dts <= self._video):
+        if not self.fitted.width or (self._video is not None and (self._resting or packet.dts <= self._video)):
             self._write(packet)
             return
         held = self._held
@@ -90,6 +93,13 @@ class Output:
             late = held.popleft()
             if self._video is not None:
                 self._write(late)
+
+    def rest(self) -> None:
+        """The source's picture has fallen silent, and what there was of it has come: until the next one, sound goes on alone."""
+        self._resting = True
+        if self._video is not None:
+            while self._held:
+                self._write(self._held.popleft())
 
     def follow(self) -> None:
         """The publisher is away, and what it left has come: what comes yet is too late, until a packet marks a new beginning."""

@@ -166,6 +166,11 @@ class Rungs:
 
     # -- its end ----------------------------------------------------------------------------------------------------------
 
+    def rest(self) -> None:
+        """The source's picture has fallen silent, and nothing more comes of what there was of it."""
+        for output in self._outputs.values():
+            output.rest()
+
     def follow(self, *, copied: bool = False) -> None:
         """The publisher is away, and of all rungs (or those that are only ``copied``) nothing more comes of what it left."""
         for output in self._outputs.values():

@@ -38,6 +38,8 @@ PATIENCE = 0.5
 STALL = 15.0
 #: Seconds that the last pictures have to come out when the publisher has left.
 FLUSH = 2.0
+#: Milliseconds of sound without a picture after which pictures are not waited for any more.
+REST = 3_000
 #: Seconds after which a death is forgiven; seconds before another start, times the deaths so far.
 FORGIVEN, PAUSE = 600.0, 0.3
 
@@ -91,6 +93,7 @@ class Transcoder:
         self._policy = ladder.policy or EncoderPolicy(services.config.policy)
         self._rungs = Rungs(services.hub, stream, ladder)
         self._encoders: dict[str, str] = {}
+        self._told: dict[str, tuple[str, str]] = {}  # what the log says of each rung: who encodes it, and why
         self._tracks: dict[MediaKind, Track] = {}
         self._frame_rate = 0.0
         self._sight: Sight | None = None
@@ -107,7 +110,10 @@ class Transcoder:
         # The next keyframe, or piece of sound, begins a new time.
         self._breaks = self._sound_breaks = False
         self._flushes = 0
+        self._left = False  # the publisher has, since the last flush was done
         self._flushing: asyncio.TimerHandle | None = None  # until the last of them is done, or has taken too long
+        self._pictured: int | None = None  # the dts of the source's last picture, or of what stands for it
+        self._resting = False  # sound goes on without pictures
         self._turned_away = False  # there was no room for its process
         self._deaths = 0
         self._died = 0.0
@@ -155,6 +161,7 @@ class Transcoder:
 
     def on_packet(self, packet: Packet) -> None:
         self._rungs.on_packet(packet)
+        self._watch_picture(packet)
         if self.state is TranscoderState.RUNNING:
             self._feed(packet)
         elif self.state is TranscoderState.IDLE and self._leads(packet):
@@ -164,6 +171,8 @@ class Transcoder:
                 self._begin()
 
     def on_away(self) -> None:
+        self._left = True
+        self._rungs.follow(copied=True)
         self._flush()
 
     def on_end(self) -> None:
@@ -178,9 +187,20 @@ class Transcoder:
 
     # -- the last pictures ------------------------------------------------------------------------------------------------
 
+    def _watch_picture(self, packet: Packet) -> None:
+        """Notice that sound goes on without pictures, and that those are back."""
+        if packet.kind is MediaKind.VIDEO or packet.discontinuity or self._pictured is None:
+            self._pictured = packet.dts
+            if packet.kind is MediaKind.VIDEO and self._resting:
+                self._resting = False
+                self._tell("the source's picture is back")
+        elif not self._resting and MediaKind.VIDEO in self._tracks and packet.dts - self._pictured > REST:
+            self._resting = True
+            self._tell("the source's picture stands still: sound goes on alone")
+            self._flush()
+
     def _flush(self) -> None:
-        """Let the process give out what it holds: then the rungs are away, too. What is copied is so at once."""
-        self._rungs.follow(copied=True)
+        """Let the process give out what it holds, for the rungs to be at rest or away then."""
         if self.state is not TranscoderState.RUNNING or self._worker is None:
             self._flushed()
             return
@@ -188,14 +208,18 @@ class Transcoder:
         if self._flushing is not None:
             self._flushing.cancel()
         self._flushing = asyncio.get_running_loop().call_later(FLUSH, self._flushed)
-        self._worker.send(Note({"flush": self._flushes}))
+        self._worker.send(Note({"flush": self._flushes, "sound": self._left}))
 
     def _flushed(self) -> None:
         """What there was has come, or nobody waits for it any more. Harmless twice."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        self._rungs.follow()
+        if self._left:
+            self._left = False
+            self._rungs.follow()
+        else:
+            self._rungs.rest()
         if self.state is TranscoderState.ENDING:
             self._end()
 
@@ -484,9 +508,11 @@ class Transcoder:
     def _tell(self, reason: str) -> None:
         rungs = self._rungs.running()
         for rung in rungs:
-            if rung in self._encoders:
-                facts = {"name": self.stream.name, "rung": rung, "encoder": self._encoders[rung]}
-                log.info("rung_encoded", extra={"facts": {**facts, "reason": self._rungs.reasons.get(rung, "")}})
+            told = self._encoders.get(rung, ""), self._rungs.reasons.get(rung, "")
+            if told[0] and self._told.get(rung) != told:
+                self._told[rung] = told
+                facts = {"name": self.stream.name, "rung": rung, "encoder": told[0], "reason": told[1]}
+                log.info("rung_encoded", extra={"facts": facts})
         self._services.sink.emit(
             TranscodeChanged(name=self.stream.name, session_id="", at=time.time(), rungs=rungs, reason=reason)
         )

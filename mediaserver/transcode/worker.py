@@ -1,7 +1,8 @@
 """The process that transcodes one stream: decodes once, encodes every rung. Run by ``worker.child``.
 
 It says what it sees with the first picture (a Sight), is told what to make of it (the Plan with the same number), and begins.
-A later Plan takes its place at the next keyframe. Told to flush, it gives out all that it still holds, and says so.
+A later Plan takes its place at the next keyframe. Told to flush, it gives out every picture that it still holds (and all
+``sound``, if that is said), and says so.
 """
 
 from collections import deque
@@ -92,7 +93,8 @@ class Transcoding:
         if "flush" in values:
             self._end_decoder()
             self._end_lanes()
-            self._sound.drain()
+            if values.get("sound"):
+                self._sound.drain()
             self._pipe.send(Note({"flushed": values["flush"]}))
 
     def _take_sound(self, packet: Packet) -> None:

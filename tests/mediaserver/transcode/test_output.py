@@ -171,6 +171,35 @@ async def test_what_comes_too_late_is_left_out_until_a_new_beginning() -> None:
     ]  # fmt: skip
 
 
+async def test_at_rest_sound_goes_on_alone_until_a_picture_comes() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    for time in (20, 60, 3000):
+        scene.output.on_audio(audio(time))
+    scene.output.on_video(video(40))
+    scene.output.rest()
+    scene.output.on_audio(audio(3020))
+    assert heard[2:] == ["v0", "a20", "v40", "a60", "a3000", "a3020"]
+    scene.output.on_video(video(80))  # a late one, which changes nothing
+    scene.output.on_audio(audio(3040))
+    scene.output.on_video(video(3030, keyframe=True))
+    scene.output.on_audio(audio(3060))
+    scene.output.on_video(video(3070))
+    assert heard[8:] == ["v80", "a3040", "v3030", "a3060", "v3070"]
+
+
+async def test_at_rest_a_rung_that_had_no_picture_yet_waits_for_it() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_audio(audio(10))
+    scene.output.rest()
+    scene.output.on_audio(audio(30))
+    scene.output.on_video(video(20, keyframe=True))
+    scene.output.on_video(video(60))
+    assert heard[2:] == ["v20", "a30", "v60"]
+
+
 async def test_a_name_that_is_taken_is_not_fought_for() -> None:
     scene = Scene()
     scene.hub.publish(PublishGrant("show@360p"), Session(Wire.RTMP, "127.0.0.1"), lambda _: None)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,9 @@ class Town:
     def see(self, **what: Any) -> None:
         sight = {"width": 426, "height": 240, "rotation": 0, "interlaced": False, "pixel_aspect": (1, 1), "frame_rate": 25.0}
         self.transcoder.on_frame(Note(Sight(**{**sight, "decoder": "h264", **what}).as_values(1)))
+
+    def reasons(self) -> list[str]:
+        return [event.reason for event in self.notes.events if isinstance(event, TranscodeChanged)]
 
     def sound(self, dts: int) -> None:
         self.publisher.write(Packet(MediaKind.AUDIO, dts, True, b"\x2f\xff\xfb", 1))
@@ -294,6 +298,54 @@ async def test_only_the_last_of_two_flushes_counts(town: Town) -> None:
     assert last_words(town) == [1, 2]
     town.transcoder.on_frame(Note({"flushed": 1}))
     assert state_of(town) is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 2}))
+    assert state_of(town) is StreamState.AWAY
+
+
+def flushes_of(town: Town) -> list[Mapping[str, object]]:
+    return [frame.values for frame in town.process.sent if isinstance(frame, Note) and "flush" in frame.values]
+
+
+async def test_a_picture_that_falls_silent_while_sound_goes_on_is_told_and_its_rungs_have_sound_alone(clips: Clips) -> None:
+    town = Town(clips, Ladder((Rung("240p", 240),)))  # copied, so that there is no process
+    town.publisher.write_track(town.track)
+    town.publisher.write_track(AAC)
+    town.publisher.write(town.pictures[0])
+    rung = town.hub.streams["show@240p"]
+
+    def sound(time: int) -> None:
+        town.publisher.write(Packet(MediaKind.AUDIO, time, True, b"\xaf\x01s", 2))
+
+    def heard() -> list[int]:
+        return [packet.dts for packet in rung.gop if packet.kind is MediaKind.AUDIO]
+
+    for time in range(100, module.REST + 100, 100):
+        sound(time)
+    assert heard() == []
+    assert town.reasons() == []
+    sound(module.REST + 100)
+    assert heard()[-1] >= module.REST
+    sound(module.REST + 200)
+    assert len(heard()) == module.REST // 100 + 2
+    assert town.reasons() == ["the source's picture stands still: sound goes on alone"]
+    town.publisher.write(replace(town.pictures[0], dts=module.REST + 300))
+    assert town.reasons()[1:] == ["the source's picture is back"]
+    sound(module.REST + 400)
+    assert heard() == [], "it waits for its picture again"
+    town.hub.end_all("the test is over")
+
+
+async def test_at_rest_the_process_gives_out_its_pictures_and_goes_on_with_its_sound(town: Town) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    for time in range(0, module.REST + 200, 100):
+        town.sound(time)
+    assert flushes_of(town) == [{"flush": 1, "sound": False}]
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert state_of(town) is StreamState.LIVE
+    town.publisher.close("gone")
+    assert flushes_of(town)[1:] == [{"flush": 2, "sound": True}]
     town.transcoder.on_frame(Note({"flushed": 2}))
     assert state_of(town) is StreamState.AWAY
 

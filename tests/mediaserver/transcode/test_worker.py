@@ -145,13 +145,22 @@ def test_behind_a_discontinuity_all_that_was_inside_has_come_out(clip: list[Fram
 def test_told_to_flush_it_gives_out_every_picture_and_all_sound_before_it_says_so(clip: list[Frame], clips: Clips) -> None:
     later = changed(clip, dts=lambda packet: packet.dts + 20_000)
     pictures(later)[0].discontinuity = sound(later)[0].discontinuity = True
-    made = transcode([*clip, Note({"flush": 7}), *later])
+    made = transcode([*clip, Note({"flush": 7, "sound": True}), *later])
     said = next(place for place, frame in enumerate(made.frames) if frame == Note({"flushed": 7}))
     before, behind = replace(made, frames=made.frames[:said]), replace(made, frames=made.frames[said:])
     assert before.numbers("144p") == list(range(FRAMES))
     assert abs(sound(before.sound())[-1].dts - sound(clip)[-1].dts) < 80
     assert behind.numbers("144p") == list(range(FRAMES))
     assert behind.packets("144p")[0].discontinuity
+
+
+def test_a_flush_of_pictures_alone_leaves_sound_without_a_seam(clips: Clips) -> None:
+    frames = source(clips.get(audio="mp3", b_frames=0))
+    half = len(frames) // 2
+    made = transcode([*frames[:half], Note({"flush": 1, "sound": False}), *frames[half:]])
+    assert [packet.dts for packet in sound(made.sound())] == [packet.dts for packet in sound(transcode(frames).sound())]
+    given = len(pictures(frames[:half]))
+    assert made.numbers("144p") == [*range(given), *range(-(-given // 25) * 25, 100)], "it goes on with a keyframe"
 
 
 def test_a_change_of_size_is_seen_and_the_ladder_fitted_anew(clip: list[Frame], clips: Clips) -> None:
