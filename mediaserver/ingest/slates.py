@@ -36,7 +36,7 @@ class _Screen:
     def __init__(self, stream: LiveStream, since: float) -> None:
         self.stream = stream
         self.since = since
-        self.bytes_in, self.heard = 0, since  # what its publisher had sent at the last look, and since when
+        self.bytes_in, self.silent_for = 0, 0.0  # what its publisher had sent at the last look, and for how many seconds nothing
         self.interruption: Interruption | None = None
         self.form: SlateForm | None = None
         self.tracks: dict[MediaKind, object] = {}
@@ -83,6 +83,7 @@ class Slates:
         self._reels: dict[SlateForm, _Making] = {}
         self._slate_after = config.rtmp.slate_after
         self._watch: asyncio.TimerHandle | None = None
+        self._looked_at = 0.0
         # One after the other: a slate is no hurry, and encoding is work. Files, which may take long, hold up no plain ones.
         self._kitchens = {plain: asyncio.Semaphore(1) for plain in (True, False)}
         hub.on_publish(self._begin)
@@ -131,6 +132,7 @@ class Slates:
             loop = asyncio.get_running_loop()
             self._screens[stream.name] = _Screen(stream, loop.time())
             if self._watch is None:
+                self._looked_at = loop.time()
                 self._watch = loop.call_later(self._slate_after / _LOOKS, self._listen)
 
     def _look(self, screen: _Screen, now: float) -> None:
@@ -176,17 +178,20 @@ class Slates:
 
     def _listen(self) -> None:
         """Show slates in place of publishers of whom nothing comes although they seem to be there."""
-        loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(self._slate_after / _LOOKS, self._listen) if self._screens else None
-        now = loop.time()
+        loop, interval = asyncio.get_running_loop(), self._slate_after / _LOOKS
+        self._watch = loop.call_later(interval, self._listen) if self._screens else None
+        before, self._looked_at = self._looked_at, loop.time()
+        # A loop that was held up has not heard anybody meanwhile.
+        elapsed = min(self._looked_at - before, 2 * interval)
         for screen in tuple(self._screens.values()):
             publisher = self._hub.publishers.get(screen.stream.name)
             if publisher is None or publisher.stream is not screen.stream or publisher.session.wire not in _PUSHED:
-                screen.heard = now
-            elif publisher.session.bytes_in != screen.bytes_in:
-                screen.bytes_in, screen.heard = publisher.session.bytes_in, now
-            elif now - screen.heard >= self._slate_after and self.ready(screen.stream.name):
-                screen.interruption = Interruption(publisher, SILENT, now - screen.heard)
+                screen.silent_for = 0.0
+                continue
+            heard, screen.bytes_in = publisher.session.bytes_in != screen.bytes_in, publisher.session.bytes_in
+            screen.silent_for = 0.0 if heard else screen.silent_for + elapsed
+            if screen.silent_for >= self._slate_after and self.ready(screen.stream.name):
+                screen.interruption = Interruption(publisher, SILENT, screen.silent_for)
 
     # -- the source is lost ---------------------------------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class Slates:
     def _leave(self, screen: _Screen, reason: str) -> None:
         """The source is back, or another one, or the stream is over."""
         screen.publisher = None
-        screen.since = screen.heard = asyncio.get_running_loop().time()
+        screen.since, screen.silent_for = asyncio.get_running_loop().time(), 0.0
         interruption, screen.interruption = screen.interruption, None
         if interruption is not None:
             interruption.end(reason)

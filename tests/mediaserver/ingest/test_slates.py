@@ -48,6 +48,12 @@ class Town:
         self.tasks.append(asyncio.ensure_future(work))
         return self.tasks[-1]
 
+    def listen(self, times: int, late: float = 0.0) -> None:
+        """Let ``rtmp.slate_after`` / 5 go by so many times, and ``late`` seconds more each time."""
+        for _ in range(times):
+            self.slates._looked_at = asyncio.get_running_loop().time() - Config().rtmp.slate_after / 5 - late
+            self.slates._listen()
+
     async def sweep(self) -> None:
         self.slates.sweep(asyncio.get_running_loop().time())
         await asyncio.gather(*self.tasks)
@@ -82,10 +88,26 @@ async def test_a_silent_source_is_not_interrupted_for_a_slate_that_is_not_there(
     monkeypatch.setattr(slates, "make", Kitchen(failures=100))
     town = Town()
     await town.sweep()
-    town.slates._slate_after = 0.0
-    town.slates._listen()
-    town.slates._listen()
+    town.listen(7)
     assert town.hub.publishers["cam"] is town.publisher
+    await town.slates.close()
+
+
+async def test_a_source_is_silent_when_nothing_came_for_so_long_as_we_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slates, "make", Kitchen(failures=0))
+    town = Town()
+    await town.sweep()
+    town.listen(4)
+    assert town.hub.publishers["cam"] is town.publisher
+    town.publisher.session.bytes_in += 1
+    # A loop that stood still for a minute has not listened for a minute.
+    town.listen(1, late=60.0)
+    town.listen(1, late=60.0)
+    town.listen(1)
+    assert town.hub.publishers["cam"] is town.publisher
+    town.listen(2)
+    assert town.hub.publishers["cam"] is not town.publisher
+    town.hub.end("cam", "over")
     await town.slates.close()
 
 
