@@ -14,7 +14,7 @@ import pytest
 from mediaserver.events import PublishEnded, PullChanged
 from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.e2e.players import breaks, complaints
-from tests.e2e.test_pull_sources import PERIOD, live, pictures, pulling, url_of, watching
+from tests.e2e.test_pull_sources import PICTURES, SECONDS, live, pictures, pulling, url_of, watching
 from tests.media import Clips
 from tests.peers import Peers, wait_until
 
@@ -71,7 +71,7 @@ def folder(path: Path) -> Answer:
 
 @pytest.mark.parametrize("segment_type", ["mpegts", "fmp4"])
 async def test_a_live_playlist_of_ffmpeg(segment_type: str, peers: Peers, clips: Clips, tmp_path: Path) -> None:
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     options = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "5", "-hls_flags", "delete_segments+temp_file"]
     options += ["-hls_segment_type", segment_type, str(tmp_path / "index.m3u8")]
     peers.ffmpeg_play(clip, "-c", "copy", *options)
@@ -82,14 +82,14 @@ async def test_a_live_playlist_of_ffmpeg(segment_type: str, peers: Peers, clips:
             await live(town, "show")
             async with watching(url_of(town, "show")) as player:
                 await pictures(town, player, 80)
-            assert not complaints(player.seen, period=PERIOD)
+            assert not complaints(player.seen, period=PICTURES)
             assert town.engine.snapshot().streams[0].discontinuities == 0
 
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_an_encrypted_playlist_of_ffmpeg(told: bool, peers: Peers, clips: Clips, tmp_path: Path) -> None:
     """AES-128, whose key is one more resource. A vector that is not told is the number of the segment, which ffmpeg takes too."""
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     (tmp_path / "secret.key").write_bytes(bytes(range(16)))
     vector = "00112233445566778899aabbccddeeff" if told else ""
     (tmp_path / "key.txt").write_text(f"secret.key?token=canary\n{tmp_path}/secret.key\n{vector}\n")
@@ -110,14 +110,14 @@ async def test_an_encrypted_playlist_of_ffmpeg(told: bool, peers: Peers, clips: 
             await live(town, "show")
             async with watching(url_of(town, "show")) as player:
                 await pictures(town, player, 80)
-            assert not complaints(player.seen, period=PERIOD)
+            assert not complaints(player.seen, period=PICTURES)
             assert "canary" not in str(town.notes.events) + str(town.engine.snapshot())
         assert asked.count("/secret.key?token=canary") == 1
 
 
 async def test_low_latency_hls_of_a_server_like_this_one(peers: Peers, clips: Clips) -> None:
     """Pictures and sound are in playlists of their own there."""
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     async with pulling(clip.parent) as town:
         peers.ffmpeg_push(clip, url_of(town, "source"))
         await live(town, "source")
@@ -126,7 +126,7 @@ async def test_low_latency_hls_of_a_server_like_this_one(peers: Peers, clips: Cl
         await live(town, "show")
         async with watching(url_of(town, "show")) as player:
             await pictures(town, player, 60)
-        assert not complaints(player.seen, period=PERIOD)
+        assert not complaints(player.seen, period=PICTURES)
 
 
 async def test_a_complete_playlist_is_played_to_its_end_once(clips: Clips) -> None:

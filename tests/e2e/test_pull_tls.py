@@ -14,7 +14,7 @@ from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.e2e.authority import Authority
 from tests.e2e.players import breaks, complaints
 from tests.e2e.test_pull_rtsp import Camera
-from tests.e2e.test_pull_sources import PERIOD, live, pictures, pulling, url_of, watching
+from tests.e2e.test_pull_sources import PERIOD, PICTURES, SECONDS, live, pictures, pulling, url_of, watching
 from tests.media import Clips
 from tests.mediaserver.running import Running, running
 from tests.peers import Peers, free_port
@@ -49,7 +49,7 @@ def sources(town: Running) -> dict[str, PullSource]:
 
 
 async def test_rtmps_and_https_of_who_is_trusted(authority: Authority, peers: Peers, clips: Clips) -> None:
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     async with encrypted(authority, "IP:127.0.0.1", tls_ca=str(authority.certificate)) as town:
         peers.ffmpeg_push(clip, url_of(town, "source"))
         await live(town, "source")
@@ -59,7 +59,7 @@ async def test_rtmps_and_https_of_who_is_trusted(authority: Authority, peers: Pe
             await live(town, name)
             async with watching(url_of(town, name)) as player:
                 await pictures(town, player, 40)
-            assert not complaints(player.seen, period=PERIOD), name
+            assert not complaints(player.seen, period=PICTURES), name
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("IP:127.0.0.1", False), ("IP:192.0.2.1", True)])
