@@ -23,7 +23,7 @@ from mediaserver.ports import (
     RecordingOrder,
     RelayTarget,
     Rung,
-    is_name,
+    objection_to,
 )
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def check_qualities(values: Sequence[Quality]) -> list[str]:
 
 def check_key(key: str) -> None:
     """Raises ControlError (422) for a key that no encoder could send."""
-    if not is_name(key):
-        raise invalid(input_url="a stream key is made of letters, digits and . _ + ~ @ -, a letter or digit first")
+    if objection := objection_to(key):
+        raise invalid(input_url=objection)
 
 
 async def destinations_by_stream(tx: Transaction, rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:

@@ -1,6 +1,5 @@
 """Addresses that users give: where they really lead, and whether the server may go there."""
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -35,22 +34,26 @@ class Target:
     port: int
 
 
-async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[Target, ...]:
-    """Every address of ``host``. Raises Refused where there is none, or one is not public and ``allow_private`` is false."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):  # names that cannot be written, too
-        raise Unresolved(f"{host} cannot be resolved") from None
-    return _judge(host, port, found, allow_private)
+def resolve(host: str, port: int, *, allow_private: bool, look_up: LookUp | None = None) -> tuple[Target, ...]:
+    """Every address of ``host``. Raises Refused where there is none, or one is not public and ``allow_private`` is false.
 
-
-def resolve_waiting(host: str, port: int, *, allow_private: bool, look_up: LookUp | None = None) -> tuple[Target, ...]:
-    """``resolve`` for a worker process, which has no loop and may wait."""
+    Blocking, for as long as name servers like: not for the loop.
+    """
     try:
         found = (look_up or socket.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError):
         raise Unresolved(f"{host} cannot be resolved") from None
-    return _judge(host, port, found, allow_private)
+    targets = tuple(Target(family, str(address[0]), port) for family, _, _, _, address in found)
+    return permitted(host, targets, allow_private=allow_private)
+
+
+def permitted(host: str, targets: tuple[Target, ...], *, allow_private: bool) -> tuple[Target, ...]:
+    """``targets``, to which ``host`` leads. Raises Refused as ``resolve`` does."""
+    if not targets:
+        raise Unresolved(f"{host} cannot be resolved")
+    if not allow_private and not all(is_public(target.address) for target in targets):
+        raise Refused(f"{host} is not a public address (server.allow_private_targets)")
+    return targets
 
 
 def connect(targets: tuple[Target, ...], timeout: float) -> Connection:
@@ -67,15 +70,6 @@ def connect(targets: tuple[Target, ...], timeout: float) -> Connection:
         else:
             return connection
     raise failure
-
-
-def _judge(host: str, port: int, found: list[Any], allow_private: bool) -> tuple[Target, ...]:
-    targets = tuple(Target(family, str(address[0]), port) for family, _, _, _, address in found)
-    if not targets:
-        raise Unresolved(f"{host} cannot be resolved")
-    if not allow_private and not all(is_public(target.address) for target in targets):
-        raise Refused(f"{host} is not a public address (server.allow_private_targets)")
-    return targets
 
 
 def is_public(address: str) -> bool:
