@@ -92,9 +92,9 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. A
-    ``keyframe_interval`` of 0 (seconds) puts keyframes where the source has them. ``reencode`` of a rung: also where the
-    source is like it already and would be passed through."""
+    """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. Keyframes are where
+    the source has them, and no further apart than ``keyframe_interval`` (seconds, 0: as far as they come). ``reencode`` of a
+    rung: also where the source is like it already and would be passed through."""
 
     rungs: tuple[Rung, ...]
     encoder: str = ""
