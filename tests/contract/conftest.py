@@ -1,6 +1,7 @@
 """Started servers that several tests ask: a quiet one, and one with a stream on air that goes everywhere."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Town:
     clip: Path
     encoder: Process
     nginx_port: int
+    started: float
 
     @property
     def path(self) -> str:
@@ -68,4 +70,4 @@ def town(tmp_path_factory: pytest.TempPathFactory, clips: Clips) -> Iterator[Tow
         server.wait_live(f"stream_{number}@240p")
         destination_id = admin.get(f"/api/streams/{number}").json["destinations"][0]["id"]
         admin.wait_for(f"/api/destinations/{destination_id}", status="active")
-        yield Town(server, admin, number, destination_id, clip, encoder, nginx_port)
+        yield Town(server, admin, number, destination_id, clip, encoder, nginx_port, time.time())

@@ -178,9 +178,9 @@ STREAM_ANALYTICS: Shape = {
         "average_session_duration": int,
         "peak_concurrent_viewers": int,
         "engagement_rate": float,
-        "quality_metrics": {"average_bitrate": float, "buffer_rate": float, "startup_time": float},
+        "quality_metrics": {"average_bitrate": float, "buffer_rate": float, "startup_time": float} | {"reported_sessions": int},
     },
-    "timeline": [{"timestamp": TIME, "viewers": int, "bitrate": float, "engagement": float}],
+    "timeline": [{"timestamp": TIME, "viewers": float, "bitrate": float, "engagement": float}],
 }
 
 USER: Shape = {
