@@ -64,12 +64,13 @@ class Api:
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """The handler for ``request``; without one the methods that its address takes."""
+        request[SERVICES] = self.services
         match = await self.router.resolve(request)
         if not isinstance(match, web.UrlMappingMatchInfo) or match.http_exception is not None:
             return None, getattr(match.http_exception, "allowed_methods", set())
         operation = self._operations.get(match.handler)
         if operation is not None:
-            request[OPERATION], request[SERVICES] = operation, self.services
+            request[OPERATION] = operation
         return match, set()
 
     def close(self) -> None:

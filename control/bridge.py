@@ -5,7 +5,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from control.db import Database, DatabaseUnavailable, Row
@@ -72,10 +72,10 @@ class ControlAuthorizer:
     async def may_publish(self, request: PublishRequest) -> PublishGrant:
         try:
             async with self._db.read() as tx:
-                row = await models.stream_by_key(tx, self._vault.look_up("stream key", request.key)) if request.key else None
-                if row is not None:
-                    self._require_wanted(row)
-                    return await service.grant(tx, self._vault, row)
+                key_hash = self._vault.look_up("stream key", request.key)
+                if rows := await models.streams_by_key(tx, key_hash) if request.key else ():
+                    self._require_wanted(rows)
+                    return await service.grant(tx, self._vault, rows[0])
         except DatabaseUnavailable:
             log.exception("authorizer_failed", extra={"facts": {"session_id": request.session_id}})
             raise Refused("the server cannot look the key up now") from None
@@ -86,13 +86,16 @@ class ControlAuthorizer:
     async def may_play(self, request: PlayRequest) -> PlayGrant:
         return await self._otherwise.may_play(request)
 
-    def _require_wanted(self, row: Row) -> None:
-        """Raises Refused for a stream that its owner does not want on air."""
-        if row["started"]:
+    def _require_wanted(self, rows: Sequence[Row]) -> None:
+        """Raises Refused where their owner wants none of the streams with a key on air; else it is the first one's turn."""
+        if rows[0]["owner_disabled"]:
+            raise Refused("the account of its owner is disabled")
+        if rows[0]["started"]:
             return
-        if not row["auto_start"]:
+        if not rows[0]["auto_start"]:
             raise Refused("the stream is stopped: start it first")
-        if row["stopped_at"] is not None and self._clock() - row["stopped_at"] < service.STOP_HOLD:
+        now = self._clock()
+        if any(row["stopped_at"] is not None and now - row["stopped_at"] < service.STOP_HOLD for row in rows):
             raise Refused("the stream was stopped by its owner")
 
 

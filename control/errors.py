@@ -1,8 +1,11 @@
 """What a handler raises; ``middleware`` turns it into a page or a JSON object. One list of codes for both API documents."""
 
 import enum
+import time
 from collections.abc import Mapping
 from typing import Any
+
+from control.timestamps import timestamp
 
 
 class Family(enum.Enum):
@@ -63,9 +66,10 @@ class ControlError(Exception):
 
 
 def not_found(what: str, **details: object) -> ControlError:
-    """There is no such ``what``, or it is none of the asker's business."""
+    """There is no such ``what``, or it is none of the asker's business. ``details`` begin with its id, if that is a number."""
     code = ErrorCode.STREAM_NOT_FOUND if what == "Stream" else ErrorCode.NOT_FOUND
-    return ControlError(code, f"{what} not found", details)
+    named = f"{what} with ID {next(iter(details.values()))}" if details else what
+    return ControlError(code, f"{named} not found", {**details, "requested_at": timestamp(time.time())})
 
 
 def invalid(**fields: str) -> ControlError:

@@ -104,8 +104,8 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Who asks, for operations: a token that is none is refused, no token is nobody."""
-    if OPERATION in request:
+    """Who asks the API: a token that is none is refused, no token is nobody."""
+    if _limit(request) is not None:
         token = request.headers.get("X-API-Key", "")
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if given and scheme.lower() == "bearer":
@@ -120,19 +120,28 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Operations draw from buckets; what each left is told with the answer."""
-    operation = request.get(OPERATION)
-    if operation is not None and operation.limit is not Limit.NONE:
+    """Requests to the API draw from buckets; what each left is told with the answer."""
+    limit = _limit(request)
+    if limit is not None and limit is not Limit.NONE:
         actor = request.get(ACTOR)
         token = "" if actor is None else str(actor.user_id)
-        draw = await request[SERVICES].limiter.draw(operation.limit, token, request[ADDRESS])
+        draw = await request[SERVICES].limiter.draw(limit, token, request[ADDRESS])
         if draw is not None:
             request[_DRAW] = draw
             if not draw.allowed:
                 raise ControlError(ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset})
-    if _REFUSED in request:
+    # Who logs in anew, or refreshes, may still send the token that has had its day: nobody looks at it there.
+    if _REFUSED in request and OPERATION in request and request[OPERATION].permission is not None:
         raise request[_REFUSED]
     return await handler(request)
+
+
+def _limit(request: web.Request) -> Limit | None:
+    """From which buckets ``request`` draws; None if it is none to the API. Addresses of the API that lead nowhere count too."""
+    if OPERATION in request:
+        return request[OPERATION].limit
+    astray = SERVICES in request and request.match_info.http_exception is not None and request.method != "OPTIONS"
+    return Limit.API if astray else None
 
 
 @web.middleware
@@ -190,7 +199,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if is_api(request):
         headers["X-Request-ID"] = request[REQUEST_ID]
         if _DRAW in request:
-            for name, value in request[_DRAW].headers(time.time()).items():
+            for name, value in request[_DRAW].headers().items():
                 headers.setdefault(name, value)  # a handler that asks for a longer wait is believed
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"

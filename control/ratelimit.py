@@ -27,25 +27,27 @@ REDIS_AWAY = 5.0
 
 class Limit(enum.Enum):
     """Which bucket an operation draws from: NONE · API, by token or by address · STREAMING and LOGIN, beside it · REPORTS of
-    players, by address, and no other."""
+    players and RTMP_AUTH, by address, and no other."""
 
     NONE = "none"
     API = "api"
     STREAMING = "streaming"
     LOGIN = "login"
     REPORTS = "reports"
+    RTMP_AUTH = "rtmp_auth"
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What one request left in its bucket. ``reset`` is Unix time."""
+    """What one request left in its bucket. ``reset`` is Unix time, in ``wait`` seconds."""
 
     allowed: bool
     limit: int
     remaining: int
     reset: int
+    wait: int
 
-    def headers(self, now: float) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         """The documented headers, and Retry-After for who has to wait."""
         headers = {
             "X-RateLimit-Limit": str(self.limit),
@@ -53,7 +55,7 @@ class Draw:
             "X-RateLimit-Reset": str(self.reset),
         }
         if not self.allowed:
-            headers["Retry-After"] = str(max(1, round(self.reset - now)))
+            headers["Retry-After"] = str(self.wait)
         return headers
 
 
@@ -81,6 +83,7 @@ class RateLimiter:
             "streaming": (config.streaming, MINUTE),
             "login": (config.login, MINUTE),
             "reports": (config.reports, MINUTE),
+            "rtmp_auth": (config.rtmp_auth, MINUTE),
         }
 
     async def draw(self, limit: Limit, token: str, address: str) -> Draw | None:
@@ -89,9 +92,9 @@ class RateLimiter:
             return None
         household = network_of(address)
         taken = [("token", token) if token else ("address", household)]
-        if limit is Limit.REPORTS:
-            # Whoever watches shall not run out of what he may ask.
-            taken = [("reports", household)]
+        if limit in (Limit.REPORTS, Limit.RTMP_AUTH):
+            # Whoever watches shall not run out of what he may ask, nor an nginx of what its encoders ask.
+            taken = [(limit.value, household)]
         elif limit is Limit.STREAMING:
             taken.append(("streaming", token or household))
         elif limit is Limit.LOGIN:
@@ -101,7 +104,8 @@ class RateLimiter:
         draws = []
         for (bucket, _), (count, seconds) in zip(taken, counts, strict=True):
             amount = self._rates[bucket][0]
-            draws.append(Draw(count <= amount, amount, max(0, amount - count), math.ceil(now + seconds)))
+            wait = max(1, math.ceil(seconds))
+            draws.append(Draw(count <= amount, amount, max(0, amount - count), math.ceil(now + seconds), wait))
         refused = [draw for draw in draws if not draw.allowed]
         # Of several that refuse, the one that does so for longest says when it is worth coming back.
         return max(refused, key=lambda draw: draw.reset) if refused else min(draws, key=lambda draw: draw.remaining)

@@ -11,7 +11,7 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
     one. What stands left of that address was written by the client itself and counts for nothing."""
     address = peer
     for hop in reversed(forwarded.split(",")):
-        if not _is_trusted(address, trusted):
+        if not is_trusted(address, trusted):
             break
         try:
             address = str(ip_address(hop.strip()))
@@ -30,7 +30,8 @@ def network_of(address: str) -> str:
     return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether ``address`` is a trusted proxy's."""
     if not trusted:
         return False
     try:

@@ -299,6 +299,7 @@ class LimitsConfig(_Table):
     api_without_token: Count = 100
     streaming: Count = 60
     login: Count = 10
+    rtmp_auth: Count = 600
     reports: Count = 600
 
 
@@ -452,8 +453,6 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
         set(ports.values())
     ):
         yield from _shared_ports(ports)
-    if auth.publish == "keys" and not auth.stream_keys:
-        yield "auth", "publish", '= "keys" lets nobody publish without an entry in auth.stream_keys; add one, or set "open"'
     if auth.publish == "open" and auth.stream_keys:
         yield "auth", "stream_keys", 'protects nothing while auth.publish = "open"; set auth.publish = "keys", or remove the keys'
     if hls.part_duration * 2 > hls.segment_duration:

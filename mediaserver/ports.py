@@ -109,8 +109,9 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. A
-    ``keyframe_interval`` of 0 (seconds) puts keyframes where the source has them. Raises ValueError for too many rungs, or an
+    """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. Keyframes are where
+    the source has them, and no further apart than ``keyframe_interval`` (seconds, 0: as far as they come). ``reencode`` of a
+    rung: also where the source is like it already and would be passed through. Raises ValueError for too many rungs, or an
     interval out of bounds."""
 
     rungs: tuple[Rung, ...]

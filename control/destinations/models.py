@@ -46,6 +46,11 @@ async def destinations_of(tx: Transaction, stream_ids: Sequence[int], user_ids: 
     )
 
 
+async def destinations_of_stream(tx: Transaction, stream_id: int) -> Sequence[Row]:
+    """What is one stream's alone."""
+    return await tx.rows(f"SELECT {_DESTINATION} FROM destinations WHERE stream_id = ? ORDER BY id LIMIT 10000", stream_id)
+
+
 async def update_destination(tx: Transaction, destination_id: int, fields: Row, now: float) -> None:
     """Change the named columns."""
     columns = ", ".join(f"{name} = ?" for name in fields)
@@ -55,8 +60,3 @@ async def update_destination(tx: Transaction, destination_id: int, fields: Row, 
 async def delete_destination(tx: Transaction, destination_id: int) -> None:
     """It is gone."""
     await tx.execute("DELETE FROM destinations WHERE id = ?", destination_id)
-
-
-async def delete_destinations_of(tx: Transaction, stream_id: int) -> None:
-    """All of one stream's own."""
-    await tx.execute("DELETE FROM destinations WHERE stream_id = ?", stream_id)

@@ -16,7 +16,6 @@ from control.rest import Call, Domain
 from control.schema import Message, Page, changes
 from control.streams import models as stream_rows
 from control.streams import service
-from control.streams.onair import OnAir
 
 destinations = Domain("Destinations")
 
@@ -31,13 +30,8 @@ async def _found(call: Call) -> Row:
     return row
 
 
-async def _shown(call: Call, row: Row) -> dict[str, object]:
-    state, reason = "inactive", ""
-    stream_ids = [row["stream_id"]] if row["stream_id"] is not None else []
-    if not stream_ids:
-        stream_ids = [stream["id"] for stream in await stream_rows.list_streams(call.tx, row["user_id"], 1000, 0)]
-    for stream_id in stream_ids:
-        state, reason = _livelier((state, reason), stream_id, row, call.services.on_air)
+def _shown(call: Call, row: Row) -> dict[str, object]:
+    state, reason = call.services.on_air.relay_of_any(row["id"])
     return {
         "id": row["id"],
         "name": row["name"],
@@ -53,25 +47,19 @@ async def _shown(call: Call, row: Row) -> dict[str, object]:
     }
 
 
-def _livelier(present: tuple[str, str], stream_id: int, row: Row, on_air: OnAir) -> tuple[str, str]:
-    """Of several streams that may go there, the one that does."""
-    other = on_air.relay(stream_id, row["id"])
-    return other if present[0] == "inactive" or other[0] == "active" else present
-
-
 @destinations.get("/destinations", permission=Permission.DESTINATIONS, query=Page, answer=Destinations)
 async def list_destinations(call: Call, query: Page) -> Destinations:
     """List your destinations"""
     rows = await models.list_destinations(call.tx, call.actor.user_id, query.per_page, query.offset)
     total = await models.count_destinations(call.tx, call.actor.user_id)
-    listed = [Destination.model_validate(await _shown(call, row)) for row in rows]
+    listed = [Destination.model_validate(_shown(call, row)) for row in rows]
     return Destinations(destinations=listed, total=total, page=query.page, per_page=query.per_page)
 
 
 @destinations.get("/destinations/{destination_id}", permission=Permission.DESTINATIONS, answer=Destination, errors=_MISSING)
 async def show_destination(call: Call) -> Destination:
     """Show a destination"""
-    return Destination.model_validate(await _shown(call, await _found(call)))
+    return Destination.model_validate(_shown(call, await _found(call)))
 
 
 @destinations.post(
@@ -84,12 +72,14 @@ async def show_destination(call: Call) -> Destination:
 )
 async def create_destination(call: Call, body: DestinationCreateAnywhere) -> DestinationDone:
     """Create a destination, of one stream or of all of yours: what is on air goes there at once"""
+    owner = call.actor.user_id
     if body.stream_id is not None:
         stream = await stream_rows.stream_by_id(call.tx, body.stream_id)
         if stream is None or not call.actor.owns(stream["user_id"], Permission.STREAMS_ALL):
             raise not_found("Stream", stream_id=body.stream_id)
+        owner = stream["user_id"]
     fields = {
-        "user_id": call.actor.user_id,
+        "user_id": owner,
         "stream_id": body.stream_id,
         "name": body.name,
         "platform": body.platform,
@@ -104,7 +94,7 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
     await audit.record(call, audit.Action.DESTINATION_CREATED, "destination", number)
     row = {"id": number, **fields}
     call.after(lambda: call.services.conductor.redirect(row, before=None))
-    return DestinationDone.model_validate({**await _shown(call, row), "message": "Destination created successfully"})
+    return DestinationDone.model_validate({**_shown(call, row), "message": "Destination created successfully"})
 
 
 @destinations.put(
@@ -128,7 +118,7 @@ async def update_destination(call: Call, body: DestinationUpdate) -> Destination
     row = {**before, **fields, "updated_at": call.now if fields else before["updated_at"]}
     if fields.keys() & {"rtmp_url", "stream_key", "rendition", "enabled"}:
         call.after(lambda: call.services.conductor.redirect(row, before=before))
-    return DestinationDone.model_validate({**await _shown(call, row), "message": "Destination updated successfully"})
+    return DestinationDone.model_validate({**_shown(call, row), "message": "Destination updated successfully"})
 
 
 @destinations.delete("/destinations/{destination_id}", permission=Permission.DESTINATIONS, answer=Message, errors=_MISSING)

@@ -1,12 +1,19 @@
 -- What users stream, and where it goes on to.
 
+-- Whose stream key that is: nobody else can take it, and its owner may give it to several streams in turn.
+CREATE TABLE stream_keys (
+    key_hash TEXT PRIMARY KEY,
+    user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE
+);
+CREATE INDEX stream_keys_user ON stream_keys (user_id);
+
 CREATE TABLE streams (
     id {id},
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     name TEXT NOT NULL,
     input_type TEXT NOT NULL,
     input_url TEXT NOT NULL,              -- encrypted: it holds the stream key, or a password
-    key_hash TEXT UNIQUE,                 -- of the key that an encoder pushes with; NULL for what is pulled
+    key_hash TEXT REFERENCES stream_keys (key_hash),  -- of the key that an encoder pushes with; NULL for what is pulled
     latency_mode TEXT NOT NULL,
     record_enabled SMALLINT NOT NULL,
     auto_start SMALLINT NOT NULL,
@@ -21,6 +28,7 @@ CREATE TABLE streams (
     updated_at DOUBLE PRECISION NOT NULL
 );
 CREATE INDEX streams_user ON streams (user_id);
+CREATE INDEX streams_key ON streams (key_hash);
 
 CREATE TABLE destinations (
     id {id},

@@ -2,7 +2,8 @@
 
 import hmac
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -14,7 +15,8 @@ from control.ratelimit import Limit
 from control.rest import Call, Domain
 from control.rtmp.schemas import OnPublish, RtmpStarted, RtmpStatus, RtmpStopped, RtmpStream
 from control.streams import models, service
-from control.streams.onair import stream_id_of
+from control.streams.onair import playback_name, stream_id_of
+from mediaserver.addresses import is_trusted
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.ports import PublishRequest, Wire
 from mediaserver.snapshot import EngineSnapshot
@@ -60,13 +62,8 @@ async def show_rtmp(call: Call) -> RtmpStatus:
 
 async def _rows(call: Call, names: list[str]) -> Mapping[str, Row]:
     """The rows of those that are streams of the API."""
-    found = {}
-    for name in names:
-        number = stream_id_of(name)
-        row = None if number is None else await models.stream_by_id(call.tx, number)
-        if row is not None:
-            found[name] = row
-    return found
+    numbers = {number for name in names if (number := stream_id_of(name)) is not None}
+    return {playback_name(row["id"]): row for row in await models.streams_by_ids(call.tx, numbers)}
 
 
 def _may_see(call: Call, name: str, rows: Mapping[str, Row]) -> bool:
@@ -96,9 +93,15 @@ async def start_rtmp(call: Call) -> RtmpStarted:
             ErrorCode.RTMP_SERVER, f"Port {config.port} cannot be opened", {"reason": error.strerror or ""}
         ) from None
     await audit.record(call, audit.Action.RTMP_STARTED, "rtmp", config.port)
-    host = call.request.host.rpartition(":")[0] or call.request.host
-    url = f"rtmp://{host}:{config.port}/{config.app}/"
+    url = f"rtmp://{_host(call)}:{config.port}/{config.app}/"
     return RtmpStarted(status="success", message="RTMP server started successfully", port=config.port, url=url)
+
+
+def _host(call: Call) -> str:
+    """By which name the world knows this machine, as far as it is told: an address of IPv6 in brackets."""
+    site = urlsplit(call.services.config.server.public_url or f"//{call.request.host}")
+    host = site.hostname or "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 @rtmp.post("/rtmp/stop", permission=Permission.RTMP, answer=RtmpStopped, limit=Limit.STREAMING)
@@ -109,14 +112,24 @@ async def stop_rtmp(call: Call) -> RtmpStopped:
     return RtmpStopped(status="success", message="RTMP server stopped successfully")
 
 
-@rtmp.post("/rtmp/auth", permission=None, body=OnPublish, form=True, transaction=False, errors=(ErrorCode.FORBIDDEN,))
+@rtmp.post(
+    "/rtmp/auth",
+    permission=None,
+    body=OnPublish,
+    form=True,
+    transaction=False,
+    limit=Limit.RTMP_AUTH,
+    errors=(ErrorCode.FORBIDDEN,),
+)
 async def authorize_publish(call: Call, body: OnPublish) -> web.Response:
     """May that key publish? 200 or 403, for nginx-rtmp's on_publish, from a trusted proxy or with the shared secret"""
     config = call.services.config
     given = body.secret or call.request.query.get("secret", "")
     secret = config.rtmp.auth_secret.get_secret_value()
     known = bool(secret) and hmac.compare_digest(secret.encode(), given.encode())
-    if not known and not _trusted(call.request.remote or "", config.http.trusted_proxies):
+    # Not who hands it on, but where it comes from: a proxy in front of the whole API hands on what anybody asks.
+    if not known and not is_trusted(call.address, [ip_network(text) for text in config.http.trusted_proxies]):
+        await _count_guess(call)
         raise ControlError(ErrorCode.FORBIDDEN, "Only a trusted proxy may ask, or who knows rtmp.auth_secret")
     request = PublishRequest(
         session_id=call.request_id, wire=Wire.RTMP, address=body.addr, app=body.app, key=body.name.partition("?")[0]
@@ -128,8 +141,10 @@ async def authorize_publish(call: Call, body: OnPublish) -> web.Response:
     return web.Response(text="OK")
 
 
-def _trusted(peer: str, proxies: tuple[str, ...]) -> bool:
-    try:
-        return any(ip_address(peer) in ip_network(text) for text in proxies)
-    except ValueError:
-        return False
+async def _count_guess(call: Call) -> None:
+    """Who may not ask may be looking for the secret: as many tries as for a password. Raises ControlError (429)."""
+    draw = await call.services.limiter.draw(Limit.LOGIN, "", call.address)
+    if draw is not None and not draw.allowed:
+        raise ControlError(
+            ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset}, draw.headers()
+        )

@@ -37,7 +37,7 @@ async def show_stats(call: Call, query: StatsQuery) -> Stats:
         stats=[
             Sample(
                 timestamp=sample["at"],
-                viewers=round(sample["viewers"], 2),
+                viewers=round(sample["viewers"]),
                 bitrate=round(sample["bitrate"], 1),
                 frame_rate=round(sample["frame_rate"], 2),
                 packet_loss=round(sample["packet_loss"], 3),

@@ -40,10 +40,10 @@ class StatsQuery(Taken):
 
 
 class Sample(Given):
-    """One step. ``bitrate`` in kbit/s, ``packet_loss`` in percent."""
+    """One step, on average; ``viewers`` in whole people. ``bitrate`` in kbit/s, ``packet_loss`` in percent."""
 
     timestamp: Timestamp
-    viewers: float
+    viewers: int
     bitrate: float
     frame_rate: float
     packet_loss: float

@@ -1,6 +1,7 @@
 """Rows to the engine: what was ordered is begun, changed and ended there, after its transaction is safe."""
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from control.db import Database, Row
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 log = logging.getLogger(__name__)
+
+
+class CannotEncode(Refused):
+    """Nothing on this machine makes the renditions that a stream shall have, and it shall not go on without."""
 
 
 class Conductor:
@@ -40,11 +45,25 @@ class Conductor:
 
     async def start(self, row: Row, grant: PublishGrant) -> None:
         """The stream of ``row`` is wanted on air: fetch it, unless it is pushed. Raises Refused."""
+        if grant.ladder is not None:
+            await self._require_encoder()
         if row["key_hash"] is not None:
             return
         source = service.pull_source(await self._vault.cipher(), row)
-        if row["id"] not in self._pulls:
+        if not self.fetches(row["id"]):
             self._pulls[row["id"]] = self._engine.start_pull(source, grant)
+            self._on_air.forget()
+
+    def fetches(self, stream_id: int) -> bool:
+        """Whether it is being fetched: a source that has come to its end, or cannot be had for good, is not."""
+        session_id = self._pulls.get(stream_id)
+        return session_id is not None and self._on_air.fetches(session_id)
+
+    async def _require_encoder(self) -> None:
+        """Raises CannotEncode where the configuration insists on an encoder that does not work here."""
+        wanted = self._engine.config.transcode
+        if wanted.policy == "fail" and wanted.encoder != "auto" and wanted.encoder not in await self._engine.encoders():
+            raise CannotEncode(f"the encoder {wanted.encoder} does not work on this machine (transcode.encoder)")
 
     def stop(self, stream_id: int, reason: str) -> None:
         """End it, whoever publishes it, with all that hangs on it. Harmless if it is not on air."""
@@ -57,10 +76,12 @@ class Conductor:
     def relay(self, stream_id: int, target: RelayTarget) -> None:
         """A destination was added or enabled in mid-stream. Raises Refused."""
         self._engine.start_relay(playback_name(stream_id), target)
+        self._on_air.forget()
 
     def end_relay(self, stream_id: int, destination_id: int) -> None:
         """A destination was taken away or disabled. Harmless if there is none."""
         self._engine.stop_relay(playback_name(stream_id), relay_id(destination_id))
+        self._on_air.forget()
 
     def record(self, stream_id: int, *, wanted: bool) -> None:
         """Recording was switched in mid-stream."""
@@ -73,12 +94,10 @@ class Conductor:
         except Refused as refusal:
             log.info("recording_not_started", extra={"facts": {"name": name, "reason": refusal.reason}})
 
-    async def end_of_user(self, user_id: int, reason: str) -> None:
-        """A user was disabled: all that is theirs goes off air."""
-        async with self._db.read() as tx:
-            rows = await models.list_streams(tx, user_id, 10_000, 0)
-        for row in rows:
-            self.stop(row["id"], reason)
+    def stop_all(self, stream_ids: Sequence[int], reason: str) -> None:
+        """End all of them, whose owner was disabled, say."""
+        for stream_id in stream_ids:
+            self.stop(stream_id, reason)
 
     def on_event(self, event: Event) -> None:
         """A stream is over: Relays that were added in mid-stream do not wait for the next one."""

@@ -11,7 +11,7 @@ _STREAM = (
 
 
 async def insert_stream(tx: Transaction, fields: Row) -> int:
-    """A new stream's id. Raises Conflict for a key that is taken."""
+    """A new stream's id."""
     marks = ", ".join("?" for _ in fields)
     row = await tx.row(f"INSERT INTO streams ({', '.join(fields)}) VALUES ({marks}) RETURNING id", *fields.values())
     assert row is not None  # noqa: S101  RETURNING gives one
@@ -23,13 +23,41 @@ async def stream_by_id(tx: Transaction, stream_id: int) -> Row | None:
     return await tx.row(f"SELECT {_STREAM} FROM streams WHERE id = ?", stream_id)
 
 
-async def stream_by_key(tx: Transaction, key_hash: str) -> Row | None:
-    """The stream that is pushed with that key, if its owner may stream at all."""
-    return await tx.row(
-        f"SELECT {_STREAM} FROM streams WHERE key_hash = ?"
-        " AND EXISTS (SELECT 1 FROM users WHERE users.id = streams.user_id AND users.disabled = 0)",
+async def streams_by_key(tx: Transaction, key_hash: str) -> Sequence[Row]:
+    """The streams that are pushed with that key: those that are wanted on air come first, then those that may begin by
+    themselves, the newest before the others. ``owner_disabled`` says whether their owner may stream at all."""
+    return await tx.rows(
+        f"SELECT {_STREAM}, (SELECT disabled FROM users WHERE users.id = streams.user_id) AS owner_disabled FROM streams"
+        " WHERE key_hash = ? ORDER BY started DESC, auto_start DESC, id DESC LIMIT 1000",
         key_hash,
     )
+
+
+async def take_key(tx: Transaction, key_hash: str, user_id: int) -> bool:
+    """The key is that user's from now on. False if it is somebody else's."""
+    await tx.execute(
+        "INSERT INTO stream_keys (key_hash, user_id) VALUES (?, ?) ON CONFLICT (key_hash) DO NOTHING", key_hash, user_id
+    )
+    row = await tx.row("SELECT user_id FROM stream_keys WHERE key_hash = ?", key_hash)
+    return row is not None and row["user_id"] == user_id
+
+
+async def leave_key(tx: Transaction, key_hash: str) -> None:
+    """The key is nobody's any more, if no stream has it."""
+    await tx.execute(
+        "DELETE FROM stream_keys WHERE key_hash = ? AND NOT EXISTS (SELECT 1 FROM streams WHERE key_hash = ?)", key_hash, key_hash
+    )
+
+
+async def end_turns(tx: Transaction, key_hash: str, stream_id: int) -> None:
+    """That stream alone is wanted on air with this key."""
+    await tx.execute("UPDATE streams SET started = 0 WHERE key_hash = ? AND id <> ? AND started = 1", key_hash, stream_id)
+
+
+async def end_all_of(tx: Transaction, user_id: int) -> Sequence[int]:
+    """None of a user's streams is wanted on air. All of their ids."""
+    await tx.execute("UPDATE streams SET started = 0 WHERE user_id = ? AND started = 1", user_id)
+    return [row["id"] for row in await tx.rows("SELECT id FROM streams WHERE user_id = ? ORDER BY id", user_id)]
 
 
 async def list_streams(tx: Transaction, user_id: int | None, limit: int, offset: int) -> Sequence[Row]:
@@ -53,6 +81,12 @@ async def started_streams(tx: Transaction) -> Sequence[Row]:
     return await tx.rows(f"SELECT {_STREAM} FROM streams WHERE started = 1 ORDER BY id LIMIT 10000")
 
 
+async def streams_by_ids(tx: Transaction, stream_ids: Collection[int]) -> Sequence[Row]:
+    """Those that are there."""
+    marks = ", ".join("?" for _ in stream_ids)
+    return await tx.rows(f"SELECT {_STREAM} FROM streams WHERE id IN ({marks})", *stream_ids) if stream_ids else []
+
+
 async def owners(tx: Transaction, stream_ids: Collection[int]) -> Mapping[int, int]:
     """Whose streams those are; one that is gone is left out."""
     return {row["id"]: row["user_id"] for row in await _some(tx, "user_id", stream_ids)}
@@ -71,7 +105,7 @@ async def _some(tx: Transaction, column: str, stream_ids: Collection[int]) -> Se
 
 
 async def update_stream(tx: Transaction, stream_id: int, fields: Row, now: float) -> None:
-    """Change the named columns. Raises Conflict."""
+    """Change the named columns."""
     columns = ", ".join(f"{name} = ?" for name in fields)
     await tx.execute(f"UPDATE streams SET {columns}, updated_at = ? WHERE id = ?", *fields.values(), now, stream_id)
 

@@ -41,6 +41,7 @@ class OnAir:
         self._streams: dict[str, StreamSnapshot] = {}
         self._viewers: dict[str, int] = {}
         self._relays: dict[tuple[str, str], RelaySnapshot] = {}
+        self._pulls: frozenset[str] = frozenset()
         self._peaks: dict[str, int] = {}
 
     def look(self) -> None:
@@ -52,7 +53,7 @@ class OnAir:
         try:
             seen = self._engine.snapshot()
         except Unavailable:
-            self._streams, self._viewers, self._relays = {}, {}, {}
+            self._streams, self._viewers, self._relays, self._pulls = {}, {}, {}, frozenset()
             return
         self._streams = {stream.name: stream for stream in seen.streams}
         self._viewers = {}
@@ -60,6 +61,7 @@ class OnAir:
             name = stream.source or stream.name
             self._viewers[name] = self._viewers.get(name, 0) + sum(stream.players.values())
         self._relays = {(relay.name, relay.relay_id): relay for relay in seen.relays}
+        self._pulls = frozenset(pull.session_id for pull in seen.pulls)
         self._peaks = {name: max(count, self._peaks.get(name, 0)) for name, count in self._viewers.items()}
 
     def forget(self) -> None:
@@ -92,13 +94,34 @@ class OnAir:
         found = {stream_id_of(name): (number, self._peaks.get(name, 0)) for name, number in self._viewers.items()}
         return {stream_id: counts for stream_id, counts in found.items() if stream_id is not None}
 
+    def best_rendition(self, stream_id: int) -> StreamSnapshot | None:
+        """The largest that is made of it at the moment, if any."""
+        self.look()
+        name = playback_name(stream_id)
+        made = [stream for stream in self._streams.values() if stream.source == name and stream.publishing]
+        return max(made, key=lambda stream: max((track.height for track in stream.tracks), default=0), default=None)
+
+    def fetches(self, session_id: str) -> bool:
+        """Whether that pull still runs."""
+        self.look()
+        return session_id in self._pulls
+
     def relay(self, stream_id: int, destination_id: int) -> tuple[str, str]:
         """The state of a destination of it, in words, and why."""
         self.look()
-        relay = self._relays.get((playback_name(stream_id), relay_id(destination_id)))
-        if relay is None:
-            return "inactive", ""
-        return (_ACTIVE if relay.state is RelayState.LIVE else relay.state.value), relay.reason
+        return _in_words(self._relays.get((playback_name(stream_id), relay_id(destination_id))))
+
+    def relay_of_any(self, destination_id: int) -> tuple[str, str]:
+        """The same of whatever goes there; of several the one that does."""
+        self.look()
+        there = [relay for (_, one), relay in self._relays.items() if one == relay_id(destination_id)]
+        return _in_words(max(there, key=lambda relay: relay.state is RelayState.LIVE, default=None))
+
+
+def _in_words(relay: RelaySnapshot | None) -> tuple[str, str]:
+    if relay is None:
+        return "inactive", ""
+    return (_ACTIVE if relay.state is RelayState.LIVE else relay.state.value), relay.reason
 
 
 def relay_id(destination_id: int) -> str:

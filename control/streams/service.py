@@ -28,6 +28,7 @@ from mediaserver.ports import (
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
+    from control.destinations.schemas import DestinationCreate
     from mediaserver.config import Config
 
 #: Seconds for which a stream that was stopped does not begin by itself again: an encoder that was cut off tries at once.
@@ -140,6 +141,24 @@ def check_key(key: str) -> None:
     """Raises ControlError (422) for a key that no encoder could send."""
     if objection := objection_to(key):
         raise invalid(input_url=objection)
+
+
+def wanted_words(destination: "DestinationCreate") -> tuple[object, ...]:
+    """What makes a destination the same as another."""
+    return (
+        destination.name,
+        destination.platform,
+        destination.address,
+        destination.stream_key,
+        destination.rendition,
+        destination.enabled,
+    )
+
+
+def destination_words(cipher: "Cipher", row: Row) -> tuple[object, ...]:
+    """The same of one that is there."""
+    key = cipher.open(STREAM_KEY, row["stream_key"])
+    return row["name"], row["platform"], row["rtmp_url"], key, row["rendition"], bool(row["enabled"])
 
 
 async def destinations_by_stream(tx: Transaction, rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:

@@ -9,6 +9,7 @@ from control.errors import ControlError, ErrorCode, invalid, not_found
 from control.permissions import Permission, Role
 from control.rest import Call, Domain
 from control.schema import Message, Page, changes
+from control.streams import models as stream_rows
 from control.users.schemas import User, UserCreate, Users, UserUpdate
 
 users = Domain("Users")
@@ -120,10 +121,18 @@ async def update_user(call: Call, body: UserUpdate) -> User:
         await _keep_an_administrator(call)
         if any(fields.get(name, row[name]) != row[name] for name in ("role", "password_hash", "disabled")):
             await models.end_generation(tx, row["id"], call.now)
+        if fields.get("disabled"):
+            await _take_off_air(call, row["id"], "its owner was disabled")
         await audit.record(call, _action(fields, row), "user", row["id"], fields=sorted(wanted))
         row = await _found(call)
     call.services.accounts.forget()
     return _user(row)
+
+
+async def _take_off_air(call: Call, user_id: int, reason: str) -> None:
+    """None of the user's streams is wanted any more, and what is on air ends."""
+    stream_ids = await stream_rows.end_all_of(call.tx, user_id)
+    call.after(lambda: call.services.conductor.stop_all(stream_ids, reason))
 
 
 async def _keep_an_administrator(call: Call) -> None:
@@ -158,6 +167,7 @@ async def delete_user(call: Call) -> Message:
     if row["id"] == call.actor.user_id:
         raise ControlError(ErrorCode.CONFLICT, "Nobody deletes the account that asks")
     await models.hold_administrators(call.tx)
+    await _take_off_air(call, row["id"], "its owner was deleted")
     await models.delete_user(call.tx, row["id"])
     await _keep_an_administrator(call)
     await audit.record(call, audit.Action.USER_DELETED, "user", row["id"])

@@ -23,7 +23,8 @@ PROGRESS, SOUND_PROGRESS = 100, 1000
 
 
 class KeyPlaces:
-    """Where keyframes go: where the source has them, or with an ``interval`` (seconds) at its multiples."""
+    """Where keyframes go: where the source has them, for its segments and those of its renditions begin there; with an
+    ``interval`` (seconds) also where there would be none for longer than that."""
 
     def __init__(self, interval: float) -> None:
         self._interval = round(interval * 1000)
@@ -31,12 +32,10 @@ class KeyPlaces:
 
     def at(self, picture: Picture) -> bool:
         """Whether every rung has a keyframe at ``picture``."""
-        if not self._interval:
-            return picture.key
-        if picture.pts < self._next:
-            return False
-        self._next = (picture.pts // self._interval + 1) * self._interval
-        return True
+        due = bool(self._interval) and picture.pts >= self._next
+        if picture.key or due:
+            self._next = picture.pts + self._interval
+        return picture.key or due
 
 
 class Transcoding:

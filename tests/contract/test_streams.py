@@ -1,0 +1,390 @@
+"""Stream management, with real encoders, players, files and a real nginx-rtmp as a destination."""
+
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Serve
+from tests.contract.asking import ROOMY, Caller, log_in
+from tests.contract.conftest import FRAME_RATE, HEIGHT, KEY, WIDTH, Town
+from tests.contract.document import (
+    MESSAGE,
+    STREAM,
+    STREAM_CREATED,
+    STREAM_STARTED,
+    STREAM_STATS,
+    STREAM_STATUS,
+    STREAM_STOPPED,
+    STREAMS,
+    error,
+    new_stream,
+)
+from tests.e2e.players import LivePlayer
+from tests.media import Clips, frames
+from tests.peers import Peers, Process, Server, ffprobe, program, wait_until
+
+BFRAMES = 3
+MISSING = error("STREAM_NOT_FOUND")
+
+
+@pytest.fixture
+def here(serve: Serve) -> Caller:
+    """The administrator of a server of the test's own."""
+    return log_in(serve(**ROOMY, rtmp={"reconnect_grace": 0.0}, recording={"min_free_bytes": 0}))
+
+
+def make_stream(admin: Caller, key: str, **fields: Any) -> int:
+    return int(admin.made("/api/streams", new_stream(admin.server.rtmp_port, key, **fields))["id"])
+
+
+def is_refused(peers: Peers, clip: Path, url: str) -> bool:
+    """Whether an encoder is turned away: ffmpeg then ends by itself."""
+    return peers.ffmpeg_push(clip, url).wait() != 0
+
+
+def is_sent_away(encoder: Process) -> bool:
+    return encoder.wait() != 0
+
+
+def recordings(server: Server, stream_id: int) -> list[Path]:
+    return sorted((server.folder / "data" / "recordings").rglob(f"*stream_{stream_id}*.mp4"))
+
+
+# -- what is there ----------------------------------------------------------------------------------------------------
+
+
+def test_list_streams(town: Town) -> None:
+    listed = town.admin.get("/api/streams").fits(STREAMS)
+    assert (listed["page"], listed["per_page"]) == (1, 10)
+    (stream,) = [stream for stream in listed["streams"] if stream["id"] == town.stream_id]
+    assert (stream["name"], stream["status"], stream["latency_mode"]) == ("My Tutorial Stream", "running", "normal")
+    assert stream["input_url"] == f"rtmp://localhost:{town.server.rtmp_port}/live/{KEY}"
+    assert stream["destinations"] == [{"platform": "tutorial", "status": "active"}]
+
+
+def test_a_list_comes_in_pages(quiet: Caller) -> None:
+    numbers = [make_stream(quiet, f"page_{number}") for number in range(12)]
+    first = quiet.get("/api/streams").json
+    assert len(first["streams"]) == min(10, first["total"])
+    found = []
+    for page in range(1, first["total"] // 5 + 2):
+        part = quiet.get(f"/api/streams?page={page}&per_page=5").fits(STREAMS)
+        assert (part["page"], part["per_page"], part["total"]) == (page, 5, first["total"])
+        found += [stream["id"] for stream in part["streams"]]
+    assert found == sorted(set(found))
+    assert set(numbers) <= set(found)
+    assert len(found) == first["total"]
+
+
+def test_get_stream_details(town: Town) -> None:
+    stream = town.admin.get(town.path).fits(STREAM)
+    assert town.admin.get(f"/api/streams/stream_{town.stream_id}").json["id"] == town.stream_id
+    assert (stream["id"], stream["status"], stream["input_type"]) == (town.stream_id, "running", "rtmp")
+    assert (stream["record_enabled"], stream["video_codec"], stream["audio_codec"]) == (True, "h264", "aac")
+    (destination,) = stream["destinations"]
+    assert destination["rtmp_url"] == f"rtmp://127.0.0.1:{town.nginx_port}/live/"
+    assert destination["enabled"] is True
+    sizes = {"240p": (426, 240), "source": (WIDTH, HEIGHT)}
+    outputs = {(output["format_type"], output["resolution"]): output["output_path"] for output in stream["outputs"]}
+    assert set(outputs) == {(kind, size) for kind in ("hls", "dash") for size in sizes}
+    assert outputs["hls", "240p"] == f"/static/streams/hls/stream_{town.stream_id}_240p.m3u8"
+    for (kind, resolution), path in outputs.items():
+        seen = ffprobe(town.server.url(path))
+        pictures = {(s["width"], s["height"]) for s in seen["streams"] if s["codec_type"] == "video"}
+        # The whole stream offers every quality; a quality is itself.
+        assert sizes[resolution] in pictures, (kind, resolution, pictures)
+        assert resolution == "source" or pictures == {sizes[resolution]}
+
+
+def test_the_documented_addresses_play_in_ffmpeg(town: Town) -> None:
+    """Decoded by the program that people have; PyAV's knows no DASH."""
+    for path in (f"hls/stream_{town.stream_id}_240p.m3u8", f"dash/stream_{town.stream_id}_240p.mpd"):
+        assert _decoded(town.server.url(f"/static/streams/{path}")) >= FRAME_RATE, path
+
+
+def _decoded(url: str) -> int:
+    """How many pictures ffmpeg decodes in the first second."""
+    command = [program("ffmpeg"), "-v", "error", "-nostdin", "-i", url, "-t", "1", "-map", "0:v:0", "-f", "rawvideo", "-"]
+    done = subprocess.run([*command[:-3], "-pix_fmt", "gray", "-s", "16x16", *command[-3:]], capture_output=True, timeout=40)
+    assert done.returncode == 0, done.stderr.decode()
+    return len(done.stdout) // 256
+
+
+# -- making and changing ----------------------------------------------------------------------------------------------
+
+
+def test_create_stream(quiet: Caller) -> None:
+    body = new_stream(
+        quiet.server.rtmp_port,
+        "my_stream",
+        input_type="rtmp",
+        latency_mode="tutorial",
+        record_enabled=True,
+        video_codec="h264",
+        audio_codec="aac",
+        qualities=["720p", "480p", "360p"],
+        destinations=[
+            {
+                "name": "Tutorial Platform",
+                "platform": "tutorial",
+                "rtmp_url": "rtmp://tutorial-platform.com/live/",
+                "stream_key": "your_stream_key",
+            }
+        ],
+    )
+    made = quiet.post("/api/streams", body).fits(STREAM_CREATED, 201)
+    assert made | {"id": 0} == {
+        "id": 0,
+        "name": "My Tutorial Stream",
+        "status": "stopped",
+        "message": "Stream created successfully",
+    }
+    stream = quiet.get(f"/api/streams/{made['id']}").fits(STREAM)
+    kept = ("name", "input_url", "input_type", "latency_mode", "record_enabled", "video_codec", "audio_codec", "qualities")
+    assert {name: stream[name] for name in kept} == {name: body[name] for name in kept}
+    (destination,) = stream["destinations"]
+    assert destination["status"] == "inactive"
+    assert "your_stream_key" not in str(stream)
+    assert stream["created_at"] == stream["updated_at"]
+    assert {o["resolution"]: o["bitrate"] for o in stream["outputs"]} == {"720p": 2500, "480p": 1200, "360p": 700, "source": 0}
+
+
+def test_what_is_left_out_has_its_default(quiet: Caller) -> None:
+    stream = quiet.get(f"/api/streams/{make_stream(quiet, 'least')}").fits(STREAM)
+    defaults = {
+        "input_type": "rtmp",
+        "latency_mode": "normal",
+        "record_enabled": False,
+        "auto_start": True,
+        "video_codec": "h264",
+        "audio_codec": "aac",
+        "bitrate_mode": "vbr",
+        "keyframe_interval": 2,
+        "qualities": [],
+        "destinations": [],
+    }
+    assert {name: stream[name] for name in defaults} == defaults
+
+
+def test_update_stream(quiet: Caller) -> None:
+    number = make_stream(quiet, "before", record_enabled=True, qualities=["720p"])
+    before = quiet.get(f"/api/streams/{number}").json
+    wanted = {"name": "Updated Stream Name", "latency_mode": "low", "record_enabled": False}
+    changed = quiet.put(f"/api/streams/{number}", wanted).fits(STREAM)
+    assert changed == before | wanted | {"updated_at": changed["updated_at"]}
+    assert quiet.get(f"/api/streams/{number}").json == changed
+    nothing = quiet.put(f"/api/streams/{number}", {}).fits(STREAM)
+    assert nothing == changed
+    quiet.put("/api/streams/999999", wanted).fits(MISSING, 404)
+
+
+def test_a_stream_that_is_changed_on_air_is_recorded_and_relayed_as_it_says(here: Caller, clips: Clips, peers: Peers) -> None:
+    """Recording and destinations follow at once: what was taken out gets nothing any more."""
+    _, port = peers.nginx_rtmp()
+    destination = {"name": "There", "rtmp_url": f"rtmp://127.0.0.1:{port}/live/", "stream_key": "first"}
+    number = make_stream(here, "on_air", destinations=[destination])
+    path = f"/api/streams/{number}"
+    peers.ffmpeg_push(clips.get(), here.server.rtmp("on_air"))
+    here.wait_for(f"{path}/status", status="running")
+    assert ffprobe(f"rtmp://127.0.0.1:{port}/live/first")["streams"]
+    here.put(path, {"record_enabled": True, "destinations": [destination | {"stream_key": "second"}]}).fits(STREAM)
+    assert ffprobe(f"rtmp://127.0.0.1:{port}/live/second")["streams"]
+    (relay,) = wait_until(lambda: here.get(path).json["destinations"], "the destination")
+    assert relay["status"] == "active"
+    wait_until(lambda: recordings(here.server, number), "a file")
+    here.put(path, {"record_enabled": False, "destinations": []})
+    assert here.get(path).json["destinations"] == []
+    wait_until(lambda: "recording_finished" in here.server.log(), "the end of the recording")
+    (file,) = recordings(here.server, number)
+    assert list(frames(file))
+    assert here.get(f"{path}/status").json["status"] == "running"
+    _no_relay_is_left(here, number)
+
+
+def _no_relay_is_left(admin: Caller, number: int) -> None:
+    """Nobody plays the stream, and no Relay is one of its subscribers: nginx has nobody who publishes."""
+    stopped = admin.server.log().count("state=stopped")
+    assert stopped >= 2, admin.server.log()[-3000:]
+
+
+def test_delete_stream(here: Caller, clips: Clips, peers: Peers) -> None:
+    number = make_stream(here, "short_lived")
+    encoder = peers.ffmpeg_push(clips.get(), here.server.rtmp("short_lived"))
+    here.wait_for(f"/api/streams/{number}/status", status="running")
+    assert here.delete(f"/api/streams/{number}").fits(MESSAGE) == {"message": "Stream deleted successfully"}
+    assert is_sent_away(encoder)
+    here.get(f"/api/streams/{number}").fits(MISSING, 404)
+    here.delete(f"/api/streams/{number}").fits(MISSING, 404)
+    assert here.get("/api/streams").json["total"] == 0
+
+
+# -- on air and off ---------------------------------------------------------------------------------------------------
+
+
+def test_start_stream(here: Caller, clips: Clips, peers: Peers) -> None:
+    server, clip = here.server, clips.get()
+    number = make_stream(here, "asked_for", auto_start=False, qualities=["720p"])
+    path = f"/api/streams/{number}"
+    assert is_refused(peers, clip, server.rtmp("asked_for")), "an encoder may push before the stream is started"
+    started = here.post(f"{path}/start").fits(STREAM_STARTED)
+    assert (started["stream_id"], started["message"]) == (number, "Stream started successfully")
+    urls = [(output["format"], output["url"]) for output in started["outputs"]]
+    assert ("hls", server.url(f"/static/streams/hls/stream_{number}_720p.m3u8")) in urls
+    assert ("dash", server.url(f"/static/streams/dash/stream_{number}_720p.mpd")) in urls
+    here.post(f"{path}/start").fits(error("STREAM_ALREADY_RUNNING"), 409)
+    assert here.get(f"{path}/status").json["status"] == "starting"
+    peers.ffmpeg_push(clip, server.rtmp("asked_for"))
+    here.wait_for(f"{path}/status", status="running")
+    here.post(f"{path}/start").fits(error("STREAM_ALREADY_RUNNING"), 409)
+    # 720p of a smaller picture is the picture itself.
+    for _, url in urls:
+        assert {(s.get("width"), s.get("height")) for s in ffprobe(url)["streams"]} == {(320, 192), (None, None)}, url
+    here.post("/api/streams/999999/start").fits(MISSING, 404)
+
+
+def test_a_push_starts_a_stream_that_may_start_by_itself(here: Caller, clips: Clips, peers: Peers) -> None:
+    number = make_stream(here, "by_itself")
+    assert here.get(f"/api/streams/{number}/status").json["status"] == "stopped"
+    encoder = peers.ffmpeg_push(clips.get(), here.server.rtmp("by_itself"))
+    here.wait_for(f"/api/streams/{number}/status", status="running")
+    encoder.stop()
+    here.wait_for(f"/api/streams/{number}/status", status="stopped")
+
+
+def test_stop_stream(here: Caller, clips: Clips, peers: Peers) -> None:
+    """Publisher, players, relay, recording and renditions: all of it ends."""
+    server, clip = here.server, clips.get(width=WIDTH, height=HEIGHT, bitrate=600_000)
+    _, port = peers.nginx_rtmp()
+    destination = {"name": "There", "rtmp_url": f"rtmp://127.0.0.1:{port}/live/", "stream_key": "out"}
+    number = make_stream(here, "all_of_it", qualities=["240p"], record_enabled=True, destinations=[destination])
+    path = f"/api/streams/{number}"
+    encoder = peers.ffmpeg_push(clip, server.rtmp("all_of_it"))
+    server.wait_live(f"stream_{number}@240p")
+    with LivePlayer(server.rtmp(f"stream_{number}")) as player, LivePlayer(f"rtmp://127.0.0.1:{port}/live/out") as there:
+        player.wait_for(10)
+        there.wait_for(10)
+        stopped = here.post(f"{path}/stop").fits(STREAM_STOPPED)
+        assert stopped == {"status": "success", "message": "Stream stopped successfully", "stream_id": number}
+        assert is_sent_away(encoder)
+        player.wait_end()
+        wait_until(lambda: not server.live(), "nothing to be live")
+        assert here.get(f"{path}/status").json["status"] == "stopped"
+        (file,) = recordings(server, number)
+        wait_until(lambda: "recording_finished" in server.log(), "the end of the recording")
+        numbers = [picture for picture, _ in frames(file)]
+        # Where it was cut off, pictures that others refer to may be missing.
+        assert numbers[:-BFRAMES] == [(numbers[0] + n) % 100 for n in range(len(numbers) - BFRAMES)]
+        wait_until(lambda: not _transcoding(server), "the transcoder's process to end")
+    here.post(f"{path}/stop").fits(STREAM_STOPPED)
+    assert is_refused(peers, clip, server.rtmp("all_of_it")), "an encoder that was sent away comes back by itself"
+    here.post(f"{path}/start").fits(STREAM_STARTED)
+    peers.ffmpeg_push(clip, server.rtmp("all_of_it"))
+    here.wait_for(f"{path}/status", status="running")
+    here.post("/api/streams/999999/stop").fits(MISSING, 404)
+
+
+def _transcoding(server: Server) -> list[str]:
+    """The command lines of processes below the server's."""
+    listed = subprocess.run(["ps", "--ppid", str(server.process.pid), "-o", "args="], capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if "transcod" in line]
+
+
+def test_a_stream_that_is_fetched_is_started_and_stopped_like_any(here: Caller, town: Town, clips: Clips) -> None:
+    """``input_url`` elsewhere: it is pulled from there, here from another server's HTTP-FLV, and again after a stop."""
+    url = town.server.url(f"/live/stream_{town.stream_id}.flv")
+    number = here.made("/api/streams", {"name": "Fetched", "input_url": url, "input_type": "http"})["id"]
+    path = f"/api/streams/{number}"
+    for _ in range(2):
+        here.post(f"{path}/start").fits(STREAM_STARTED)
+        here.post(f"{path}/start").fits(error("STREAM_ALREADY_RUNNING"), 409)
+        here.wait_for(f"{path}/status", status="running")
+        assert here.get(f"{path}/status").json["resolution"] == f"{WIDTH}x{HEIGHT}"
+        here.post(f"{path}/stop").fits(STREAM_STOPPED)
+        here.wait_for(f"{path}/status", status="stopped")
+
+
+def test_the_latency_mode_decides_how_long_segments_are(here: Caller, clips: Clips, peers: Peers) -> None:
+    for mode, seconds_ in {"low": 1.0, "normal": 2.0, "tutorial": 2.0, "high": 6.0}.items():
+        number = make_stream(here, f"mode_{mode}", latency_mode=mode)
+        encoder = peers.ffmpeg_push(clips.get(), here.server.rtmp(f"mode_{mode}"))
+        here.wait_for(f"/api/streams/{number}/status", status="running")
+        assert wait_until(lambda number=number: _target_duration(here.server, number), "a playlist") == seconds_, mode
+        encoder.stop()
+
+
+def _target_duration(server: Server, number: int) -> float:
+    """In seconds; 0 while there is no playlist."""
+    status, _, body = server.get(f"/live/stream_{number}/video.m3u8")
+    lines = [line for line in body.decode().splitlines() if line.startswith("#EXT-X-TARGETDURATION:")]
+    return float(lines[0].partition(":")[2]) if status == 200 and lines else 0.0
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_get_stream_status(town: Town) -> None:
+    began = time.time()
+    with (
+        LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as one,
+        LivePlayer(town.server.url(f"/live/stream_{town.stream_id}@240p.flv")) as other,
+    ):
+        one.wait_for(5)
+        other.wait_for(5)
+        town.admin.wait_for(f"{town.path}/status", current_viewers=2)
+        seen = town.admin.get(f"{town.path}/status").fits(STREAM_STATUS)
+    assert (seen["stream_id"], seen["status"], seen["resolution"]) == (town.stream_id, "running", f"{WIDTH}x{HEIGHT}")
+    assert seen["peak_viewers"] >= 2
+    assert seen["uptime"] >= 0
+    assert abs(seen["frame_rate"] - FRAME_RATE) <= 2
+    assert 0.7 <= seen["input_bitrate"] / town.clip_kilobits <= 1.3
+    # What is put out is its 240p, encoded anew.
+    rendition = town.server.live()[f"stream_{town.stream_id}"]["rungs"][0]
+    assert seen["output_bitrate"] > 0
+    assert seen["output_bitrate"] != seen["input_bitrate"], rendition
+    assert seen["last_updated"] >= time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
+    town.admin.wait_for(f"{town.path}/status", current_viewers=0)
+
+
+def test_get_stream_statistics(town: Town) -> None:
+    """What was on air for a minute is a sample of it, in steps of every documented length."""
+    path = f"{town.path}/stats"
+    with LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as player:
+        player.wait_for(5)
+
+        def peak() -> int:
+            return int(town.admin.get(f"{path}?interval=1m").json["summary"]["peak_viewers"])
+
+        # A minute is written down a few seconds after it is over.
+        wait_until(peak, "a minute with a viewer", timeout=75)
+    began, day = town.started - town.started % 60, 86400
+    for interval, step in (("1m", 60), ("5m", 300), ("1h", 3600), ("1d", day), ("", 300)):
+        seen = town.admin.get(path + (f"?interval={interval}" if interval else "")).fits(STREAM_STATS)
+        assert seen["stream_id"] == town.stream_id
+        for sample in seen["stats"]:
+            at = datetime.fromisoformat(sample["timestamp"]).timestamp()
+            assert at % step == 0
+            assert began - step < at <= time.time()
+            assert 0.7 <= sample["bitrate"] / town.clip_kilobits <= 1.3
+            assert abs(sample["frame_rate"] - FRAME_RATE) <= 2
+            assert sample["packet_loss"] == 0
+        assert 0.7 <= seen["summary"]["avg_bitrate"] / town.clip_kilobits <= 1.3
+        assert 0 < seen["summary"]["avg_viewers"] <= seen["summary"]["peak_viewers"]
+        assert seen["summary"]["uptime"] in range(60, round(time.time() - began) + 60, 60)
+    before = town.admin.get(f"{path}?start_time=2025-01-01T10:00:00Z&end_time=2025-01-01T11:00:00Z").fits(STREAM_STATS)
+    assert (before["stats"], before["summary"]["uptime"]) == ([], 0)
+    for query, field in (("interval=2m", "interval"), ("start_time=x", "start_time"), ("end_time=2025-13-01", "end_time")):
+        wrong = town.admin.get(f"{path}?{query}").fits(error("VALIDATION_ERROR"), 422)
+        assert set(wrong["error"]["details"]["fields"]) == {field}
+    town.admin.get("/api/streams/999999/stats").fits(MISSING, 404)
+
+
+def test_the_status_of_what_is_off_air_is_all_nought(quiet: Caller) -> None:
+    number = make_stream(quiet, "off_air")
+    seen = quiet.get(f"/api/streams/{number}/status").fits(STREAM_STATUS)
+    nought = {"uptime": 0, "current_viewers": 0, "peak_viewers": 0, "output_bitrate": 0, "input_bitrate": 0, "frame_rate": 0}
+    assert seen | nought | {"status": "stopped", "resolution": ""} == seen
+    quiet.get("/api/streams/999999/status").fits(MISSING, 404)
