@@ -29,6 +29,7 @@ class Feed:
         self.load = Load(now)
         self._sent = self._done = 0  # the last dts that went to the process, and that it has taken
         self._heard = self._fed = now
+        self._shown = -1  # the latest pts that went to it since
         self._waits_for_key = True
         # The next keyframe, or piece of sound, begins a new time.
         self._breaks = self._sound_breaks = False
@@ -63,10 +64,13 @@ class Feed:
             self._sent = self._done = packet.dts  # what it has not seen yet is no lag
         self._fed = now
         # By what went to it, not by the clock: while pictures are skipped it catches up.
-        lag = self._sent - self._done
-        if self.load.skips(now, lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
+        skipped = not first and self.load.skips(now, self._sent - self._done, keyframe=packet.keyframe)
+        # B-frames that are shown before a picture that it has are given all the same: none is to be missing in between.
+        skipped = skipped and (self._waits_for_key or packet.pts > self._shown)
+        if skipped or not worker.send(PacketFrame(SOURCE_LANE, packet)):
             self._waits_for_key = True
             return
+        self._shown = packet.pts if packet.keyframe else max(self._shown, packet.pts)
         self._sent = packet.dts
         self._breaks = self._waits_for_key = False
 
