@@ -210,7 +210,8 @@ class Beat:
             for at in range(0, len(readers), READERS_IN_A_ROW):
                 for reader in readers[at : at + READERS_IN_A_ROW]:
                     try:
-                        if reader in self._readers and reader.read():
+                        # A keyframe is seldom in one read, and should be in one write.
+                        if self._read(reader) and self._read(reader):
                             more.append(reader)
                     except Exception as error:  # noqa: BLE001 - one broken connection must not stop everybody's heart
                         self._report(error)
@@ -220,6 +221,9 @@ class Beat:
                 break
             readers = more
         yield from self._flush_dirty()
+
+    def _read(self, reader: BeatReader) -> bool:
+        return reader in self._readers and reader.read()
 
     def _flush_dirty(self) -> Iterator[None]:
         while self._dirty:

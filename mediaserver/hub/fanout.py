@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mediaserver.hub.beat import Beat, Pace
 from mediaserver.hub.player import TOOK_NOTHING, FanoutPlayer, PlayerState
+from mediaserver.hub.row import Row, send
 from mediaserver.hub.stream import LiveStream
 from protocols.media import MediaKind, Metadata, Packet, Track
 
@@ -47,11 +48,11 @@ class WireFormat(Protocol):
 
 @dataclass(slots=True)
 class _Flush:
-    """One write to many players, which may rest: ``players[:at]`` have it."""
+    """One write to the players of a row, which may rest: ``row.players[:at]`` have it."""
 
     data: bytes
     packets: int
-    players: tuple[FanoutPlayer, ...]
+    row: Row
     at: int = 0
 
 
@@ -67,6 +68,7 @@ class FanoutGroup:
         self.beat = beat
         self.live: dict[FanoutPlayer, None] = {}
         self.aside: dict[FanoutPlayer, None] = {}
+        self._row: Row | None = None
         self._subscribed = False
         # What was written to live players in all, a flush that rests included; and the packets among what is pending.
         self._packets = 0
@@ -127,6 +129,10 @@ class FanoutGroup:
         if player.state is PlayerState.LIVE:
             self._set_aside(player, PlayerState.LAGGING)
 
+    def rearrange(self) -> None:
+        """A live player has something queued, or no more."""
+        self._row = None
+
     def settle(self) -> None:
         """Write what the live players were sent into their sessions: not once per player and flush, but when asked."""
         waiting = frozenset(self._waiting())
@@ -136,7 +142,7 @@ class FanoutGroup:
     def _waiting(self) -> Collection[FanoutPlayer]:
         """Whom the flush that rests has not reached."""
         flush = self._sending
-        return flush.players[flush.at :] if flush is not None else ()
+        return flush.row.players[flush.at :] if flush is not None else ()
 
     def _written(self, player: FanoutPlayer, waiting: Collection[FanoutPlayer]) -> tuple[int, int]:
         """The bytes and packets that were written to live players in all, as far as ``player`` has them."""
@@ -148,6 +154,7 @@ class FanoutGroup:
     def _set_aside(self, player: FanoutPlayer, state: PlayerState) -> None:
         if player in self.live:
             del self.live[player]
+            self._row = None
             total, player.missing_from = self._written(player, self._waiting())
             player.account(total)
         elif player.state in _MISSING:
@@ -159,6 +166,7 @@ class FanoutGroup:
         player.state = PlayerState.LIVE
         player.accounted = self._bytes
         self.live[player] = None
+        self._row = None
         player.send_start(pieces)
 
     def _admit(self, player: FanoutPlayer) -> None:
@@ -269,23 +277,25 @@ class FanoutGroup:
         """
         yield from self._send()
         if self._pending:
-            players = tuple(self.live)
-            self._sending = self._gathered(players)
+            if self._row is None:
+                self._row = Row(self.live)
+            self._sending = self._gathered(self._row)
             yield from self._send()
 
     def _send(self) -> Iterator[None]:
         while (flush := self._sending) is not None:
-            data, at = flush.data, flush.at
+            row, data, at = flush.row, flush.data, flush.at
             flush.at += PLAYERS_PER_STEP
-            if flush.at >= len(flush.players):
+            if flush.at >= len(row.players):
                 self._sending = None
-            for player in flush.players[at : flush.at]:
-                if player.state is PlayerState.LIVE:
-                    player.send(data)
+            if row is self._row:
+                row.write(data, at, flush.at)
+            else:
+                send(row.players[at : flush.at], data)
             yield
 
-    def _gathered(self, players: tuple[FanoutPlayer, ...]) -> _Flush:
-        """What is pending, in bytes for ``players``. Who waits for a keyframe is taken in, and has what is sent with it."""
+    def _gathered(self, row: Row) -> _Flush:
+        """What is pending, in bytes for ``row``. Who waits for a keyframe is taken in, and has what is sent with it."""
         pending, self._pending = self._pending, []
         sync, self._sync = self._sync, -1
         packets, self._gathering = self._gathering, 0
@@ -297,7 +307,7 @@ class FanoutGroup:
         self._packets += packets
         if self.aside and sync >= 0:
             self._rejoin(pending[sync:])
-        return _Flush(data, packets, players)
+        return _Flush(data, packets, row)
 
     def _rejoin(self, words: list[Word]) -> None:
         """Take in those who wait for a keyframe: they start with the headers and the keyframe in this flush."""

@@ -52,8 +52,8 @@ class FanoutPlayer:
     """
 
     __slots__ = (
-        "_before", "_direct", "_fd", "_is_closing", "_queued", "_since", "accounted", "burst_at", "full", "full_since", "group",
-        "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
+        "_before", "_direct", "_is_closing", "_queued", "_since", "accounted", "burst_at", "descriptor", "full", "full_since",
+        "group", "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -79,9 +79,14 @@ class FanoutPlayer:
         # may be queued is remembered here: to ask hundreds of transports costs more than to write to them.
         self._direct = transport.get_extra_info("ssl_object") is None
         self._queued = True
-        self._fd: int = transport.get_extra_info("socket").fileno()
+        self.descriptor: int = transport.get_extra_info("socket").fileno()
         self._is_closing = transport.is_closing
         transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the socket can be written to directly: nothing waits in the transport, and it is open."""
+        return not (self._queued or self._is_closing())
 
     def send(self, data: bytes) -> None:
         """Write ``data``; what the socket does not take at once waits in the transport, by reference."""
@@ -89,22 +94,37 @@ class FanoutPlayer:
             # Not for politeness: the descriptor may be another connection's already.
             return
         if self._queued:
-            self._queued = not self._direct or self.transport.get_write_buffer_size() > 0
-            if self._queued:
+            if not self._direct or self.transport.get_write_buffer_size() > 0:
                 self.transport.write(data)
                 return
+            self._set_queued(False)
         try:
-            sent = os.write(self._fd, data)
-        except BlockingIOError:
-            sent = 0
+            sent = os.write(self.descriptor, data)
         except OSError as error:
+            self.fail(error, data)
+        else:
+            if sent != len(data):
+                self.keep(data, sent)
+
+    def keep(self, data: bytes, sent: int) -> None:
+        """The socket took so many bytes of ``data``: the rest waits in the transport."""
+        self._set_queued(True)
+        self.transport.write(memoryview(data)[sent:] if sent else data)
+
+    def fail(self, error: OSError, data: bytes) -> None:
+        """The socket did not take ``data``."""
+        if isinstance(error, BlockingIOError):
+            self.keep(data, 0)
+        else:
             # Gone. Why is told once, and was told here.
+            self._set_queued(True)
             self.lost(error)
             self.transport.abort()
-            return
-        if sent != len(data):
-            self._queued = True
-            self.transport.write(memoryview(data)[sent:] if sent else data)
+
+    def _set_queued(self, queued: bool) -> None:
+        self._queued = queued
+        if self.group is not None:
+            self.group.rearrange()
 
     def send_start(self, pieces: Sequence[bytes]) -> None:
         """Write what a player begins with: far more than usual, and meant to be waiting for a while."""
@@ -112,13 +132,13 @@ class FanoutPlayer:
             size = sum(map(len, pieces))
             self.session.bytes_out += size
             self.burst_at = monotonic()
-            self._queued = True
+            self._set_queued(True)
             self.transport.set_write_buffer_limits(high=HIGH_WATER + size)
             self.transport.writelines(pieces)
 
     def say(self, data: bytes) -> None:
         """Write what is not media, in its order."""
-        self._queued = True
+        self._set_queued(True)
         self.session.bytes_out += len(data)
         self.transport.write(data)
 

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mediaserver.hub.beat import MANY_PUBLISHERS, SECONDS_PER_PLAYER, SHORTEST, Beat, Pace
 
@@ -12,6 +12,7 @@ class Reader:
         self.writer = writer
         self.fails = fails
         self.more = 0
+        self.on_read: Callable[[], object] = lambda: None
         self.woken = asyncio.Event()
         self.done = asyncio.Event()
 
@@ -25,6 +26,7 @@ class Reader:
         self.reads += 1
         if self.writer is not None:
             self.beat.mark(self.writer)
+        self.on_read()
         self.woken.set()
         if self.fails:
             raise RuntimeError("broken")
@@ -201,17 +203,56 @@ async def test_a_writer_that_fails_does_not_take_the_others_with_it() -> None:
     assert len(reported) == len(Pace)
 
 
-async def test_a_reader_with_more_is_asked_again_in_the_same_beat_after_the_others() -> None:
+async def test_a_reader_with_more_is_asked_twice_at_once_and_again_in_the_same_beat_after_the_others() -> None:
     paced = beat(5.0)
     busy, other = Reader(paced), Reader(paced)
-    busy.more = 3
+    busy.more = 5
+    when_other_was: list[int] = []
+    other.on_read = lambda: when_other_was.append(busy.reads)
     paced.add_reader(busy)
     paced.add_reader(other)
     crowd(paced)
     async with asyncio.timeout(5):
         await other.woken.wait()
         await busy.done.wait()
-    assert other.reads == 1
+    assert when_other_was == [2]
+    assert busy.reads == 5
+    paced.close()
+
+
+async def test_a_reader_that_leaves_while_it_is_read_is_not_read_on() -> None:
+    paced = beat(5.0)
+    leaving = Reader(paced)
+    leaving.more = 3
+    leaving.on_read = lambda: paced.remove_reader(leaving)
+    paced.add_reader(leaving)
+    others = crowd(paced)
+    async with asyncio.timeout(5):
+        for other in others:
+            await other.woken.wait()
+    assert leaving.reads == 1
+    paced.close()
+
+
+async def test_what_two_reads_bring_is_one_flush() -> None:
+    paced = beat(5.0)
+    words: list[str] = []
+
+    class Gathering(Writer):
+        def flush(self) -> Iterator[None]:
+            words.append("flush")
+            yield from super().flush()
+
+        def gather(self) -> None:
+            words.append("read")
+            if len(words) == 1:
+                paced.mark(self)
+
+    writer, readers = Gathering(), crowd(paced)
+    readers[0].more, readers[0].on_read = 2, writer.gather
+    async with asyncio.timeout(5):
+        await writer.flushed.wait()
+    assert words == ["read", "read", "flush"]
     paced.close()
 
 
