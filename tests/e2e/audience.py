@@ -77,16 +77,20 @@ class HlsClient:
         self._thread = threading.Thread(target=self._play, name=self.index, daemon=True)
 
     def __enter__(self) -> "HlsClient":
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *exc_details: object) -> None:
         self.stop()
 
-    def stop(self) -> None:
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, *, failed: bool = False) -> None:
+        """``failed``: its server has left it alone."""
         self._stopped.set()
         self._thread.join(PATIENCE)
-        assert self.error is None, self.error
+        assert failed or self.error is None, self.error
 
     def _get(self, url: str) -> str:
         self.asked.append(url)
