@@ -52,10 +52,10 @@ async def _serve(
     async with on_duty(engine, config, control) as resident, _front(engine, resident) as front:
         try:
             await engine.start(front)
+            if ready is not None:
+                ready(control.new_password)  # at once: /readyz says so, too
             await resident.conductor.resume()
             _settle()
-            if ready is not None:
-                ready(control.new_password)
             async with contextlib.AsyncExitStack() as stack:
                 if demo:
                     from mediaserver.ingest.colorbars import colorbars  # noqa: PLC0415 - only the demo needs it

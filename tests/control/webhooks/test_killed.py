@@ -37,7 +37,8 @@ async def test_none_is_lost_and_few_come_twice(database_url: str, tmp_path: Path
     assert figures.told >= KILLS
     assert figures.lost == 0
     assert figures.ids_that_changed == 0
-    assert figures.twice < max(5, figures.told * 0.05), str(figures)
+    # What was on its way when the sender was killed may have arrived, and nothing else.
+    assert figures.twice <= KILLS * killed.CONFIG.max_jobs, str(figures)
 
 
 async def test_two_nodes_on_one_database_send_each_message_once(
