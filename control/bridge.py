@@ -13,7 +13,7 @@ from control.streams import models, service
 from control.streams.onair import stream_id_of
 from control.vault import Vault
 from mediaserver.errors import Refused
-from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name
+from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name, objection_to
 
 if TYPE_CHECKING:
     from mediaserver.config import AuthConfig
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
-_BAD_NAME = "the stream key is no valid name: use letters, digits and . _ + ~ @ -, a letter or digit first, 128 at most"
 #: Longest text from a peer (its encoder's name, say) that goes into a log line.
 _MAX_TEXT = 200
 
@@ -41,8 +40,8 @@ class ConfigAuthorizer:
     async def may_publish(self, request: PublishRequest) -> PublishGrant:
         if self._names is not None:
             return PublishGrant(self._named_by(request.key))
-        if not is_name(request.key):
-            raise Refused(_BAD_NAME)
+        if objection := objection_to(request.key):
+            raise Refused(f"the stream key is no valid name: {objection}")
         return PublishGrant(request.key)
 
     def _named_by(self, key: str) -> str:

@@ -80,7 +80,7 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
     verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a finished recording (mp4, ts, flv, mkv)")
     what = "a plain MP4 whose tables come first, for players that must begin or seek at once; nothing is coded anew"
     verb = verbs.add_parser("faststart", help=what, description=f"Write {what}.")
-    verb.add_argument("file", type=Path, metavar="FILE", help="a recording (mp4)")
+    verb.add_argument("file", type=Path, metavar="FILE", help="a recording (mp4, ts, flv, mkv)")
     verb.add_argument("out", type=Path, metavar="OUT", help="what to write")
 
 
@@ -152,9 +152,9 @@ def _make_data_dir(config: Config) -> None:
 
 def _within_descriptors(config: Config) -> Config:
     """No more connections than this process may open sockets: the next one is refused, and nothing fails."""
-    from mediaserver.preflight import OWN_DESCRIPTORS, raise_descriptor_limit  # noqa: PLC0415
+    from mediaserver.preflight import connections_within, raise_descriptor_limit  # noqa: PLC0415
 
-    most = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)
+    most = connections_within(config, raise_descriptor_limit())
     if most >= config.limits.max_connections:
         return config
     return config.model_copy(update={"limits": config.limits.model_copy(update={"max_connections": most})})

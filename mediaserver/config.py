@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from mediaserver.ports import is_name
+from mediaserver.ports import objection_to
 
 ENV_PREFIX = "MEDIASERVER__"
 
@@ -41,7 +41,7 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     for name, key in values.items():
-        if not is_name(name) or not key.get_secret_value():
+        if objection_to(name) or not key.get_secret_value():
             raise ValueError(name)
     if len({key.get_secret_value() for key in values.values()}) < len(values):
         raise ValueError("twice")
@@ -102,6 +102,7 @@ class RtmpConfig(_Table):
     takeover: Switch = False
     auth_secret: Annotated[SecretStr, Field(strict=False, description='a text, or "" for none')] = SecretStr("")
     reconnect_grace: Patience = 10.0
+    slate_after: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False, description="seconds from 1 to 3600")] = 2.5
     wait_for_publisher: Patience = 0.0
     slow_timeout: Timeout = 15.0
     gop_max_bytes: Annotated[int, Field(ge=0, le=1 << 30, description="bytes from 0 to 1073741824")] = 16 << 20
@@ -140,7 +141,7 @@ class AuthConfig(_Table):
     stream_keys: Annotated[
         Mapping[str, SecretStr],
         AfterValidator(_keys),
-        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~@-, keys not empty, no key twice'),
+        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys not empty, no key twice'),
     ] = Field(default_factory=dict)
     jwt_secret: Annotated[SecretStr, Field(strict=False, description='32 bytes or more, or "" for one of its own')] = SecretStr(
         ""
@@ -236,15 +237,20 @@ class RecordingConfig(_Table):
 
 
 class PullConfig(_Table):
-    """Pulls from elsewhere. Seconds, but for ``memory`` (bytes)."""
+    """Pulls from elsewhere. Seconds, but for ``memory`` (bytes) and ``max_bitrate`` (bits a second)."""
 
     timeout: Timeout = 10.0
     longest_retry: Timeout = 30.0
     max_jobs: Count = 50
+    max_bitrate: Annotated[int, Field(ge=100_000, le=10_000_000_000, description="bits a second from 100000 to 10000000000")] = (
+        200_000_000
+    )
     memory: Annotated[int, Field(ge=1 << 28, le=1 << 40, description="bytes from 268435456")] = 1 << 30
     file_roots: Annotated[
         tuple[str, ...], Field(strict=False, description='a list of folders, such as ["/srv/media"]; empty for none')
     ] = ()
+    tls_ca: File = ""
+    tls_verify: Switch = True
 
 
 class WebhooksConfig(_Table):
@@ -426,8 +432,9 @@ def _nearest(word: str, words: list[str], prefix: str = "") -> str:
 
 def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
     """(table, key, what is wrong) for values that are fine alone and not together."""
-    if config.relay.tls_ca and not Path(config.relay.tls_ca).is_file():
-        yield "relay", "tls_ca", f"= {config.relay.tls_ca!r}: there is no such file; allowed: the path of a PEM file"
+    for table, file in (("relay", config.relay.tls_ca), ("pull", config.pull.tls_ca)):
+        if file and not Path(file).is_file():
+            yield table, "tls_ca", f"= {file!r}: there is no such file; allowed: the path of a PEM file"
     if (countries := config.analytics.country_file) and not Path(countries).is_file():
         yield "analytics", "country_file", f"= {countries!r}: there is no such file; allowed: the path of a file, or none"
     rtmp, http, auth, hls, limits = config.rtmp, config.http, config.auth, config.hls, config.limits

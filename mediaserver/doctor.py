@@ -115,7 +115,7 @@ def _ports(config: Config) -> Iterator[Finding]:
 def _descriptors(config: Config) -> Finding:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = preflight.MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
-    wanted = config.limits.max_connections + preflight.OWN_DESCRIPTORS
+    wanted = preflight.descriptors(config, config.limits.max_connections)
     found = f"{most} may be open"
     if most < wanted:
         remedy = (

@@ -8,11 +8,13 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from mediaserver.worker.environment import environment
 from mediaserver.worker.priority import stand_back
 from protocols.media import Codec
 
@@ -39,8 +41,8 @@ DECODERS = (f"{DECODER}cuda", f"{DECODER}qsv", f"{DECODER}videotoolbox")
 EVERY = (*(name for names in FAMILIES.values() for name in names), *DECODERS)
 #: Encoders that are not FFmpeg's, by name: "MODULE:FACTORY", which a transcoder's process imports and calls.
 OWN: dict[str, str] = {}
-#: Seconds that a child may take for all that it tries.
-PATIENCE = 60.0
+#: Seconds that a child may take for all that it tries, and to end when it is killed.
+PATIENCE, KILL_PATIENCE = 60.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +63,72 @@ def picture_format(encoder: str) -> str:
     return "nv12" if encoder.endswith(("_qsv", "_v4l2m2m")) else "yuv420p"
 
 
-def probe(encoders: Sequence[str]) -> list[Probe]:
-    """Try each of ``encoders`` in a child process; one that ends the child is told so, and the rest go on in another."""
-    probes: list[Probe] = []
-    while len(probes) < len(encoders):
-        rest = encoders[len(probes) :]
-        command = [sys.executable, "-m", "mediaserver.encoders", *rest]
-        try:
-            child = subprocess.run(  # noqa: S603 - our own interpreter and our own list
-                command, capture_output=True, text=True, timeout=PATIENCE, cwd=Path(__file__).parents[1], check=False
+class Prober:
+    """Tries ``encoders`` in child processes: one that ends its child is told so, and the rest go on in another."""
+
+    def __init__(self, encoders: Sequence[str]) -> None:
+        self._encoders = encoders
+        self._child: subprocess.Popen[str] | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def run(self) -> list[Probe]:
+        """What each of them did; fewer where it was stopped. Blocks. Raises OSError where no process can be started."""
+        probes: list[Probe] = []
+        while len(probes) < len(self._encoders):
+            rest = self._encoders[len(probes) :]
+            child = self._start(rest)
+            if child is None:
+                break
+            lines, end = _listen(child)
+            tried = _read(lines, rest)
+            probes += tried
+            if len(tried) < len(rest) and not self._stopped:
+                probes.append(Probe(rest[len(tried)], end))
+        return probes
+
+    def stop(self) -> None:
+        """End it, whatever hangs. From any thread; harmless twice."""
+        with self._lock:
+            self._stopped = True
+            if self._child is not None:
+                self._child.kill()
+
+    def _start(self, rest: Sequence[str]) -> "subprocess.Popen[str] | None":
+        with self._lock:
+            if self._stopped:
+                return None
+            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own list
+                [sys.executable, "-m", "mediaserver.encoders", *rest],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                cwd=Path(__file__).parents[1],
+                env=environment(),
             )
-            lines, end = child.stdout.splitlines(), f"took its process down (status {child.returncode})"
-        except subprocess.TimeoutExpired as error:
-            lines = error.stdout.decode().splitlines() if isinstance(error.stdout, bytes) else []
-            end = "did not come to an end"
-        tried = _read(lines, rest)
-        probes += tried
-        if len(tried) < len(rest):
-            probes.append(Probe(rest[len(tried)], end))
-    return probes
+            return self._child
+
+
+def probe(encoders: Sequence[str]) -> list[Probe]:
+    """Try each of ``encoders``. Blocks; raises OSError where no process can be started."""
+    return Prober(encoders).run()
+
+
+def _listen(child: "subprocess.Popen[str]") -> tuple[list[str], str]:
+    """What ``child`` writes, and what is to be said of the encoder that it was at when it ended."""
+    try:
+        said, _ = child.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in a driver cannot even be killed
+            child.wait(KILL_PATIENCE)
+        if child.stdout is not None:
+            child.stdout.close()
+        said = error.stdout.decode("utf-8", "replace") if isinstance(error.stdout, bytes) else ""
+        return said.splitlines(), "did not come to an end"
+    return said.splitlines(), f"took its process down (status {child.returncode})"
 
 
 def _read(lines: Sequence[str], encoders: Sequence[str]) -> list[Probe]:

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 
 from mediaserver.config import Config, RtmpConfig
@@ -22,6 +23,7 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pulls import Pulls
 from mediaserver.ingest.rtmp import RtmpServices
 from mediaserver.ingest.slates import Slates
+from mediaserver.packaging.numbersfile import NumbersFile
 from mediaserver.packaging.packagers import Packagers
 from mediaserver.packaging.resources import Resources
 from mediaserver.packaging.thumbnails import Thumbnails
@@ -32,7 +34,7 @@ from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.transcode.transcoders import Transcoders
 from mediaserver.transport.rtmp import RtmpListener
-from mediaserver.transport.targets import Target, resolve
+from mediaserver.transport.targets import Target, resolve_soon
 from protocols.rtmp.limits import SessionLimits
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Engine:
         self._fanout = Fanout(self._beat, config.rtmp.slow_timeout)
         self._hub = Hub(_hub_limits(config.rtmp, config.limits.max_connections), sink)
         self._packagers = Packagers(self._hub, config.hls, time.time, ladder=bool(config.transcode.ladder))
+        self._numbers = NumbersFile(Path(config.server.data_dir), self._packagers, self.spawn)
         self._thumbnails = Thumbnails(self._hub, self.spawn)
         self._transcoders = Transcoders(self._hub, config, sink, self.spawn)
         self._relays = Relays(self._hub, config, sink, self.spawn)
@@ -120,7 +123,10 @@ class Engine:
         """
         self._pages = pages
         http = self.config.http
+        await self._numbers.load()
         await self._recordings.recover()
+        if self.config.recording.sprites:
+            await self._sprites.resume(self._recordings.root)
         try:
             await self.open_rtmp()
             await self.web.listen(http.host, http.port, server_tls(http.tls_cert, http.tls_key) if http.tls_cert else None)
@@ -153,6 +159,8 @@ class Engine:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
         self.state = EngineState.DRAINING
         self._hub.end_all("the server is stopping")
+        # What encoders still hold belongs to players and recordings.
+        await self._transcoders.finish()
         # A slow disk has a time of its own, which does not come off the players'.
         await asyncio.gather(self._recordings.close(), self._drain("the server is stopping", drain))
         for task in tuple(self._tasks):
@@ -174,6 +182,7 @@ class Engine:
             self._transcoders.close(),
             self._relays.close(),
             self._sprites.close(),
+            self._numbers.close(),
         )
         self._beat.close()
 
@@ -205,7 +214,9 @@ class Engine:
             since=self._since,
             draining=self.state is EngineState.DRAINING,
             beat=self._beat.interval,
-            bytes_in=self._rtmp.bytes_in + sum(connection.session.bytes_in for connection in self._rtmp.connections),
+            bytes_in=self._rtmp.bytes_in
+            + sum(connection.session.bytes_in for connection in self._rtmp.connections)
+            + self._pulls.bytes_in,
             bytes_out=self._rtmp.bytes_out
             + sum(connection.session.bytes_out for connection in self._rtmp.connections)
             + self.web.counters.bytes_out,
@@ -241,7 +252,7 @@ class Engine:
 
     async def resolve(self, host: str, port: int) -> tuple[Target, ...]:
         """Where ``host`` leads, for connections to addresses that users give. Raises Refused where that is none of theirs."""
-        return await resolve(host, port, allow_private=self.config.server.allow_private_targets)
+        return await resolve_soon(host, port, allow_private=self.config.server.allow_private_targets)
 
     def end(self, name: str, reason: str) -> bool:
         """End the stream ``name`` now, with its publisher and without a grace period. False if it is not live."""
@@ -294,6 +305,7 @@ class Engine:
             self._rtmp,
             self._fanout,
             self._packagers,
+            self._numbers,
             self._thumbnails,
             self.web,
             self._transcoders,

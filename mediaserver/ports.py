@@ -10,23 +10,32 @@ from protocols.media import Codec
 if TYPE_CHECKING:
     from mediaserver.events import Event
 
-#: A playback name: what may stand in a URL, a file name and a log line without escaping.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~@-]{0,127}")
-
-
-def is_name(text: str) -> bool:
-    """Whether ``text`` may name a LiveStream: no slash, no control or bidirectional character, no ``..`` to climb with."""
-    return NAME.fullmatch(text) is not None and ".." not in text
-
-
+#: The name of a stream: what may stand in a URL, a file name and a log line without escaping.
+STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 #: What a player says with each playlist that it asks for (``?session=``), so that it is known again behind a CDN and from one
 #: protocol to another. Its own choice, and nothing that anybody else should know.
 SESSION_TOKEN = re.compile(r"[A-Za-z0-9_-]{8,64}")
-
 #: Between the name of a stream and that of one of its renditions: ``show@720p`` is played like any other name.
 RENDITION_MARK = "@"
 #: A rung's name: one step of a path.
 RUNG_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,31}")
+#: A playback name: a stream's, or a rendition's.
+NAME = re.compile(f"{STREAM_NAME.pattern}({RENDITION_MARK}{RUNG_NAME.pattern})?")
+#: What somebody is told who wants to publish under a name that cannot be.
+BAD_STREAM_NAME = "use letters, digits and . _ + ~ -, a letter or digit first, 128 at most, never two dots in a row"
+NOT_A_RENDITION = f"names with {RENDITION_MARK} are those of renditions, which the server makes itself"
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` may be played: no slash, no control or bidirectional character, no ``..`` to climb with."""
+    return NAME.fullmatch(text) is not None and ".." not in text
+
+
+def objection_to(name: str) -> str:
+    """Why nobody may publish under ``name``; empty if somebody may."""
+    if STREAM_NAME.fullmatch(name) is not None and ".." not in name:
+        return ""
+    return NOT_A_RENDITION if is_name(name) else BAD_STREAM_NAME
 
 
 def rendition_name(name: str, rung: str) -> str:
@@ -70,11 +79,16 @@ class EncoderPolicy(enum.Enum):
     FAIL = "fail"
 
 
+#: Bounds of what may be asked for: lines of a picture, bits a second, pictures a second, rungs, seconds between keyframes.
+MOST_LINES, MOST_BITRATE, MOST_FRAME_RATE, MOST_RUNGS, LONGEST_INTERVAL = 8640, 1_000_000_000, 1000.0, 32, 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One rendition that is wanted. ``height`` is the shorter side of the picture in pixels (0: sound alone, 128 kbit/s or so);
-    ``bitrate`` in bits a second (0: what suits the size); ``frame_rate`` is a cap (0: the source's). Raises ValueError for a name
-    that no address can hold."""
+    ``bitrate`` in bits a second (0: what suits the size); ``frame_rate`` is a cap (0: the source's). ``reencode``: its pictures,
+    or sound alone, are encoded also where the source is like it already. Raises ValueError for a name that no address can hold,
+    and for numbers out of bounds."""
 
     name: str
     height: int
@@ -88,18 +102,26 @@ class Rung:
     def __post_init__(self) -> None:
         if RUNG_NAME.fullmatch(self.name) is None:
             raise ValueError(f"{self.name!r} cannot name a rung")
+        within = 0 <= self.height <= MOST_LINES and 0 <= self.bitrate <= MOST_BITRATE and 0 <= self.frame_rate <= MOST_FRAME_RATE
+        if not within:
+            raise ValueError(f"rung {self.name}: height, bitrate or frame_rate is out of bounds")
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
     """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. Keyframes are where
     the source has them, and no further apart than ``keyframe_interval`` (seconds, 0: as far as they come). ``reencode`` of a
-    rung: also where the source is like it already and would be passed through."""
+    rung: also where the source is like it already and would be passed through. Raises ValueError for too many rungs, or an
+    interval out of bounds."""
 
     rungs: tuple[Rung, ...]
     encoder: str = ""
     policy: EncoderPolicy | None = None
     keyframe_interval: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.rungs) > MOST_RUNGS or not 0 <= self.keyframe_interval <= LONGEST_INTERVAL:
+            raise ValueError(f"{len(self.rungs)} rungs, a keyframe every {self.keyframe_interval} s: out of bounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,5 +242,5 @@ class EventSink(Protocol):
 __all__ = [
     "Authorizer", "Codec", "EncoderPolicy", "EventSink", "InputType", "Ladder", "NAME", "Pacing", "PlayGrant", "PlayRequest",
     "PublishGrant", "PublishRequest", "PullSource", "RENDITION_MARK", "RecordingFormat", "RecordingOrder", "RelayTarget", "Rung",
-    "SESSION_TOKEN", "Slate", "Wire", "is_name", "rendition_name",
+    "SESSION_TOKEN", "Slate", "Wire", "is_name", "objection_to", "rendition_name",
 ]  # fmt: skip

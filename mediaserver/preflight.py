@@ -1,4 +1,4 @@
-"""What can be known before the first port is opened: addresses that are taken, and how many sockets there may be."""
+"""What can be known before the first port is opened: addresses that are taken, and how many connections there may be."""
 
 import contextlib
 import errno
@@ -9,8 +9,14 @@ from dataclasses import dataclass
 
 from mediaserver.config import Config
 
-#: Descriptors that the process needs besides its connections.
-OWN_DESCRIPTORS = 64
+#: Descriptors that the process needs whatever it does: ports, files, databases, and the few workers that there are one of.
+_ALWAYS = 64
+#: What a worker's process takes (its socket, its standard error, its end), and a recording (file, marker, folder).
+_WORKER, _RECORDING = 3, 3
+#: Recordings and relays that are started one by one, at a time.
+_RECORDINGS, _RELAYS = 16, 64
+#: Where every stream is recorded: so many connections are a stream and those who watch it, at the least.
+_CONNECTIONS_PER_STREAM = 4
 #: More than this is never asked for: "unlimited" makes some kernels and programs walk through billions.
 MOST_DESCRIPTORS = 1 << 20
 
@@ -70,6 +76,21 @@ def _by_whom(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr and connection.laddr.port == port:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
+
+
+def descriptors(config: Config, connections: int) -> int:
+    """How many descriptors the process needs with so many connections."""
+    jobs = config.transcode.max_jobs + config.pull.max_jobs
+    recordings = connections // _CONNECTIONS_PER_STREAM if config.recording.always else 0
+    return _ALWAYS + _WORKER * jobs + _RECORDING * (_RECORDINGS + recordings) + _RELAYS + connections
+
+
+def connections_within(config: Config, most: int) -> int:
+    """How many connections there may be where ``most`` descriptors may be open; one at the least."""
+    left = max(most - descriptors(config, 0), 1)
+    if config.recording.always:
+        left = left * _CONNECTIONS_PER_STREAM // (_CONNECTIONS_PER_STREAM + _RECORDING)
+    return max(left, 1)
 
 
 def raise_descriptor_limit() -> int:

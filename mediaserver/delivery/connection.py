@@ -44,7 +44,10 @@ class Connection(Exchange):
             prepared = web.prepared.get(data)
             if prepared is not None and self._asker == prepared.asker and web.now < self._may_until:
                 self._session = ""
-                self._serve(prepared)
+                if prepared.lease.holds:
+                    self._repeat(prepared)
+                else:
+                    self._serve(prepared)
                 return
         self._buffer = self._buffer + data if self._buffer else data
         self._go_on()

@@ -12,7 +12,8 @@ from mediaserver.delivery.prepared import Prepared
 from mediaserver.delivery.request import MediaRequest, Method, RequestError
 from mediaserver.delivery.response import LATE, Response, refusal, render, respond
 from mediaserver.delivery.sendfile import LEAST
-from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, Signal, TooFar, Wait
+from mediaserver.packaging.answer import Gone, Growing, Missing, Ready, Signal, TooFar, Wait
+from mediaserver.packaging.lease import NEVER, Lease
 
 if TYPE_CHECKING:
     from mediaserver.delivery.web import Web
@@ -176,37 +177,45 @@ class Exchange(asyncio.Protocol):
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
-    def _serve(self, prepared: Prepared) -> None:
-        """Answer a request that is allowed."""
-        web = self._web
+    def _note(self, prepared: Prepared) -> None:
+        """Who asks for a playlist or a manifest is a viewer."""
         if prepared.wire is not None:
             session = self._session or prepared.session
             if session != self._listed_by:
-                # So does a CDN's.
+                # A CDN's connection serves many, too.
                 self._note_viewer()
                 self._listed_by = session
-            self._listed, self._listed_at = prepared.request, web.now
-        answer = web.resolve(prepared.name, prepared.resource, prepared.query, web.clock())
-        if answer is prepared.ready and prepared.date is web.date:
-            self._write(prepared)
-        else:
-            self._answer(prepared, answer)
+            self._listed, self._listed_at = prepared.request, self._web.now
 
-    def _answer(self, prepared: Prepared, answer: Answer) -> None:
+    def _repeat(self, prepared: Prepared) -> None:
+        """Answer a request that is allowed as it was answered last: nobody need be asked while its lease holds."""
+        self._note(prepared)
+        self._write(prepared)
+
+    def _serve(self, prepared: Prepared) -> None:
+        """Answer a request that is allowed."""
         web = self._web
+        self._note(prepared)
+        answer = web.resolve(prepared.name, prepared.resource, prepared.query, web.clock())
         match answer:
             case Ready():
-                # What was rendered for others who asked the same serves here too: one render, one write each.
-                prepared = web.prepared.keep(prepared)
-                if answer is not prepared.ready or prepared.date is not web.date:
-                    prepared.fill(answer, web.date, web.cors)
-                self._write(prepared)
+                self._give(prepared, answer, web.lease(prepared.name, prepared.resource))
             case Wait():
                 self._wait(web.prepared.keep(prepared), answer)
             case Growing():
                 self._grow(prepared, answer)
             case Gone() | TooFar() | Missing():
                 self._finish(prepared, respond(prepared.request, answer, web.cors))
+
+    def _give(self, prepared: Prepared, ready: Ready, lease: Lease) -> None:
+        """Answer with ``ready``; so is whoever asks the same while ``lease`` holds."""
+        web = self._web
+        # What was rendered for others who asked the same serves here too: one render, one write each.
+        prepared = web.prepared.keep(prepared)
+        if ready is not prepared.ready:
+            prepared.fill(ready, web.date, web.cors)
+        prepared.lease = lease
+        self._write(prepared)
 
     def _write(self, prepared: Prepared) -> None:
         web = self._web
@@ -329,7 +338,8 @@ class Exchange(asyncio.Protocol):
         """What was promised did not come: say what there is, or that it did not (RFC 8216bis, 6.2.5.2)."""
         self._phase = _READING
         if self._late is not None:
-            self._answer(prepared, self._late())
+            # No answer to the next one who asks: he waits as well.
+            self._give(prepared, self._late(), NEVER)
         else:
             self._finish(prepared, refusal(prepared.request, 503, LATE, self._web.cors))
         self._go_on()

@@ -5,6 +5,7 @@ from typing import Final
 from mediaserver.delivery.request import NOWHERE, MediaRequest, Method
 from mediaserver.delivery.response import Cors, render, respond
 from mediaserver.packaging.answer import Ready
+from mediaserver.packaging.lease import NEVER
 from mediaserver.ports import Wire
 
 #: A body up to this size is joined to its head, so that the answer is one piece of memory and one write.
@@ -21,14 +22,14 @@ _WIRES: Final = {"playlist": Wire.HLS, "manifest": Wire.DASH}
 class Prepared:
     """A parsed request and, once it was answered, its answer ready to be written.
 
-    ``payload`` stays good while the packaging house answers with the very same ``ready`` and the Date is the same.
+    ``payload`` stays good while the packaging house answers with the very same ``ready``; as long as ``lease`` holds it does.
     ``wire`` is whose playlist or manifest this is, None for everything else.
     ``asker`` is what of the request an Authorizer's answer depends on: name, credentials, X-Forwarded-For. ``session`` is the
     viewer's token where the answer depends on that.
     """
 
     __slots__ = (
-        "asker", "body", "date", "head", "kind", "name", "payload", "query", "ready", "request", "resource", "session", "size",
+        "asker", "body", "head", "kind", "lease", "name", "payload", "query", "ready", "request", "resource", "session", "size",
         "wire",
     )  # fmt: skip
 
@@ -41,7 +42,7 @@ class Prepared:
         self.wire = wire_of(self.kind)
         self.asker = (target.name, target.credentials, request.forwarded)
         self.ready: Ready | None = None
-        self.date = ""
+        self.lease = NEVER
         self.payload = b""
         self.body: bytes | memoryview = b""
         self.size = 0
@@ -55,13 +56,12 @@ class Prepared:
         self.body = b"" if small else response.body
         self.size = len(self.payload) + len(self.body)
         self.ready = ready
-        self.date = date
 
-    def release(self) -> None:
-        """Let go of a large body: the packaging house decides how long those live."""
-        if self.body:
-            self.ready = None
-            self.body = b""
+    def forget(self) -> None:
+        """Let go of the answer: its Date is over, and the packaging house decides how long large bodies live."""
+        self.ready = None
+        self.lease = NEVER
+        self.body = b""
 
 
 class PreparedRequests:
@@ -81,10 +81,10 @@ class PreparedRequests:
             del self._kept[next(iter(self._kept))]
         return self._kept.setdefault(prepared.head, prepared)
 
-    def release_bodies(self) -> None:
-        """Let go of every large body."""
+    def forget_answers(self) -> None:
+        """Let go of every answer; the requests stay."""
         for prepared in self._kept.values():
-            prepared.release()
+            prepared.forget()
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -26,6 +26,7 @@ from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub
 from mediaserver.hub.session import Session, new_session_id
 from mediaserver.packaging.answer import Answer, Gone, Missing
+from mediaserver.packaging.lease import Lease
 from mediaserver.ports import Authorizer, EventSink, PlayRequest, Wire
 from mediaserver.transport.lost import notice_loss
 
@@ -38,6 +39,9 @@ class Resolver(Protocol):
     """The packaging house's side: what is behind an address now. A pure question; ``now`` is the clock of ``Web``."""
 
     def answer(self, name: str, resource: str, query: dict[str, str], now: float) -> Answer: ...
+
+    def lease(self, name: str, resource: str) -> Lease:
+        """For how long what ``answer`` said last of that address is what it says, whatever the query."""
 
     def target_duration(self, name: str) -> float:
         """How often (seconds) players ask for a playlist of ``name`` at least."""
@@ -76,6 +80,7 @@ class Web:
         self.counters = Counters()
         self.hub = services.hub
         self.resolve = services.resolver.answer
+        self.lease = services.resolver.lease
         self._target_duration = services.resolver.target_duration
         self._audience = Audience(self._pace, services.sink)
         self.spawn = services.spawn
@@ -156,7 +161,7 @@ class Web:
         """Apply all deadlines."""
         self.now = now
         self.date = formatdate(usegmt=True)
-        self.prepared.release_bodies()
+        self.prepared.forget_answers()
         self.bodies.sweep(now)
         self._grants.sweep(now)
         for connection in tuple(self._connections):
@@ -230,7 +235,7 @@ class Web:
         )
         stream = self.hub.find(key.name)
         if stream is None:
-            raise RefusalError(refusal(request, 404, "this stream is not live", self.cors))
+            raise RefusalError(refusal(request, 404, "no stream of this name is live", self.cors))
         if transport.is_closing():
             return None
         self.forget_handed(transport)

@@ -46,15 +46,26 @@ class Publisher:
         self.session = session
         self.on_kick = on_kick
         self.stand_in = stand_in
+        self.closed = False
         self._hub = hub
         # Bound here, because the hot path calls them 20 000 times a second.
         self.write: Callable[[Packet], None] = stream.write
         self.write_track: Callable[[Track], None] = stream.write_track
         self.write_metadata: Callable[[Metadata], None] = stream.write_metadata
 
-    def close(self, reason: str) -> None:
-        """Unpublish. The name lives on for the grace period. Harmless twice."""
-        self._hub.unpublish(self, reason)
+    def close(self, reason: str, silent_for: float = 0.0) -> None:
+        """Unpublish. The name lives on for the grace period. ``silent_for``: seconds since its last packet. Harmless twice."""
+        self.closed = True
+        self._hub.unpublish(self, reason, silent_for)
+
+    def pause(self, reason: str, silent_for: float) -> None:
+        """Let others stand in, as nothing has come for so many seconds. Its session stays a publisher's."""
+        self._hub.unpublish(self, reason, silent_for)
+        self.session.publishing = True
+
+    def go_on(self) -> None:
+        """Publish again after a ``pause``. Raises Refused when the name is another's by now, or the stream is over."""
+        self._hub.go_on(self)
 
 
 class Hub:
@@ -152,6 +163,21 @@ class Hub:
         self._announce(stream, session, resumed=True)
         return publisher
 
+    def go_on(self, publisher: Publisher) -> None:
+        """``publisher`` is back, see there."""
+        stream, present = publisher.stream, self.publishers.get(publisher.stream.name)
+        if publisher.closed or self.streams.get(stream.name) is not stream:
+            raise Refused("the stream is over")
+        if present is not None:
+            if not present.stand_in:
+                raise NameTaken(f"{stream.name} is being published already")
+            self._step_down(present, TAKEN_OVER)
+        self._resume(stream)
+        self._admit(publisher)
+        if present is not None:
+            present.on_kick(TAKEN_OVER)
+        self._announce(stream, publisher.session, resumed=True)
+
     def _admit(self, publisher: Publisher) -> Publisher:
         session = publisher.session
         session.name, session.publishing = publisher.stream.name, True
@@ -206,12 +232,13 @@ class Hub:
                 if not future.done():
                     future.set_result(stream)
 
-    def unpublish(self, publisher: Publisher, reason: str) -> None:
+    def unpublish(self, publisher: Publisher, reason: str, silent_for: float = 0.0) -> None:
         """The publisher's end. Unless somebody stands in, the stream is AWAY for the grace period, then ENDED."""
         stream = publisher.stream
         if self.publishers.get(stream.name) is not publisher:
             return
         self._step_down(publisher, reason)
+        stream.left_at -= silent_for
         if stream.tracks and not publisher.stand_in:
             for callback in self._on_lost:
                 callback(stream)
@@ -258,7 +285,8 @@ class Hub:
         stream, session = publisher.stream, publisher.session
         del self.publishers[stream.name]
         session.publishing = False
-        stream.bytes_before += session.bytes_in
+        stream.bytes_before += session.bytes_in - session.bytes_counted
+        session.bytes_counted = session.bytes_in
         stream.meter = Meter()
         stream.left_at = time.monotonic()
         self._sink.emit(PublisherLeft(name=stream.name, session_id=session.id, at=time.time(), reason=reason))

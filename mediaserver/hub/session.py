@@ -13,9 +13,22 @@ def new_session_id() -> str:
 
 
 class Session:
-    """Who is at the other end. Counters are plain integers, written by whoever moves the bytes."""
+    """Who is at the other end. Counters are plain integers, written by whoever moves the bytes. ``bytes_counted`` of ``bytes_in``
+    are in the sum of a stream that it published before."""
 
-    __slots__ = ("address", "agent", "bytes_in", "bytes_out", "dropped_packets", "id", "name", "publishing", "since", "wire")
+    __slots__ = (
+        "address",
+        "agent",
+        "bytes_counted",
+        "bytes_in",
+        "bytes_out",
+        "dropped_packets",
+        "id",
+        "name",
+        "publishing",
+        "since",
+        "wire",
+    )
 
     def __init__(self, wire: Wire, address: str, agent: str = "") -> None:
         self.id = new_session_id()
@@ -26,6 +39,7 @@ class Session:
         self.publishing = False
         self.since = time.time()
         self.bytes_in = 0
+        self.bytes_counted = 0
         self.bytes_out = 0
         self.dropped_packets = 0
 

@@ -39,6 +39,8 @@ class LiveStream:
         # What is made of it, by rung; and what it is made of, if it is a rendition itself.
         self.renditions: dict[str, LiveStream] = {}
         self.source: LiveStream | None = None
+        # A rendition that comes later than its source: its last packets do too, and only then it is away or over.
+        self.trails = False
         self.since = since
         self.gop = gop
         self.state = StreamState.LIVE
@@ -116,7 +118,8 @@ class LiveStream:
             raise ValueError(f"a stream that is {self.state.value} cannot become {state.value}")
         self.state = state
         for rendition in self.renditions.values():
-            rendition.move_to(state)
+            if not rendition.trails or state is StreamState.LIVE:
+                rendition.follow()
         if state is StreamState.AWAY:
             for subscriber in self.subscribers:
                 subscriber.on_away()
@@ -124,6 +127,11 @@ class LiveStream:
             subscribers, self.subscribers = self.subscribers, ()
             for subscriber in subscribers:
                 subscriber.on_end()
+
+    def follow(self) -> None:
+        """A rendition becomes what its source is. For whoever makes one that ``trails``: when its last packet is out."""
+        if self.source is not None and self.state not in (self.source.state, StreamState.ENDED):
+            self.move_to(self.source.state)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +146,7 @@ class LiveStream:
             since=self.since,
             bitrate=self.meter.bitrate,
             frame_rate=self.meter.frame_rate,
-            bytes_in=self.bytes_before + (publisher.bytes_in if publisher is not None else 0),
+            bytes_in=self.bytes_before + (publisher.bytes_in - publisher.bytes_counted if publisher is not None else 0),
             tracks=tuple(describe(track) for track in self.tracks.values()),
             players=players,
             dropped_packets=sum(session.dropped_packets for session in sessions),

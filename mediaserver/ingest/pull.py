@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import os
 import time
 from random import SystemRandom
 from urllib.parse import urlsplit
@@ -38,8 +39,6 @@ OPENING = 10.0
 PATIENCE = 2.0
 #: Seconds before the first new try, and seconds of a stream after which the next loss counts as the first one again.
 FIRST_RETRY, STEADY = 1.0, 10.0
-#: Seconds without a packet after which a slate is shown, if the grant has one; the source has its timeout all the same.
-BRIDGED = 3.0
 #: Timeouts without a packet: a playlist's segments come in one piece each.
 _QUIET = {InputType.HLS: 3.0}
 #: Bytes that may wait for a worker, which is told nothing but its terms.
@@ -105,11 +104,16 @@ class Pull:
             loop=source.loop,
             allow_private=config.server.allow_private_targets,
             timeout=config.pull.timeout,
-            roots=config.pull.file_roots,
+            # A worker's working folder is not the server's.
+            roots=tuple(os.path.abspath(root) for root in config.pull.file_roots),
             largest=config.limits.message_bytes,
             memory=config.pull.memory,
+            max_bitrate=config.pull.max_bitrate,
+            tls_ca=config.pull.tls_ca and os.path.abspath(config.pull.tls_ca),
+            tls_verify=config.pull.tls_verify,
         )
         self._longest_retry = config.pull.longest_retry
+        self._slate_after = config.rtmp.slate_after
         self._quiet = config.pull.timeout * _QUIET.get(source.type, 1.0)
         self._worker: Worker | None = None
         self._gone: asyncio.Future[str] | None = None
@@ -157,10 +161,12 @@ class Pull:
         if self._worker is not None and self.state in (PullState.CONNECTING, PullState.LIVE) and now - self._heard > patience:
             self._verdict.setdefault("lost", SILENT)
             self._worker.kill()
-        elif self._publisher is not None and self.grant.slate is not None and now - self._heard > BRIDGED:
+        elif self._publisher is not None and self.grant.slate is not None and now - self._heard > self._slate_after:
+            # The source has its timeout all the same.
             publisher, self._publisher = self._publisher, None
+            self._settle(now)
             self._move(PullState.CONNECTING, SILENT)
-            publisher.close(SILENT)
+            publisher.close(SILENT, now - self._heard)
 
     # -- one try --------------------------------------------------------------------------------------------------------
 
@@ -188,14 +194,18 @@ class Pull:
             if kind in verdict:
                 self.stop(verdict[kind])
                 return False
-        if self.state is PullState.LIVE and time.monotonic() - self._live_since > STEADY:
-            self._failures = 0
+        self._settle(time.monotonic())
         reason = verdict.get("lost") or words
         publisher, self._publisher = self._publisher, None
         self._move(PullState.BACKING_OFF, reason)
         if publisher is not None:
             publisher.close(reason)
         return True
+
+    def _settle(self, now: float) -> None:
+        """LIVE is about to end: after a while of it the next loss counts as the first one."""
+        if self.state is PullState.LIVE and now - self._live_since > STEADY:
+            self._failures = 0
 
     # -- WorkerHandler ---------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,12 @@
 """What FFmpeg's demuxers read: files, MPEG-2 TS, Matroska, MP4, RTSP, opened within limits. Runs in a worker process."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 
 from mediaserver.ingest.pull_recode import RecodedPictures, RecodedSound
-from mediaserver.ingest.pull_remux import CARRIED, Copied, Lane, codec_of
+from mediaserver.ingest.pull_remux import CARRIED, AnyPacket, Copied, Lane, codec_of
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused
 from protocols.media import MediaKind, Packet, Track
 
@@ -17,6 +17,7 @@ LIMITS = {"max_streams": "32", "probesize": str(2 << 20), "analyzeduration": str
 #: Demuxers that open nothing else by themselves.
 FORMATS = "mpegts,flv,mov,matroska,webm,mp3,aac,ogg,wav,avi,flac,mpeg"
 
+_Stream: TypeAlias = av.VideoStream | av.AudioStream
 _ATTACHED = av.stream.Disposition.attached_pic
 
 
@@ -32,7 +33,7 @@ def read(source: Any, *, formats: str = FORMATS, name: str | None = None) -> Ite
     """
     options = {**LIMITS, "format_whitelist": formats, "protocol_whitelist": "none"}
     try:
-        with av.open(source, format=name, options=options, io_open=deny) as container:
+        with av.open(source, format=name, options=options, io_open=deny, metadata_errors="replace") as container:
             yield from demux(container)
     except av.FFmpegError as error:
         raise unreadable(error) from None
@@ -45,11 +46,12 @@ def unreadable(error: av.FFmpegError) -> SourceLost:
 
 def demux(container: av.container.InputContainer) -> Iterator[Track | Packet]:
     """Likewise, of what has been opened."""
-    lanes = _lanes(container)
-    if not lanes:
+    chosen = list(_lanes(container))
+    if not chosen:
         raise SourceRefused("the source has neither pictures nor sound that can be decoded")
-    started = not any(index in lanes for index in (stream.index for stream in container.streams.video))
-    for packet in container.demux([container.streams[index] for index in lanes]):
+    lanes = {stream.index: lane for stream, lane in chosen}
+    started = not any(isinstance(stream, av.VideoStream) for stream, _ in chosen)
+    for packet in _packets(container, [stream for stream, _ in chosen]):
         if packet.size:
             for item in lanes[packet.stream_index].feed(packet):
                 # What comes before the first keyframe nobody can show.
@@ -62,17 +64,27 @@ def demux(container: av.container.InputContainer) -> Iterator[Track | Packet]:
         yield from lane.finish()
 
 
-def _lanes(container: av.container.InputContainer) -> dict[int, Lane]:
+def _packets(container: av.container.InputContainer, streams: list[_Stream]) -> Iterator[AnyPacket]:
+    try:
+        yield from container.demux(streams)
+    except IndexError:  # PyAV's, of a stream that was not there when it began
+        raise SourceLost("the source has other streams than it had") from None
+
+
+def _lanes(container: av.container.InputContainer) -> Iterator[tuple[_Stream, Lane]]:
     """The first stream of pictures and the first of sound, each with what becomes of it."""
-    lanes: dict[int, Lane] = {}
     for picture in container.streams.video:
-        if not picture.disposition & _ATTACHED:
+        if _is_known(picture) and not picture.disposition & _ATTACHED:
             codec = codec_of(picture)
-            lanes[picture.index] = Copied(codec, picture) if codec in CARRIED and codec is not None else RecodedPictures(picture)
+            yield picture, Copied(codec, picture) if codec is not None and codec in CARRIED else RecodedPictures(picture)
             break
     for sound in container.streams.audio:
-        if sound.codec_context.sample_rate:
+        if _is_known(sound) and sound.codec_context.sample_rate:
             codec = codec_of(sound)
-            lanes[sound.index] = Copied(codec, sound) if codec in CARRIED and codec is not None else RecodedSound(sound)
+            yield sound, Copied(codec, sound) if codec is not None and codec in CARRIED else RecodedSound(sound)
             break
-    return lanes
+
+
+def _is_known(stream: _Stream) -> bool:
+    """Whether FFmpeg knows the codec; it has no context otherwise, whatever the stub says."""
+    return getattr(stream, "codec_context", None) is not None

@@ -8,19 +8,28 @@ import time
 from collections.abc import Iterator
 
 from mediaserver.errors import Refused
+from mediaserver.ingest.pull_allowance import Allowance
+from mediaserver.ingest.pull_cipher import KEY_SIZE, decrypt
 from mediaserver.ingest.pull_container import read as read_container
-from mediaserver.ingest.pull_playlist import MAGIC, Choice, MediaPlaylist, Piece, parse
+from mediaserver.ingest.pull_http import fetcher_for
+from mediaserver.ingest.pull_playlist import MAGIC, ByteRange, Choice, Key, MediaPlaylist, Piece, parse
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.transport.fetch import Fetcher, FetchError
 from protocols.media import MediaKind, Packet, Track
 
 MAX_PLAYLIST, MAX_SEGMENT = 2 << 20, 64 << 20
+#: Bytes of a key: some servers answer with an error in words and a status that says nothing of it.
+_LARGEST_KEY = 1 << 16
 #: Seconds between two requests for a playlist, at least, whatever its target duration.
 SHORTEST_RELOAD = 0.5
 #: Target durations that a live playlist is begun behind its end (RFC 8216bis, 6.3.3), or may stand still.
 _BEHIND, _STILL = 3, 4
 #: Segments in a row that may be gaps or empty.
 _MOST_EMPTY = 20
+#: Keys that are kept: a live playlist changes them now and then, and goes back to none.
+_MOST_KEYS = 8
+#: Requests a second: a playlist names whatever servers it likes, and we are nobody's hammer.
+MOST_REQUESTS = 10
 #: What segments may be.
 _FORMATS = "mpegts,mov,aac,mp3"
 
@@ -30,7 +39,7 @@ _Placed = tuple[int, int, Track | Packet]
 
 def read(terms: Terms) -> Iterator[Track | Packet]:
     """The best variant of the playlist at ``terms.url``, with the sound that belongs to it."""
-    fetcher = Fetcher(allow_private=terms.allow_private, timeout=terms.timeout)
+    fetcher = fetcher_for(terms)
     try:
         first, url = _fetch_playlist(fetcher, terms.url)
         if isinstance(first, MediaPlaylist):
@@ -82,7 +91,7 @@ class Tape:
         self.discontinuity = piece.discontinuity
         self.failure: Exception | None = None
         self._follower = follower
-        self._data = follower.fetch_map(piece) + follower.fetch(piece)
+        self._data = follower.fetch_init(piece) + follower.fetch(piece)
         self._position = 0
         self._last = piece
         self._ended = False
@@ -111,10 +120,18 @@ class Follower:
 
     def __init__(self, fetcher: Fetcher, url: str, timeout: float, playlist: MediaPlaylist | None = None) -> None:
         self._fetcher, self._url, self._timeout = fetcher, url, timeout
+        complaint = f"the playlist leads to more than {MOST_REQUESTS} requests a second"
+        self._requests = Allowance(MOST_REQUESTS, timeout, complaint)
         self._playlist = playlist or self._load()
         self._loaded = time.monotonic()
         self._next = self._begin()
         self._empty = 0
+        self._keys: dict[str, bytes] = {}
+
+    def _get(self, url: str, limit: int, part: ByteRange | None = None) -> bytes:
+        """All of a resource, or ``part`` of it."""
+        self._requests.spend(1)
+        return self._fetcher.get(url, limit, part.header if part else None)[0]
 
     def tape(self) -> Tape | None:
         """What comes next; None when the playlist has ended."""
@@ -129,12 +146,14 @@ class Follower:
         piece = self._peek()
         if piece is None or piece.gap or piece.number != last.number + 1:
             return None
-        same = (piece.discontinuity, piece.map_url, piece.map_range) == (last.discontinuity, last.map_url, last.map_range)
+        same = (piece.discontinuity, piece.init) == (last.discontinuity, last.init)
         return self._wait() if same else None
 
     def fetch(self, piece: Piece) -> bytes:
         """The bytes of a segment."""
-        data, _ = self._fetcher.get(piece.url, MAX_SEGMENT, piece.range.header if piece.range else None)
+        data = self._get(piece.url, MAX_SEGMENT, piece.range)
+        if piece.key is not None and data:
+            data = decrypt(data, self._fetch_key(piece.key), piece.key.vector_for(piece.number))
         if data.startswith(MAGIC):
             raise SourceRefused("a playlist that refers to playlists where segments belong")
         if not data:
@@ -143,11 +162,25 @@ class Follower:
             self._empty = 0
         return data
 
-    def fetch_map(self, piece: Piece) -> bytes:
+    def fetch_init(self, piece: Piece) -> bytes:
         """The init segment of ``piece``, if it has one."""
-        if not piece.map_url:
+        init = piece.init
+        if init is None:
             return b""
-        return self._fetcher.get(piece.map_url, MAX_PLAYLIST, piece.map_range.header if piece.map_range else None)[0]
+        data = self._get(init.url, MAX_PLAYLIST, init.range)
+        return data if init.key is None else decrypt(data, self._fetch_key(init.key), init.key.vector_for(0))
+
+    def _fetch_key(self, key: Key) -> bytes:
+        """The key, asked for once, within the limits and to where the server may go as anything else."""
+        found = self._keys.pop(key.url, None)
+        if found is None:
+            found = self._get(key.url, _LARGEST_KEY)
+            if len(found) != KEY_SIZE:
+                raise SourceLost(f"a key that has not {KEY_SIZE} bytes")
+        self._keys[key.url] = found
+        if len(self._keys) > _MOST_KEYS:
+            del self._keys[next(iter(self._keys))]
+        return found
 
     def _count_empty(self) -> None:
         self._empty += 1

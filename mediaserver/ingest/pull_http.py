@@ -1,10 +1,12 @@
 """Pulling over HTTP: FLV as it comes, anything else through a demuxer. Runs in a worker process, and waits."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from mediaserver.errors import Refused
+from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_container import read as read_container
-from mediaserver.ingest.pull_rtmp import items_of
+from mediaserver.ingest.pull_rtmp import items_of, trust
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.transport.fetch import Fetcher, FetchError, Resource
 from protocols.errors import RemoteProtocolError
@@ -22,7 +24,7 @@ class Tape:
     def __init__(self, resource: Resource, begin: bytes) -> None:
         self._resource, self._begin = resource, begin
         self.name = ""
-        self.failure: FetchError | None = None
+        self.failure: FetchError | SourceLost | None = None
 
     def read(self, size: int = _READ_SIZE) -> bytes:
         """As much as there is, up to ``size`` bytes."""
@@ -31,16 +33,25 @@ class Tape:
             return data
         try:
             return self._resource.read(size)
-        except FetchError as error:
+        except (FetchError, SourceLost) as error:
             self.failure = error  # the demuxer hears of an end, and the worker of this
             return b""
 
 
+def fetcher_for(terms: Terms) -> Fetcher:
+    """What gets resources within ``terms``. It raises SourceLost where they send too much."""
+    return Fetcher(
+        allow_private=terms.allow_private,
+        timeout=terms.timeout,
+        trust=partial(trust, terms),
+        spend=of_bytes(terms).spend,
+    )
+
+
 def read(terms: Terms) -> Iterator[Track | Packet]:
     """Everything at ``terms.url``."""
-    fetcher = Fetcher(allow_private=terms.allow_private, timeout=terms.timeout)
     try:
-        with fetcher.open(terms.url) as resource:
+        with fetcher_for(terms).open(terms.url) as resource:
             begin = b""
             while len(begin) < _LOOK and (data := resource.read(_READ_SIZE)):
                 begin += data

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from mediaserver.ingest.pull_allowance import Allowance
 from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
 from protocols.media import MediaKind, Packet, Track
 
@@ -13,6 +14,10 @@ _LOOK_PACKETS, _LOOK_SPAN = 64, 1000
 _FORWARD, _BACKWARD = 10_000, 1_000
 #: Seconds of delay that are made up for; a source that was away longer goes on from now.
 _LATE = 5.0
+#: Packets a second: a flood of small ones costs the server as much as one of large ones.
+MOST_PACKETS = 4000
+#: Seconds for which they may be too many.
+PATIENCE = 10.0
 _MASK = (1 << 32) - 1
 
 
@@ -25,11 +30,13 @@ class Pipe(Protocol):
 class Outlet:
     """``lead`` is how many seconds packets may leave before their time; None sends them as they come.
 
-    Packets of more than ``largest`` bytes are left out.
+    Packets of more than ``largest`` bytes are left out; whatever their times, all together are kept within ``allowance``
+    (bytes), and within MOST_PACKETS a second.
     """
 
-    def __init__(self, pipe: Pipe, lead: float | None, largest: int) -> None:
-        self._pipe, self._lead, self._largest = pipe, lead, largest
+    def __init__(self, pipe: Pipe, lead: float | None, largest: int, allowance: Allowance) -> None:
+        self._pipe, self._lead, self._largest, self._bytes = pipe, lead, largest, allowance
+        self._packets = Allowance(MOST_PACKETS, PATIENCE, f"the source sends more than {MOST_PACKETS} packets a second")
         self._waiting: list[Packet] | None = []
         self._kinds: set[MediaKind] = set()
         self._shift = 0
@@ -37,8 +44,10 @@ class Outlet:
         self.dropped = 0
 
     def take(self, items: Iterable[Track | Packet]) -> None:
-        """Send all of ``items``, whose timestamps may begin anywhere, below zero too."""
+        """Send all of ``items``, whose timestamps may begin anywhere, below zero too. Raises SourceLost for too many."""
         for item in items:
+            self._packets.spend(1)
+            self._bytes.spend(len(item.body))
             if isinstance(item, Track):
                 self._kinds.add(item.kind)
                 self._pipe.send(TrackFrame(0, item))

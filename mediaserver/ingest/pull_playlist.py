@@ -1,7 +1,7 @@
 """HLS playlists that others wrote (RFC 8216bis), read within limits. Pure: text in, values out."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from mediaserver.ingest.pull_terms import SourceRefused
@@ -9,9 +9,15 @@ from mediaserver.ingest.pull_terms import SourceRefused
 MAGIC = b"#EXTM3U"
 #: Variants, renditions and segments in one playlist that we are willing to look at.
 MAX_ENTRIES = 20_000
+#: Ways in which one playlist may give its keys.
+_MOST_KEYS = 20
 
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"\r\n]*"|[^",\r\n]*)')
 _LONGEST_SEGMENT = 3600.0
+#: An initialization vector: 128 bits.
+_VECTOR = re.compile(r"0[xX]([0-9A-Fa-f]{1,32})")
+#: How a key is given where nothing else is said (RFC 8216bis, 4.4.4.4): as it is.
+_IDENTITY = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,27 @@ class ByteRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """Where the key is that AES-128 needs, and the initialization vector; without one, a segment's number is that."""
+
+    url: str = field(repr=False)
+    vector: bytes | None = None
+
+    def vector_for(self, number: int) -> bytes:
+        """The initialization vector for segment ``number``."""
+        return self.vector if self.vector is not None else number.to_bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """An init segment."""
+
+    url: str
+    range: ByteRange | None = None
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One media segment: ``number`` in the playlist, how many discontinuities there were before it, its init segment."""
 
@@ -35,8 +62,8 @@ class Piece:
     duration: float
     discontinuity: int
     range: ByteRange | None = None
-    map_url: str = ""
-    map_range: ByteRange | None = None
+    init: Init | None = None
+    key: Key | None = None
     gap: bool = False
 
 
@@ -105,7 +132,8 @@ class _Media:
         self._duration: float | None = None
         self._range = ""
         self._ends: dict[str, int] = {}
-        self._map: tuple[str, ByteRange | None] = ("", None)
+        self._init: Init | None = None
+        self._keys: dict[str, dict[str, str]] = {}  # attributes by the way that the key is given
         self._gap = self._ended = False
         self._pieces: list[Piece] = []
 
@@ -139,9 +167,17 @@ class _Media:
             case "#EXT-X-MAP":
                 attributes = _attributes(f":{value}")
                 place = _join(self._url, attributes.get("URI", ""))
-                self._map = place, self._byte_range(attributes.get("BYTERANGE", ""), place)
-            case "#EXT-X-KEY" if _attributes(f":{value}").get("METHOD", "NONE") != "NONE":
-                raise SourceRefused("encrypted segments cannot be read")
+                self._init = Init(place, self._byte_range(attributes.get("BYTERANGE", ""), place), self._key())
+                if self._init.key is not None and self._init.key.vector is None:
+                    raise SourceRefused("an encrypted init segment without an initialization vector")
+            case "#EXT-X-KEY":
+                attributes = _attributes(f":{value}")
+                if attributes.get("METHOD", "NONE") == "NONE":
+                    self._keys.clear()
+                else:
+                    self._keys[attributes.get("KEYFORMAT", _IDENTITY)] = attributes
+                if len(self._keys) > _MOST_KEYS:
+                    raise SourceRefused("a playlist with too many entries")
             case _:
                 pass
 
@@ -150,9 +186,26 @@ class _Media:
             raise SourceRefused("a playlist with too many entries")
         url = _join(self._url, line)
         piece_range = self._byte_range(self._range, url)
-        self._pieces.append(Piece(url, self._number, duration, self._discontinuity, piece_range, *self._map, gap=self._gap))
+        key = self._key()
+        self._pieces.append(Piece(url, self._number, duration, self._discontinuity, piece_range, self._init, key, self._gap))
         self._number += 1
         self._duration, self._range, self._gap = None, "", False
+
+    def _key(self) -> Key | None:
+        """What is in force now. Raises SourceRefused for what we cannot decrypt."""
+        if not self._keys:
+            return None
+        attributes = self._keys.get(_IDENTITY)
+        if attributes is None:
+            raise SourceRefused("encrypted segments whose key is given in a way of its own cannot be read")
+        method = attributes["METHOD"]
+        if method != "AES-128":
+            raise SourceRefused(f"encrypted segments ({_shown(method)}) cannot be read, only AES-128 can")
+        text = attributes.get("IV", "")
+        vector = _VECTOR.fullmatch(text)
+        if "URI" not in attributes or (text and vector is None):
+            raise SourceRefused("a playlist with a key that is none")
+        return Key(_join(self._url, attributes["URI"]), int(vector[1], 16).to_bytes(16) if vector else None)
 
     def _byte_range(self, text: str, url: str) -> ByteRange | None:
         if not text:
@@ -170,6 +223,11 @@ def _join(url: str, reference: str) -> str:
         return urljoin(url, reference)
     except ValueError:
         raise SourceRefused("a playlist with an address that is none") from None
+
+
+def _shown(method: str) -> str:
+    """``method``, which the source wrote, fit to be shown."""
+    return re.sub(r"[^A-Z0-9-]", "", method)[:20]
 
 
 def _whole(text: str) -> int:

@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 
 from mediaserver.ingest.pull_remux import AnyPacket, Clock, packet, track
+from mediaserver.ingest.pull_terms import SourceRefused
 from protocols.codec import avc
 from protocols.codec.nal import annexb_to_length_prefixed, split_annexb
 from protocols.media import Codec, Packet, Track
@@ -23,6 +24,8 @@ _KEYFRAMES = 2
 _JUMP = 1000
 _MILLISECOND = Fraction(1, 1000)
 _MOST_FRAME_RATE = 120
+#: Pixels of a picture that is decoded: 8K, and a little more. A few bytes may claim to be any number of them.
+MOST_PIXELS = 8192 * 4352
 
 
 class RecodedSound:
@@ -87,6 +90,9 @@ class RecodedPictures:
     def __init__(self, stream: av.VideoStream) -> None:
         self._clock = Clock(stream.time_base or _MILLISECOND)
         self._decoder = stream.codec_context
+        if self._decoder.width * self._decoder.height > MOST_PIXELS:
+            raise SourceRefused("its pictures are too large to be encoded anew")
+        self._decoder.options = {"max_pixels": str(MOST_PIXELS)}
         rate = stream.average_rate or stream.base_rate or Fraction(25)
         self._rate = rate if 1 <= rate <= _MOST_FRAME_RATE else Fraction(25)
         self._encoder: av.VideoCodecContext | None = None

@@ -212,7 +212,7 @@ class _NalUnits:
         self.config: bytes | None = None
         if extradata[:3] in (b"\0\0\1", b"\0\0\0"):
             self._learn(nal.split_annexb(extradata))
-        elif len(extradata) > 22 or (extradata[:1] == b"\1" and not self._hevc):
+        elif len(extradata) > 22 or (len(extradata) > 4 and extradata[:1] == b"\1" and not self._hevc):
             self._length = (extradata[21 if self._hevc else 4] & 3) + 1
             if self._hevc:
                 units = [unit for members in hevc.read_record(extradata).values() for unit in members]

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mediaserver.errors import Refused
+from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
-from mediaserver.transport.targets import Connection, connect, resolve_waiting
+from mediaserver.transport.targets import Connection, connect, resolve
+from mediaserver.transport.trust import client_tls, objection
 from protocols.errors import RemoteProtocolError
 from protocols.flv import TagReader
 from protocols.media import Packet, Track
@@ -37,8 +39,8 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     session = ClientSession(app, f"{parts.scheme}://{host}/{app}", properties=server_capabilities(), limits=limits)
     connection = socket_to(parts, _PORTS[parts.scheme], terms)
     if parts.scheme == "rtmps":
-        connection = secure(connection, parts)
-    reader = TagReader()
+        connection = secure(connection, parts, terms)
+    reader, allowance = TagReader(), of_bytes(terms)
     try:
         session.start()
         session.play(name)
@@ -49,6 +51,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
             data = connection.recv(_READ_SIZE)
             if not data:
                 raise SourceLost("the server closed the connection")
+            allowance.spend(len(data))
             for event in session.receive_data(data):
                 if isinstance(event, MediaReceived):
                     silent_from = time.monotonic()
@@ -69,20 +72,31 @@ def socket_to(parts: SplitResult, port: int, terms: Terms) -> Connection:
     """A connection to where the address leads, if the server may go there; ``port`` where it names none."""
     host = parts.hostname or ""
     try:
-        return connect(resolve_waiting(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
+        return connect(resolve(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
     except Refused as refusal:
         raise SourceLost(refusal.reason) from None
     except OSError as error:
         raise SourceLost(f"{host} cannot be reached: {error.strerror or type(error).__name__}") from None
 
 
-def secure(connection: Connection, parts: SplitResult) -> Connection:
+def secure(connection: Connection, parts: SplitResult, terms: Terms) -> Connection:
     """``connection`` with TLS, once the other end has shown that it is who it should be."""
     try:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
+        return trust(terms).wrap_socket(connection, server_hostname=parts.hostname)
+    except ssl.SSLError as error:
+        connection.close()
+        raise SourceLost(f"{parts.hostname} cannot be reached: {objection(error)}") from None
     except OSError as error:
         connection.close()
         raise SourceLost(f"{parts.hostname} cannot be reached: {error.strerror or type(error).__name__}") from None
+
+
+def trust(terms: Terms) -> ssl.SSLContext:
+    """Whom TLS believes. Raises SourceRefused where that cannot be read."""
+    try:
+        return client_tls(terms.tls_ca, verify=terms.tls_verify)
+    except OSError:
+        raise SourceRefused("the certificates in pull.tls_ca cannot be read") from None
 
 
 def items_of(reader: TagReader, type_id: int, timestamp: int, body: bytes) -> Iterator[Track | Packet]:

@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest import srt
+from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_container import read as read_container
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
-from mediaserver.transport.targets import resolve_waiting
+from mediaserver.transport.targets import resolve
 from protocols.media import Packet, Track
 
 
@@ -21,12 +22,12 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
         raise SourceRefused("an SRT address needs a port: srt://HOST:PORT")
     options = srt.options_in(parts)
     try:
-        targets = resolve_waiting(parts.hostname or "", parts.port, allow_private=terms.allow_private)
+        targets = resolve(parts.hostname or "", parts.port, allow_private=terms.allow_private)
     except Refused as refusal:
         raise SourceLost(refusal.reason) from None
     library.srt_startup()
     try:
-        tape = srt.connect(library, targets, options, round(terms.timeout * 1000))
+        tape = srt.connect(library, targets, options, round(terms.timeout * 1000), of_bytes(terms).spend)
         try:
             yield from read_container(tape, name="mpegts")
         except SourceLost as loss:

@@ -21,7 +21,8 @@ class SourceEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What to fetch, and within which limits. ``timeout`` in seconds for each wait; ``largest`` in bytes for a packet."""
+    """What to fetch, and within which limits. ``timeout`` in seconds for each wait; ``largest`` in bytes for a packet;
+    ``max_bitrate`` in bits a second. ``tls_ca`` and ``tls_verify``: whom TLS believes (``transport.trust``)."""
 
     type: InputType
     url: str = field(repr=False)
@@ -31,6 +32,9 @@ class Terms:
     roots: tuple[str, ...]
     largest: int
     memory: int
+    max_bitrate: int
+    tls_ca: str
+    tls_verify: bool
 
     def settings(self) -> dict[str, object]:
         """As a worker's settings."""
@@ -43,6 +47,9 @@ class Terms:
             "roots": list(self.roots),
             "largest": self.largest,
             "memory": self.memory,
+            "max_bitrate": self.max_bitrate,
+            "tls_ca": self.tls_ca,
+            "tls_verify": self.tls_verify,
         }
 
     @classmethod
@@ -57,4 +64,7 @@ class Terms:
             roots=tuple(cast("list[str]", settings["roots"])),
             largest=cast("int", settings["largest"]),
             memory=cast("int", settings["memory"]),
+            max_bitrate=cast("int", settings["max_bitrate"]),
+            tls_ca=str(settings["tls_ca"]),
+            tls_verify=bool(settings["tls_verify"]),
         )

@@ -5,15 +5,14 @@ It goes with one Note that says why: ``{"lost": words}``, ``{"refused": words}``
 """
 
 import importlib
-import os
-import threading
 from collections.abc import Iterator, Mapping
 
 from mediaserver.errors import Refused
+from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_outlet import Outlet
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.ports import InputType
-from mediaserver.worker.child import Pipe, main
+from mediaserver.worker.child import Pipe, end_with_server, main
 from mediaserver.worker.frames import Frame, Note
 from protocols.errors import ProtocolError
 
@@ -31,14 +30,14 @@ _SOURCES: dict[InputType, tuple[str, float | None]] = {
 
 def work(settings: Mapping[str, object], pipe: Pipe, frames: Iterator[Frame]) -> None:
     """Fetch what ``settings`` (see Terms) say."""
-    threading.Thread(target=_end_with_server, args=(frames,), daemon=True).start()
+    end_with_server(frames)  # one that waits for a silent source would not notice that nobody waits for it
     pipe.send(Note(_fetch(Terms.read(settings), pipe)))
 
 
 def _fetch(terms: Terms, pipe: Pipe) -> dict[str, object]:
     """Why it is over."""
     name, lead = _SOURCES[terms.type]
-    outlet = Outlet(pipe, lead, terms.largest)
+    outlet = Outlet(pipe, lead, terms.largest, of_bytes(terms))
     if terms.type is InputType.RTMP:
         outlet.settle()  # its timestamps are what the hub expects, none of them below zero
     try:
@@ -56,13 +55,6 @@ def _fetch(terms: Terms, pipe: Pipe) -> dict[str, object]:
     except (ProtocolError, MemoryError) as error:
         return {"lost": f"it cannot be read: {error or type(error).__name__}"}
     return {"lost": "the source has ended"}
-
-
-def _end_with_server(frames: Iterator[Frame]) -> None:
-    """A worker that waits for a silent source does not notice otherwise that nobody waits for it."""
-    for _ in frames:
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from mediaserver.config import Config
 from mediaserver.errors import NameTaken, Refused
 from mediaserver.hub.hub import Hub
 from mediaserver.ingest.pull import Pull, PullState
-from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, is_name
+from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, objection_to
 from mediaserver.snapshot import PullSnapshot
 
 
@@ -18,14 +18,15 @@ class Pulls:
     def __init__(self, hub: Hub, config: Config, sink: EventSink, spawn: Callable[[Coroutine[None, None, None]], Any]) -> None:
         self._hub, self._config, self._sink, self._spawn = hub, config, sink, spawn
         self._pulls: dict[str, Pull] = {}
+        self._bytes_before = 0  # of pulls that are gone
 
     def start(self, source: PullSource, grant: PublishGrant) -> str:
         """Fetch ``source`` and publish it as ``grant`` says, until stopped. The id of the session. Raises Refused.
 
         Whether the source can be had shows later, in events and in the snapshot.
         """
-        if not is_name(grant.name):
-            raise Refused("a stream cannot have this name")
+        if objection := objection_to(grant.name):
+            raise Refused(f"a stream cannot have this name: {objection}")
         running = self._running()
         if len(running) >= self._config.pull.max_jobs:
             raise Refused("too many pulls (pull.max_jobs)")
@@ -52,6 +53,11 @@ class Pulls:
         """Every pull as it is now."""
         return tuple(pull.snapshot() for pull in self._running())
 
+    @property
+    def bytes_in(self) -> int:
+        """What all of them have fetched since the start."""
+        return self._bytes_before + sum(pull.session.bytes_in for pull in self._pulls.values())
+
     def _running(self) -> list[Pull]:
         """Those that are not over; of one that is, the worker may still be about to end."""
         return [pull for pull in self._pulls.values() if pull.state is not PullState.OVER]
@@ -72,6 +78,7 @@ class Pulls:
         try:
             await pull.run()
         finally:
-            self._pulls.pop(pull.session.id, None)
+            if self._pulls.pop(pull.session.id, None) is not None:
+                self._bytes_before += pull.session.bytes_in
             # A bug must not leave a name taken by nobody.
             pull.stop("the pull broke off")

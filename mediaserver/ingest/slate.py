@@ -1,6 +1,7 @@
 """A slate: a short reel of packets like the source's own, made once by a worker, shown in place of a source that is lost."""
 
 import asyncio
+import os
 from dataclasses import dataclass, field, replace
 
 from mediaserver.config import Config
@@ -54,7 +55,7 @@ class SlateForm:
             "sample_rate": self.sample_rate,
             "channels": self.channels,
             "path": self.path,
-            "roots": list(config.pull.file_roots),
+            "roots": [os.path.abspath(root) for root in config.pull.file_roots],  # a worker's working folder is another
             "memory": config.pull.memory,
         }
 
@@ -106,6 +107,10 @@ class Reel:
     sounds: list[Packet] = field(default_factory=list)
     #: Samples in a packet of sound, and in a second.
     samples: tuple[int, int] = (_DEFAULT_PACKET, 48_000)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(len(packet.body) for packets in (self.pictures, self.sounds) for packet in packets)
 
     def picture_at(self, number: int) -> Packet:
         """Picture ``number`` of a show, counted from 0, with its time in ms."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mediaserver.ingest.pull_container import LIMITS, deny, read
 from mediaserver.ingest.pull_file import allowed, open_file
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused
-from mediaserver.worker.child import Pipe, main
+from mediaserver.worker.child import Pipe, end_with_server, main
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.priority import stand_back
 from protocols.errors import ProtocolError
@@ -49,8 +49,9 @@ _FORMATS = "mpegts,flv,mov,matroska,webm,avi,mpeg,png_pipe,jpeg_pipe,webp_pipe,b
 Plane = npt.NDArray[np.uint8]
 
 
-def work(settings: Mapping[str, object], pipe: Pipe, frames: Iterator[Frame]) -> None:  # noqa: ARG001
+def work(settings: Mapping[str, object], pipe: Pipe, frames: Iterator[Frame]) -> None:
     """Make the slate that ``settings`` describe (see SlateForm.settings)."""
+    end_with_server(frames)  # one that encodes would not notice that nobody waits for it
     try:
         tape = io.BytesIO()
         with av.open(tape, "w", format="matroska") as output:  # carries all of the codecs
@@ -171,7 +172,7 @@ class _Kitchen:
 
 def _open(file: BinaryIO) -> av.container.InputContainer:
     options = {**LIMITS, "format_whitelist": _FORMATS, "protocol_whitelist": "none"}
-    return av.open(file, mode="r", options=options, io_open=deny)
+    return av.open(file, mode="r", options=options, io_open=deny, metadata_errors="replace")
 
 
 def _graph(stream: av.VideoStream, width: int, height: int, frame_rate: int) -> av.filter.Graph:

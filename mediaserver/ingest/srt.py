@@ -6,6 +6,7 @@ Sizes, numbers and names are those of srt.h and of SRT's API documentation (Haiv
 import ctypes
 import struct
 import sys
+from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 from urllib.parse import SplitResult, parse_qsl
 
@@ -65,8 +66,11 @@ def options_in(parts: SplitResult) -> dict[int, bytes]:
     return options
 
 
-def connect(srt: ctypes.CDLL, targets: tuple[Target, ...], options: dict[int, bytes], timeout: int) -> "SrtTape":
+def connect(
+    srt: ctypes.CDLL, targets: tuple[Target, ...], options: dict[int, bytes], timeout: int, spend: Callable[[int], None]
+) -> "SrtTape":
     """A connection to the first of ``targets`` that takes it within ``timeout`` ms, which is also how long it may be silent.
+    ``spend`` is told of all bytes that come; it may wait, or raise SourceLost.
 
     Raises SourceLost, and SourceRefused for options that libsrt does not take.
     """
@@ -80,7 +84,7 @@ def connect(srt: ctypes.CDLL, targets: tuple[Target, ...], options: dict[int, by
                 raise SourceRefused("libsrt does not take the options in the address")
         address = _socket_address(target)
         if srt.srt_connect(handle, address, len(address)) != _FAILED:
-            return SrtTape(srt, handle)
+            return SrtTape(srt, handle, spend)
         failure = _words(srt)
         srt.srt_close(handle)
     raise SourceLost(f"the source cannot be reached: {failure}")
@@ -89,10 +93,10 @@ def connect(srt: ctypes.CDLL, targets: tuple[Target, ...], options: dict[int, by
 class SrtTape:
     """A connection as a file that can only be read on."""
 
-    def __init__(self, srt: ctypes.CDLL, handle: int) -> None:
+    def __init__(self, srt: ctypes.CDLL, handle: int, spend: Callable[[int], None]) -> None:
         self.name = ""
         self.failure = ""
-        self._srt, self._handle = srt, handle
+        self._srt, self._handle, self._spend = srt, handle, spend
         self._buffer = ctypes.create_string_buffer(_LONGEST_MESSAGE)
         self._left = b""
 
@@ -105,6 +109,11 @@ class SrtTape:
                 self.failure = "the source is silent" if silent else "the source closed the connection"
                 return b""
             self._left = self._buffer.raw[:count]
+            try:
+                self._spend(count)
+            except SourceLost as loss:
+                self.failure = str(loss)
+                return b""
         data, self._left = self._left[:size], self._left[size:]
         return data
 

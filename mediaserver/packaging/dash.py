@@ -86,8 +86,8 @@ def _depth(packager: Packager, windows: list[Window]) -> float:
 
 def _duration(windows: list[Window], start: float) -> float:
     """Until when a presentation that is over can be played, seconds."""
-    ends = (window.segments[-1].program_time + window.segments[-1].seconds for window in windows)
-    return max(ends) - start
+    last = (window.segments[-1] for window in windows)
+    return max(each.epoch.anchor + (each.time + each.duration) / each.init.timescale for each in last) - start
 
 
 def _period(packager: Packager, listed: list[_Listed], epoch: Epoch, start: float, *, last: bool) -> dash.Period:

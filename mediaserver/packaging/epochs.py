@@ -54,7 +54,7 @@ class Epochs:
             epoch.anchor = self._least_late = min(epoch.anchor, late)
         elif late < self._least_late:
             self._least_late = late
-        return self._follow(epoch, now) if now - self._watched > DRIFT_WATCH else epoch
+        return self._follow(epoch, now, (dts + self.offset) / 1000) if now - self._watched > DRIFT_WATCH else epoch
 
     def _begin(self, epoch: Epoch) -> Epoch:
         self.current = epoch
@@ -62,11 +62,13 @@ class Epochs:
         self._periods += 1
         return epoch
 
-    def _follow(self, epoch: Epoch, now: float) -> Epoch:
+    def _follow(self, epoch: Epoch, now: float, time: float) -> Epoch:
         """Publishers' clocks run fast or slow by seconds a day. Where ours says otherwise, the next segments get a new anchor."""
-        drift = self._least_late - epoch.anchor
+        anchor = self._least_late
         self._watched, self._least_late = now, math.inf
-        return self._begin(Epoch(epoch.number, self._periods, epoch.anchor + drift)) if abs(drift) > DRIFT else epoch
+        if abs(anchor - epoch.anchor) <= DRIFT:
+            return epoch
+        return self._begin(Epoch(epoch.number, self._periods, anchor, since=time, before=epoch.date(time) - time))
 
     def end(self) -> None:
         """A discontinuity: the next packet begins a new epoch."""

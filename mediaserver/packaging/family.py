@@ -10,6 +10,7 @@ from mediaserver.packaging.follower import Follower
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation
 from mediaserver.packaging.rendition import Rendition
+from mediaserver.packaging.understudy import Understudy
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from mediaserver.ports import rendition_name
 from protocols.codec import VideoParameters
@@ -67,6 +68,7 @@ class Family:
         # How far (ms) the stream was when the last one came.
         self._grown = 0
         self.followers: dict[str, Follower] = {}
+        self._understudies: dict[str, Understudy] = {}
         self._lingering: dict[str, float] = {}
 
     @property
@@ -85,6 +87,7 @@ class Family:
                 self._part_with(rung)
                 sound = _sounds_alone(self.stream, stream, rung)
                 follower = self.followers[rung] = Follower(stream, self.leader, sound=sound)
+                self._understudies[rung] = Understudy(follower)
                 self._grown = self.leader.epochs.span
                 follower.join()
 
@@ -93,6 +96,7 @@ class Family:
         self.gather()
         for rung, follower in list(self.followers.items()):
             follower.settle()
+            self._understudies[rung].look()
             if follower.gone and now - self._lingering.setdefault(rung, now) > linger:
                 self._part_with(rung)
 
@@ -106,6 +110,7 @@ class Family:
         follower = self.followers.pop(rung, None)
         self._lingering.pop(rung, None)
         if follower is not None:
+            self._understudies.pop(rung).close()
             follower.stream.unsubscribe(follower)
             follower.on_end()
 

@@ -72,16 +72,24 @@ def _gaps(window: Window, first: int, count: int) -> Iterator[str]:
 def _entries(window: Window, segments: list[Segment], skipped: int) -> Iterator[str]:
     recent = window.recent()[0].sequence
     for index, segment in enumerate(segments[skipped:]):
-        # The init segment must be named even if the segment that first had it has left.
-        with_map = index == 0 and not skipped and not segment.new_init
-        if segment.complete and segment.sequence < recent and not with_map:
+        if segment.complete and segment.sequence < recent and index:
             yield segment.entry()
             continue
-        yield segment.head(with_map=with_map)
+        # The init segment must be named even if the segment that first had it has left.
+        with_map = index == 0 and not skipped and not segment.new_init
+        yield segment.head(with_map=with_map, date=None if index else _date(segments, segment))
         if segment.sequence >= recent:
             yield segment.part_lines()
         if segment.complete:
             yield segment.tail()
+
+
+def _date(segments: list[Segment], first: Segment) -> float:
+    """Unix time of the first segment that is written; the others on the same clock have none of their own. It is reckoned from
+    the first in the list: where a publisher's clock was set right, dates do not go with durations, and hls.js would play picture
+    and sound apart by as much."""
+    head = next(segment for segment in segments if segment.epoch.number == first.epoch.number)
+    return head.program_time + (first.time - head.time) / head.init.timescale
 
 
 def can_skip_until(packager: Presentation, window: Window) -> float:
@@ -107,16 +115,30 @@ def discontinuity_sequence(packager: Presentation, segment: Segment) -> int:
 
 
 def _reports(window: Window, others: Iterable[tuple[str, Window]]) -> Iterator[hls.RenditionReport]:
+    first = _last_part(window)[1] == 0
     for uri, other in others:
         if other is window or not other.started:
             continue
-        sequence, part = other.position()
-        if part:
-            yield hls.RenditionReport(uri, sequence, part - 1)
-        else:
-            before = other.get(sequence - 1)
-            parts = 0 if before is None else len(before.parts)
-            yield hls.RenditionReport(uri, sequence - 1, parts - 1 if parts else None)
+        sequence, part = _last_part(other)
+        if part == 0 and not first:
+            # hls.js reads a LAST-PART of 0 as this playlist's own last part, asks for that one, and gives up before it comes.
+            # The part before leads there as well: what is answered holds all that there is.
+            before = _parts(other, sequence - 1)
+            sequence, part = (sequence - 1, before - 1) if before > 1 else (sequence, part)
+        yield hls.RenditionReport(uri, sequence, part)
+
+
+def _last_part(window: Window) -> tuple[int, int | None]:
+    """Its sequence number and its index in that segment; None where that has no parts."""
+    sequence, part = window.position()
+    if not part:
+        sequence, part = sequence - 1, _parts(window, sequence - 1)
+    return sequence, part - 1 if part else None
+
+
+def _parts(window: Window, sequence: int) -> int:
+    segment = window.get(sequence)
+    return 0 if segment is None else len(segment.parts)
 
 
 def addresses(family: Family, place: Place) -> Iterator[tuple[str, Window]]:

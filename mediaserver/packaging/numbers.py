@@ -1,13 +1,12 @@
-"""Media sequence and discontinuity sequence numbers that never go back, and need no state on disk.
+"""Media sequence and discontinuity sequence numbers that never go back.
 
 Numbers start from the time since the year 2026 when packaging starts. Media sequence numbers count tenths of seconds: no
 segment is that short, so they never go back, not over a restart of the server either. Discontinuity sequence numbers count ten
-minutes: not finer, because hls.js walks an array of that length several times a second. Within a process they never go back: a
-name whose stream had more than that is remembered until the clock has passed it. Over a restart they go back by as many;
-players meet a new MEDIA-SEQUENCE there, behind a pause, and begin anew.
+minutes: not finer, because hls.js walks an array of that length several times a second. So a name whose stream had more than
+that is remembered until the clock has passed it; over a restart by a file (see ``numbersfile``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from mediaserver.packaging.window import LEAST_SEGMENTS
@@ -18,6 +17,9 @@ DISCONTINUITY_UNIT = 600.0
 
 #: Names that are remembered. Beyond that all new streams begin where the least of them was.
 MAX_AHEAD = 1000
+
+#: Discontinuities that a stream can be ahead of the clock: one a second for a day. More was never ours.
+MOST_AHEAD = 86_400
 
 
 class Numbers(NamedTuple):
@@ -54,6 +56,23 @@ class NumberBook:
         if len(self._ahead) > MAX_AHEAD:
             nearest = min(self._ahead, key=lambda known: self._ahead[known].discontinuity)
             self._least = _larger(self._least, self._ahead.pop(nearest))
+
+    def ahead(self, present: Mapping[str, Numbers]) -> dict[str, int]:
+        """The discontinuity sequence number that each name may go on with, where that is ahead of the clock: of those that are
+        remembered, and of those that ``present`` says are in use."""
+        known = [*self._ahead.items(), *present.items()]
+        found: dict[str, int] = {}
+        for name, unused in known:
+            if unused.discontinuity > max(self._least.discontinuity, found.get(name, 0)):
+                found[name] = unused.discontinuity
+        return found
+
+    def go_on(self, discontinuities: Mapping[str, int]) -> None:
+        """Another server used all numbers below those, by name."""
+        most = self._least.discontinuity + MOST_AHEAD
+        for name, number in discontinuities.items():
+            if number <= most:
+                self.remember(name, Numbers(0, number))
 
     def __len__(self) -> int:
         return len(self._ahead)

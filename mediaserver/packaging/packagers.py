@@ -9,7 +9,9 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.packaging import dash, hls
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar, Wait
 from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
+from mediaserver.packaging.lease import NEVER, Lease
 from mediaserver.packaging.numbers import NumberBook
+from mediaserver.packaging.packaged import Packaged
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation, Settings, paced
 from mediaserver.packaging.segment import Segment
@@ -20,10 +22,6 @@ from protocols import dash as dash_format
 from protocols import hls as hls_format
 from protocols.errors import RemoteProtocolError
 from protocols.media import MediaKind
-
-#: How long (seconds) the playlists of a stream that is over can still be fetched, with their EXT-X-ENDLIST; and the segments
-#: of a rendition that is over before its stream.
-LINGER = 60.0
 
 #: No request is held for longer (seconds): hls.js gives up after ten, and takes that for a fault of the server.
 MAX_PATIENCE = 6.0
@@ -45,17 +43,6 @@ class Streams(Protocol):
     def find(self, name: str) -> LiveStream | None: ...
 
 
-class _Entry:
-    """A stream that is being packaged with its renditions, and the texts that were rendered of them last."""
-
-    def __init__(self, family: Family, now: float) -> None:
-        self.family = family
-        self.asked = now
-        self.ended_at: float | None = None
-        self.ready = False
-        self.texts: dict[object, tuple[object, Text]] = {}
-
-
 class Packagers:
     """Every stream that is packaged now, by name. ``wall`` is Unix time in seconds; ``now`` any steady clock's.
 
@@ -69,7 +56,7 @@ class Packagers:
         self._ladder = ladder
         self._streams = streams
         self._wall = wall
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Packaged] = {}
         self._numbers = NumberBook(wall)
 
     # -- life -----------------------------------------------------------------------------------------------------------
@@ -82,22 +69,24 @@ class Packagers:
         """Forget the packaging of ``name``. Harmless twice."""
         entry = self._entries.pop(name, None)
         if entry is not None:
-            entry.family.close()
+            entry.close()
             self._numbers.remember(name, entry.family.leader.next)
 
     def sweep(self, now: float) -> None:
         """Stop what nobody asks for, and forget what has been over for a while. To be called every second or so."""
         self._numbers.follow_clock()
         for name, entry in list(self._entries.items()):
-            entry.family.sweep(now, LINGER)
-            if entry.family.leader.ended:
-                if entry.ended_at is None:
-                    entry.ended_at = now
-                expired = now - entry.ended_at > LINGER
-            else:
-                expired = not self.settings.always and now - entry.asked > self.settings.idle_timeout
-            if expired:
+            entry.sweep(now)
+            if entry.has_expired(now):
                 self.stop(name)
+
+    def ahead(self) -> dict[str, int]:
+        """The discontinuity sequence number that each name may go on with, where that is ahead of the clock."""
+        return self._numbers.ahead({name: entry.family.leader.next for name, entry in self._entries.items()})
+
+    def go_on(self, discontinuities: Mapping[str, int]) -> None:
+        """Begin no name behind these numbers, which another server used."""
+        self._numbers.go_on(discontinuities)
 
     def find(self, name: str) -> Packager | None:
         """The packager of ``name``, or of the stream that it is a rendition of, if there is one now."""
@@ -114,7 +103,7 @@ class Packagers:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _entry(self, name: str, now: float) -> _Entry | None:
+    def _entry(self, name: str, now: float) -> Packaged | None:
         stream = self._streams.find(name)
         entry = self._entries.get(name)
         if stream is None or (entry is not None and entry.family.stream is stream):
@@ -122,12 +111,12 @@ class Packagers:
         self.stop(name)
         packager = Packager(name, paced(self.settings, stream.grant.pacing), self._wall, self._numbers.first(name))
         awaited = (self._ladder or stream.grant.ladder is not None) and self._wall() - stream.since < YOUNG
-        entry = self._entries[name] = _Entry(Family(stream, packager, awaited=awaited), now)
+        entry = self._entries[name] = Packaged(Family(stream, packager, awaited=awaited), self.settings, now)
         stream.subscribe(packager)
-        entry.family.gather()
+        entry.gather()
         return entry
 
-    def _locate(self, name: str) -> tuple[_Entry | None, Place]:
+    def _locate(self, name: str) -> tuple[Packaged | None, Place]:
         """Who answers for ``name`` as far as it is packaged, and which folder that is."""
         entry = self._entries.get(name)
         if entry is not None:
@@ -160,13 +149,19 @@ class Packagers:
             place = Place(Folder.OWN, name[len(entry.family.name) + 1 :])
         return self._of(entry, place, resource, match, query, now)
 
+    def lease(self, name: str) -> Lease:
+        """For how long what was just answered of ``name`` is the answer."""
+        entry, _ = self._locate(name)
+        # A stream that is over may be followed by another one, of which nobody would hear.
+        return NEVER if entry is None or entry.family.leader.ended else entry.watch.lease()
+
     def _of(
-        self, entry: _Entry, place: Place, resource: str, match: re.Match[str] | None, query: Mapping[str, str], now: float
+        self, entry: Packaged, place: Place, resource: str, match: re.Match[str] | None, query: Mapping[str, str], now: float
     ) -> Answer:
         family = entry.family
         presentation = family.of(place.rung)
         if presentation is None:
-            family.gather()
+            entry.gather()
             presentation = family.of(place.rung)
             if presentation is None:
                 return Missing()
@@ -179,11 +174,11 @@ class Packagers:
             return self._playlist(entry, place, presentation, _PLAYLISTS[resource], query)
         return self._list(entry, place, resource, query)
 
-    def _list(self, entry: _Entry, place: Place, resource: str, query: Mapping[str, str]) -> Answer:
+    def _list(self, entry: Packaged, place: Place, resource: str, query: Mapping[str, str]) -> Answer:
         """A multivariant playlist or an MPD."""
         family = entry.family
         if not entry.ready:
-            family.gather()
+            entry.gather()
             if not family.ready:
                 return self._not_yet(family)
             entry.ready = True
@@ -208,7 +203,7 @@ class Packagers:
         """For how long a request may be held: three target durations (RFC 8216bis, 6.2.5.2), and below players' own patience."""
         return min(3.0 * window.target_duration, MAX_PATIENCE)
 
-    def _multivariant(self, entry: _Entry, place: Place, session: str) -> Answer:
+    def _multivariant(self, entry: Packaged, place: Place, session: str) -> Answer:
         """Passes a viewer's session token on to the playlists that it names, which is why that one is nobody else's."""
         family = entry.family
         if SESSION_TOKEN.fullmatch(session):
@@ -218,10 +213,10 @@ class Packagers:
         # nobody to be put in order.
         windows = [window for _, window in family.windows()] if family.followers else family.leader.windows
         key = tuple([(id(window), window.next_sequence, window.started) for window in windows])
-        return self._text(entry, ("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
+        return entry.text(("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
     def _playlist(
-        self, entry: _Entry, place: Place, presentation: Presentation, kind: MediaKind, query: Mapping[str, str]
+        self, entry: Packaged, place: Place, presentation: Presentation, kind: MediaKind, query: Mapping[str, str]
     ) -> Answer:
         rendition = presentation.renditions.get(kind)
         if rendition is None:
@@ -246,7 +241,7 @@ class Packagers:
                 return listing(blocked=True)
 
     def _listing(
-        self, entry: _Entry, place: Place, presentation: Presentation, window: Window, *, delta: bool, blocked: bool = False
+        self, entry: Packaged, place: Place, presentation: Presentation, window: Window, *, delta: bool, blocked: bool = False
     ) -> Text:
         """The playlist as it is now. ``blocked``: it was asked for by a position that it holds."""
         delta = delta and hls.can_skip_until(presentation, window) > 0
@@ -259,29 +254,13 @@ class Packagers:
             ahead = 0.0 if place.folder is Folder.OWN else family.ahead(place.rung)
             return hls.media_playlist(presentation, window, hls.addresses(family, place), delta=delta, ahead=ahead)
 
-        return self._text(entry, name, (id(window), window.version), max_age, render)
+        return entry.text(name, (id(window), window.version), max_age, render)
 
-    @staticmethod
-    def _text(
-        entry: _Entry,
-        name: object,
-        key: object,
-        max_age: float,
-        render: Callable[[], str],
-        content_type: str = hls_format.CONTENT_TYPE,
-    ) -> Text:
-        known = entry.texts.get(name)
-        if known is not None and known[0] == key:
-            return known[1]
-        text = Text(render().encode(), content_type, max_age)
-        entry.texts[name] = (key, text)
-        return text
-
-    def _mpd(self, entry: _Entry, place: Place) -> Answer:
+    def _mpd(self, entry: Packaged, place: Place) -> Answer:
         family = entry.family
         key = tuple([(id(window), window.version) for _, window in family.windows()])
         content_type = dash_format.CONTENT_TYPE
-        return self._text(entry, ("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type)
+        return entry.text(("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type)
 
     def _media(self, presentation: Presentation, match: re.Match[str]) -> Answer:
         rendition = presentation.renditions.get(MediaKind(match[1]))

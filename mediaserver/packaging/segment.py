@@ -11,6 +11,9 @@ from protocols.media import Track
 #: How long media may be kept by caches, seconds: what is behind its URL never changes.
 FOREVER = 31_536_000.0
 
+#: So much faster or slower than the media do dates run until they have caught up with an anchor that was set right.
+BEND = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class InitSegment:
@@ -34,13 +37,23 @@ class Epoch:
     media time of its first segment, None before there is one. Seconds.
 
     ``number`` counts discontinuities; ``period`` counts these as well and each time that the publisher's clock was
-    found to run away from ours.
+    found to run away from ours. Then ``since`` is the media time of that, and ``before`` the anchor that dates had.
     """
 
     number: int
     period: int
     anchor: float
     begin: float | None = None
+    since: float = 0.0
+    before: float | None = None
+
+    def date(self, time: float) -> float:
+        """Unix time of that media time. Where the anchor was set right dates bend, they do not leap: playlists that begin at
+        different segments would not fit together, and players put them side by side by their dates (RFC 8216bis, 6.2.4)."""
+        if self.before is None:
+            return self.anchor + time
+        most = BEND * max(0.0, time - self.since)
+        return self.before + min(max(self.anchor - self.before, -most), most) + time
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +169,12 @@ class Segment:
     @property
     def program_time(self) -> float:
         """Unix time of the first sample."""
-        return self.epoch.anchor + self.time / self.init.timescale
+        return self.epoch.date(self.time / self.init.timescale)
 
-    def head(self, *, with_map: bool = False) -> str:
-        """The tags before its parts. ``with_map`` names the init segment even if it is not new."""
-        return hls.segment_head(self._text(with_map=with_map))
+    def head(self, *, with_map: bool = False, date: float | None = None) -> str:
+        """The tags before its parts. ``with_map`` names the init segment even if it is not new; ``date`` is told even if it
+        follows from the segments before."""
+        return hls.segment_head(self._text(with_map=with_map, date=date))
 
     def part_lines(self) -> str:
         return "".join([part.line for part in self.parts])
@@ -175,12 +189,12 @@ class Segment:
             self._entry = self.head() + self.tail()
         return self._entry
 
-    def _text(self, *, with_map: bool = False) -> hls.Segment:
+    def _text(self, *, with_map: bool = False, date: float | None = None) -> hls.Segment:
         return hls.Segment(
             uri=f"{self.kind}/{self.sequence}.m4s",
             duration=self.seconds,
             gap=self.gap,
             discontinuities=self.discontinuities,
             map_uri=f"{self.kind}/init-{self.init.index}.mp4" if self.new_init or with_map else "",
-            program_time=self.program_time,
+            program_time=self.program_time if self.discontinuities else date,
         )

@@ -1,5 +1,5 @@
 """A recording as a plain MP4 whose tables come first (*faststart*), made from our fragmented one without coding anything anew:
-what it begins with is built, the media is copied.
+what it begins with is built, the media is copied. Other containers are taken apart and put together anew (see ``remux``).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mediaserver.recording import remux, sprites
 from mediaserver.recording.scan import find_tracks, next_box, read_content
 from protocols.errors import RemoteProtocolError
 from protocols.mp4.progressive import SampleTable, progressive_head
@@ -102,12 +103,19 @@ def main(source: Path, target: Path) -> int:
     try:
         if target.exists():
             raise FileExistsError(errno.EEXIST, "exists already, and is not written over", str(target))
-        size = write(source, target)
+        size = write(source, target) if _is_movie(source) else asyncio.run(remux.remux(source, target))
     except OSError as error:
         sys.stderr.write(f"{error.filename or source}: {error.strerror}\n")
     except RemoteProtocolError as error:
         sys.stderr.write(f"{source}: not a fragmented MP4 that could be written anew: {error}\n")
+    except remux.RemuxError as error:
+        sys.stderr.write(f"{source}: cannot be had as an MP4: {error}\n")
     else:
         sys.stdout.write(f"{target}: {size} bytes\n")
         return 0
     return 1
+
+
+def _is_movie(source: Path) -> bool:
+    """Whether it is an MP4 by its name; other names than those of recordings are taken for one."""
+    return sprites.FORMATS.get(source.suffix.lower(), "mp4") in ("mp4", "mov")

@@ -1,7 +1,8 @@
 """A file that is being recorded, on the disk. Everything here blocks: it is the business of a thread.
 
 Beside each such file stands a *marker*, named like it with ``.recording`` behind: which recording it belongs to, locked as
-long as that is being written. A marker that nobody locks is of a server that was cut off (see ``recovery``).
+long as that is being written. A marker that nobody locks is of a server that was cut off (see ``recovery``). When the file is
+whole its marker goes away, or becomes a *wish*: one for sprites is named ``.sprites`` and goes when they have been made.
 """
 
 import contextlib
@@ -9,11 +10,14 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from mediaserver.ports import is_name
+
 MARKER_SUFFIX = ".recording"
+SPRITES_SUFFIX = ".sprites"
 
 #: When what was written must have reached the disk.
 Fsync = Literal["part", "file", "never"]
@@ -32,18 +36,20 @@ def open_folder(path: Path) -> int:
 class RecordingFile:
     """Made with ``create``. Parts are written whole or not at all; ``size`` counts the whole ones."""
 
-    def __init__(self, path: Path, folder: int, file: int, marker: int, fsync: Fsync, min_free: int) -> None:
+    def __init__(self, path: Path, folder: int, file: int, marker: int, fsync: Fsync, min_free: int, wish: str) -> None:
         self.path = path
         self.size = 0
         self._folder, self._file, self._marker = folder, file, marker
         self._fsync = fsync
         self._min_free = min_free
+        self._wish = wish
 
     @classmethod
     def create(
-        cls, folder: Path, stem: str, suffix: str, note: Mapping[str, str], fsync: Fsync, min_free: int
+        cls, folder: Path, stem: str, suffix: str, note: Mapping[str, str], fsync: Fsync, min_free: int, wish: str = ""
     ) -> "RecordingFile":
-        """A new file ``STEM.SUFFIX`` (or ``STEM-2.SUFFIX`` …) in ``folder``, which is made if need be. Raises OSError."""
+        """A new file ``STEM.SUFFIX`` (or ``STEM-2.SUFFIX`` …) in ``folder``, which is made if need be. ``wish`` is the suffix of
+        what the marker becomes when it is whole. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         directory = open_folder(folder)
         try:
@@ -52,7 +58,7 @@ class RecordingFile:
         except BaseException:
             os.close(directory)
             raise
-        made = cls(folder / name, directory, file, marker, fsync, min_free)
+        made = cls(folder / name, directory, file, marker, fsync, min_free, wish)
         try:
             write_whole(marker, json.dumps(dict(note)).encode())
             if fsync != "never":
@@ -78,24 +84,46 @@ class RecordingFile:
         self.size += len(data)
 
     def finish(self, patch: tuple[int, bytes] | None) -> None:
-        """Close it properly: ``patch`` (offset, bytes) goes in, the marker goes away. A file without a part is removed.
+        """Close it properly: ``patch`` (offset, bytes) goes in, the marker goes away or becomes a wish. A file without a part is
+        removed.
 
         Raises OSError where the disk would not take it; it is closed all the same.
         """
+        wish = self._wish
         try:
             if self.size == 0:
+                wish = ""
                 os.unlink(self.path.name, dir_fd=self._folder)
             else:
                 if patch is not None:
                     os.pwrite(self._file, patch[1], patch[0])
                 if self._fsync != "never":
                     os.fsync(self._file)
-            os.unlink(self.path.name + MARKER_SUFFIX, dir_fd=self._folder)
+            settle_marker(self.path.name, wish, self._folder)
             if self._fsync != "never":
                 os.fsync(self._folder)
         finally:
             for descriptor in (self._file, self._marker, self._folder):
                 os.close(descriptor)
+
+
+def settle_marker(name: str, wish: str, folder: int | None = None) -> None:
+    """The file ``name`` (in ``folder``, a descriptor) is whole: its marker becomes a ``wish``, or goes away. Raises OSError."""
+    marker = name + MARKER_SUFFIX
+    if wish:
+        os.rename(marker, name + wish, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        os.unlink(marker, dir_fd=folder)
+
+
+def find_marked(root: Path, suffix: str) -> Iterator[Path]:
+    """Every marker with that suffix in the folders of streams below ``root``."""
+    folders: list[Path] = []
+    with contextlib.suppress(OSError):
+        folders = [Path(entry.path) for entry in os.scandir(root) if is_name(entry.name) and entry.is_dir(follow_symlinks=False)]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            yield from folder.glob(f"*{suffix}")
 
 
 def _open_new(directory: int, stem: str, suffix: str) -> tuple[str, int, int]:

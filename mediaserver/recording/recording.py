@@ -47,7 +47,8 @@ TRANSITIONS: dict[RecordingState, frozenset[RecordingState]] = {
 
 @dataclass(frozen=True, slots=True)
 class RecordingServices:
-    """What every recording needs. ``finished`` is called after each file, ``gone`` with a recording whose last file is closed."""
+    """What every recording needs. ``finished`` is called after each file, ``gone`` with a recording whose last file is closed.
+    ``wish``: see ``file``."""
 
     hub: Hub
     config: RecordingConfig
@@ -55,6 +56,7 @@ class RecordingServices:
     sink: EventSink
     finished: Callable[[], None]
     gone: Callable[["Recording"], None]
+    wish: str
 
 
 class Recording:
@@ -87,7 +89,7 @@ class Recording:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
                 loop.call_soon_threadsafe(self._on_report, report)
 
-        self._writer = FileWriter(config.fsync, config.min_free_bytes, tell)
+        self._writer = FileWriter(config.fsync, config.min_free_bytes, tell, services.wish)
         self._attach(replay=order.pre_roll)
 
     # -- life -----------------------------------------------------------------------------------------------------------
@@ -97,7 +99,8 @@ class Recording:
         if self.state is RecordingState.ENDED:
             return
         if self.source.state is StreamState.ENDED:
-            self.stop("the stream ended")
+            if not self.trails:
+                self.stop("the stream ended")
         elif self.state is RecordingState.WAITING:
             self._attach(replay=True)
         elif self.state is RecordingState.PAUSED and now >= self._retry_at:
@@ -111,6 +114,11 @@ class Recording:
         self._detach(reason)
         self._move_to(RecordingState.ENDED)
         self._writer.close()
+
+    @property
+    def trails(self) -> bool:
+        """Whether something may come of its rung yet, though the source is over: its own end stops it."""
+        return self._stream is not None and self._stream.state is not StreamState.ENDED
 
     def _move_to(self, state: RecordingState) -> None:
         if state not in TRANSITIONS.get(self.state, ()):

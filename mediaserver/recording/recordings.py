@@ -15,13 +15,15 @@ from mediaserver.hub.hub import Hub
 from mediaserver.hub.stream import LiveStream
 from mediaserver.ports import EventSink, RecordingOrder, is_name, rendition_name
 from mediaserver.recording import recovery, retention
+from mediaserver.recording.file import SPRITES_SUFFIX
 from mediaserver.recording.recording import Recording, RecordingServices
 from mediaserver.snapshot import RecordingSnapshot
 
 log = logging.getLogger(__name__)
 
-#: Recordings of one stream at a time: each has a thread and files.
-MOST_OF_ONE = 16
+#: Recordings of one stream at a time, and of its name with those whose last files are still being closed: each has a thread and
+#: files.
+MOST_OF_ONE, MOST_OF_NAME = 16, 32
 #: The id of what is recorded because ``recording.always`` says so.
 ALWAYS = "always"
 #: Seconds between two looks at the ages of files.
@@ -35,16 +37,17 @@ class Recordings:
 
     def __init__(self, hub: Hub, config: Config, sink: EventSink, spawn: Callable[[Coroutine[None, None, None]], Any]) -> None:
         self._hub, self._config, self._sink, self._spawn = hub, config.recording, sink, spawn
-        self._root = Path(self._config.directory or Path(config.server.data_dir) / "recordings").absolute()
+        self.root = Path(self._config.directory or Path(config.server.data_dir) / "recordings").absolute()
         self._running: dict[tuple[str, str], Recording] = {}
         self._closing: dict[Recording, None] = {}
-        self._services = RecordingServices(hub, self._config, self._root, sink, self._on_finished, self._on_gone)
+        self._wish = SPRITES_SUFFIX if self._config.sprites else ""
+        self._services = RecordingServices(hub, self._config, self.root, sink, self._on_finished, self._on_gone, self._wish)
         self._expire_at = 0.0
         self._expiring = False
 
     async def recover(self) -> None:
         """Close properly what a former run left unfinished, and tell of it. Before the ports are open."""
-        for found in await asyncio.to_thread(recovery.recover, self._root):
+        for found in await asyncio.to_thread(recovery.recover, self.root, self._wish):
             self._sink.emit(
                 RecordingFinished(
                     name=found.name,
@@ -83,7 +86,8 @@ class Recordings:
         present = self._running.get(key)
         if present is not None and present.source is not stream:
             # Of a stream that is over, under the same name: its last file is still on its way to the disk.
-            present.stop("the stream ended")
+            if not present.trails:
+                present.stop("the stream ended")
             self._settle(present)
         elif present is not None:
             raise Refused(f"{stream.name} is recorded under that id already")
@@ -91,6 +95,8 @@ class Recordings:
             raise Refused("no rendition has such a name")
         if sum(recording.source is stream for recording in self._running.values()) >= MOST_OF_ONE:
             raise Refused(f"{stream.name} has {MOST_OF_ONE} recordings already")
+        if sum(other.source.name == stream.name for other in (*self._running.values(), *self._closing)) >= MOST_OF_NAME:
+            raise Refused(f"the last files of {stream.name} are still being closed")
         try:
             self._running[key] = Recording(stream, order, self._services)
         except RuntimeError as error:
@@ -145,7 +151,7 @@ class Recordings:
     async def _expire(self) -> None:
         try:
             removed = await asyncio.to_thread(
-                retention.expire, self._root, time.time(), self._config.retention * 86_400, self._config.retention_bytes
+                retention.expire, self.root, time.time(), self._config.retention * 86_400, self._config.retention_bytes
             )
         finally:
             self._expiring = False

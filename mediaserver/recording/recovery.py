@@ -7,14 +7,13 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mediaserver.ports import is_name
 from mediaserver.recording import scan
-from mediaserver.recording.file import MARKER_SUFFIX
+from mediaserver.recording.file import MARKER_SUFFIX, find_marked, settle_marker
 from protocols.errors import ProtocolError
 
 log = logging.getLogger(__name__)
@@ -42,14 +41,16 @@ _SCANS: Mapping[str, Callable[[BinaryIO], scan.Whole]] = {
 }
 
 
-def recover(root: Path) -> list[Recovered]:
-    """Close every unfinished file below ``root`` whose writer is gone. Files without a whole part are removed."""
+def recover(root: Path, wish: str = "") -> list[Recovered]:
+    """Close every unfinished file below ``root`` whose writer is gone. Files without a whole part are removed. ``wish``: see
+    ``file.settle_marker``."""
     found = []
-    for marker in sorted(_markers(root)):
+    for marker in sorted(find_marked(root, MARKER_SUFFIX)):
+        path = marker.with_name(marker.name.removesuffix(MARKER_SUFFIX))
         try:
             with open(marker, "rb", opener=_no_link) as note:
                 fcntl.flock(note, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                recovered = _close(marker.with_name(marker.name.removesuffix(MARKER_SUFFIX)), note.read(_LONGEST_NOTE))
+                recovered = _close(path, note.read(_LONGEST_NOTE))
         except BlockingIOError:
             continue  # another server's, which is running
         except OSError as error:
@@ -58,17 +59,8 @@ def recover(root: Path) -> list[Recovered]:
         if recovered is not None:
             found.append(recovered)
         with contextlib.suppress(OSError):
-            marker.unlink()
+            settle_marker(str(path), wish if recovered is not None else "")
     return found
-
-
-def _markers(root: Path) -> Iterator[Path]:
-    folders: list[Path] = []
-    with contextlib.suppress(OSError):
-        folders = [Path(entry.path) for entry in os.scandir(root) if is_name(entry.name) and entry.is_dir(follow_symlinks=False)]
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            yield from folder.glob(f"*{MARKER_SUFFIX}")
 
 
 def _no_link(path: str, flags: int) -> int:

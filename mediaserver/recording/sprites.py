@@ -3,6 +3,7 @@ that a player can show where its seek bar leads. Made by a worker process of low
 """
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections import deque
@@ -13,6 +14,7 @@ from pathlib import Path
 from mediaserver.errors import EngineError
 from mediaserver.events import Event, RecordingFinished
 from mediaserver.ports import EventSink
+from mediaserver.recording.file import SPRITES_SUFFIX, find_marked
 from mediaserver.worker.frames import Frame, Note
 from mediaserver.worker.process import Worker
 
@@ -33,7 +35,11 @@ _BACKLOG = 1 << 16
 
 
 class SpritesError(EngineError):
-    """No sprite sheets could be made; it says why."""
+    """No sprite sheets could be made; it says why. ``again``: not of this file's making, so another try may do."""
+
+    def __init__(self, reason: str, *, again: bool = False) -> None:
+        super().__init__(reason)
+        self.again = again
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ async def make_sprites(file: Path, patience: float = PATIENCE) -> Sprites:
     try:
         await worker.start()
     except OSError as error:
-        raise SpritesError(f"no process for it: {error.strerror}") from None
+        raise SpritesError(f"no process for it: {error.strerror}", again=True) from None
     try:
         async with asyncio.timeout(patience):
             return await job.done
@@ -101,18 +107,27 @@ class _Job:
 
 
 class SpriteQueue:
-    """Makes the sprites of one recording after another. What cannot be made is logged; beyond MAX_WAITING it is left out."""
+    """Makes the sprites of one recording after another. What cannot be made is logged. What is left when the server stops, or is
+    beyond MAX_WAITING, keeps its wish (see ``file``), and is found by ``resume`` of the next one."""
 
     def __init__(self, spawn: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"]) -> None:
         self._spawn = spawn
         self._waiting: deque[Path] = deque()
+        self._making: Path | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
+    async def resume(self, root: Path) -> None:
+        """Make what was wished for below ``root`` and has not been made."""
+        for wish in await asyncio.to_thread(lambda: sorted(find_marked(root, SPRITES_SUFFIX))):
+            self.add(wish.with_name(wish.name.removesuffix(SPRITES_SUFFIX)))
+
     def add(self, file: Path) -> None:
-        """Make the sprites of ``file`` when its turn comes."""
+        """Make the sprites of ``file`` when its turn comes. Harmless twice."""
+        if file == self._making or file in self._waiting:
+            return
         if self._closed or len(self._waiting) >= MAX_WAITING:
-            log.warning("sprites_left_out", extra={"facts": {"path": str(file)}})
+            log.info("sprites_left_for_the_next_start", extra={"facts": {"path": str(file)}})
             return
         self._waiting.append(file)
         if self._task is None:
@@ -133,9 +148,10 @@ class SpriteQueue:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._make(self._waiting.popleft())
+                self._making = self._waiting.popleft()
+                await self._make(self._making)
         finally:
-            self._task = None
+            self._task = self._making = None
 
     @staticmethod
     async def _make(file: Path) -> None:
@@ -143,8 +159,17 @@ class SpriteQueue:
             made = await make_sprites(file)
         except SpritesError as error:
             log.warning("sprites_failed", extra={"facts": {"path": str(file), "reason": str(error)}})
+            if error.again:
+                return
         else:
             log.info("sprites_made", extra={"facts": {"path": str(file), "pictures": made.pictures}})
+        await asyncio.to_thread(_fulfil, file)
+
+
+def _fulfil(file: Path) -> None:
+    """The wish of ``file`` is done with."""
+    with contextlib.suppress(OSError):
+        file.with_name(file.name + SPRITES_SUFFIX).unlink()
 
 
 class SpritesOnFinish:

@@ -96,11 +96,12 @@ Report = Began | Written | Finished | Failed | Room | Closed
 
 
 class FileWriter:
-    """``tell`` gets the reports, on the thread. ``backlog`` is how many bytes wait for the disk, by their packets' bodies."""
+    """``tell`` gets the reports, on the thread. ``backlog`` is how many bytes wait for the disk, by their packets' bodies.
+    ``wish``: see ``file``."""
 
-    def __init__(self, fsync: Fsync, min_free: int, tell: Callable[[Report], None]) -> None:
+    def __init__(self, fsync: Fsync, min_free: int, tell: Callable[[Report], None], wish: str = "") -> None:
         self.backlog = 0
-        self._fsync, self._min_free = fsync, min_free
+        self._fsync, self._min_free, self._wish = fsync, min_free, wish
         self._tell = tell
         self._jobs: deque[Job] = deque()
         self._closing = False
@@ -171,7 +172,9 @@ class FileWriter:
         data = head + container.part(packets, last=last)
         begin = self._begin
         if self._file is None and begin is not None:
-            self._file = RecordingFile.create(begin.folder, begin.stem, begin.suffix, begin.note, self._fsync, self._min_free)
+            self._file = RecordingFile.create(
+                begin.folder, begin.stem, begin.suffix, begin.note, self._fsync, self._min_free, self._wish
+            )
             self._file.append(data)
             self._tell(Began(self._file.path))
         elif self._file is not None and data:

@@ -1,6 +1,7 @@
 """What waits for one target: bounded in bytes and in time, dropped up to a keyframe, on a clock that never goes back."""
 
 from collections import deque
+from collections.abc import Iterator
 
 from protocols.media import MediaKind, Metadata, Packet, Track
 
@@ -13,10 +14,10 @@ class Backlog:
     """A queue of a stream's words. What does not fit is dropped, and it goes on at a keyframe.
 
     ``max_ms`` bounds how far behind the newest packet the oldest lies. What was there at ``begin`` is exempt: a GOP that is
-    replayed is old, not late.
+    replayed is old, not late. ``nbytes`` are those of all that waits.
     """
 
-    __slots__ = ("_flowing", "_fresh", "_skipping", "_video", "_words", "dropped", "max_bytes", "max_ms", "nbytes")
+    __slots__ = ("_flowing", "_fresh", "_newest", "_skipping", "_video", "_words", "dropped", "max_bytes", "max_ms", "nbytes")
 
     def __init__(self, max_bytes: int, max_ms: int) -> None:
         self.max_bytes = max_bytes
@@ -27,15 +28,24 @@ class Backlog:
         self._video = False
         self._skipping, self._flowing = True, False  # waits for a keyframe; has had one
         self._fresh: int | None = None  # the first dts that counts as late
+        self._newest = 0
 
     def __len__(self) -> int:
         return len(self._words)
 
     def declare(self, word: Track | Metadata) -> None:
         """Decoder parameters or a description: never dropped, but for newer ones."""
-        if isinstance(word, Track) and word.kind is _VIDEO and not self._video:
+        if isinstance(word, Track) and word.kind is _VIDEO:
             self._video = True
+        # One that says the same thing anew, with no packet in between, takes the place of the one before.
+        at = next((at for at, other in _trailing(self._words) if _subject(other) == _subject(word)), None)
+        if at is not None:
+            self.nbytes -= len(self._words[at].body)
+            del self._words[at]
         self._words.append(word)
+        self.nbytes += len(word.body)
+        if self._fresh is not None and self.nbytes > self.max_bytes:
+            self._make_room(self._newest)
 
     def append(self, packet: Packet) -> None:
         """One packet more, if it can be decoded with what is there."""
@@ -46,6 +56,7 @@ class Backlog:
             self._skipping, self._flowing = False, True
         self._words.append(packet)
         self.nbytes += len(packet.body)
+        self._newest = max(self._newest, packet.dts)
         if self._fresh is not None and (self.nbytes > self.max_bytes or packet.dts - self._oldest(packet) > self.max_ms):
             self._make_room(packet.dts)
 
@@ -59,8 +70,7 @@ class Backlog:
     def take(self) -> Word:
         """The next word. Raises IndexError."""
         word = self._words.popleft()
-        if isinstance(word, Packet):
-            self.nbytes -= len(word.body)
+        self.nbytes -= len(word.body)
         return word
 
     def _begins(self, packet: Packet) -> bool:
@@ -82,11 +92,26 @@ class Backlog:
             if isinstance(word, Packet):
                 self.dropped += 1
             else:
-                declared[word.kind if isinstance(word, Track) else Metadata] = word
+                declared[_subject(word)] = word
             self.take()
         else:
             self._skipping = True
         self._words.extendleft(reversed(declared.values()))
+        self.nbytes += sum(len(word.body) for word in declared.values())
+
+
+def _subject(word: Track | Metadata) -> object:
+    """What ``word`` is about: a newer one about the same makes it void."""
+    return word.kind if isinstance(word, Track) else Metadata
+
+
+def _trailing(words: deque[Word]) -> Iterator[tuple[int, Track | Metadata]]:
+    """The words behind the last packet, the newest first, with their places."""
+    for at in range(len(words) - 1, -1, -1):
+        word = words[at]
+        if isinstance(word, Packet):
+            return
+        yield at, word
 
 
 class RelayClock:

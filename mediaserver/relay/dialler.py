@@ -13,6 +13,7 @@ from mediaserver.relay.lookups import Lookups
 from mediaserver.relay.push import Ending, Outcome, Push, Setback
 from mediaserver.transport.rtmp_client import ClientConnection, Tls
 from mediaserver.transport.targets import Target, is_public
+from mediaserver.transport.trust import client_tls
 
 #: Seconds that targets are given to hear the last words.
 GOODBYE = 1.5
@@ -87,12 +88,3 @@ class Dialler:
             except OSError:
                 raise Setback(Ending(Outcome.REFUSED, "the certificates in relay.tls_ca cannot be read")) from None
         return self._context
-
-
-def client_tls(authority: str = "") -> ssl.SSLContext:
-    """A client's TLS context: TLS 1.2 or newer, certificates and names checked, ``authority`` (a PEM file) trusted too."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority:
-        context.load_verify_locations(authority)
-    return context

@@ -9,7 +9,7 @@ from mediaserver.hub.stream import LiveStream, describe
 from mediaserver.relay.acceptance import Acceptance, description, header_body, packet_body
 from mediaserver.relay.address import RelayAddress
 from mediaserver.relay.backlog import Backlog, RelayClock, Word
-from mediaserver.transport.rtmp_client import ClientConnection, Tls, Unreachable
+from mediaserver.transport.rtmp_client import BUFFER_BYTES, ClientConnection, Tls, Unreachable
 from mediaserver.transport.targets import Target
 from protocols.flv import AUDIO, VIDEO
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
@@ -25,10 +25,11 @@ from protocols.rtmp.states import StreamState
 TURN = 256 * 1024
 #: Seconds after which the kernel gives up a connection that does not move. Much longer than ours: see ``Push.stalled``.
 LIMBO = 300.0
-#: The code for a name that somebody else publishes under now; a lost connection of our own may be that somebody.
+#: The code for a name that somebody else publishes under now; a lost connection of our own may be that somebody. Some say it of
+#: names that they do not like, and then use one of these words.
 NAME_TAKEN = "NetStream.Publish.BadName"
-
-
+_OCCUPIED = ("already", "in use", "is taken", "busy")
+_DISLIKED = ("invalid", "unknown", "not found", "not exist", "denied", "unauthori", "forbidden", "expired", "not allowed")
 #: Seconds within which a target that has taken the key and closes has looked at it again: nginx-rtmp says yes before it asks
 #: its rules, others pause before they close.
 SECOND_THOUGHTS = 3.0
@@ -197,10 +198,9 @@ class Push:
         connection, backlog, budget = self.connection, self.backlog, TURN
         while connection.writable and backlog and budget > 0:
             before = connection.bytes_out
-            # As much as the transport may hold at a time, so that it can say when it is full.
-            for _ in range(32):
-                if not backlog:
-                    break
+            # As much as the transport may hold at a time, so that it can say when it is full: what is written cannot be dropped.
+            waiting = backlog.nbytes
+            while backlog and waiting - backlog.nbytes < BUFFER_BYTES:
                 self._encode(backlog.take())
             connection.flush()
             budget -= connection.bytes_out - before
@@ -261,8 +261,7 @@ class Push:
         if self.flowing:
             self._end(Ending(Outcome.DISMISSED if self._second_thoughts else Outcome.LOST, reason))
         else:
-            taken = code == NAME_TAKEN or "already" in text.lower()
-            self._end(Ending(Outcome.TAKEN if taken else Outcome.REFUSED, reason))
+            self._end(Ending(Outcome.TAKEN if _is_taken(code, text.lower()) else Outcome.REFUSED, reason))
 
     @property
     def _second_thoughts(self) -> bool:
@@ -334,3 +333,10 @@ class Push:
         if self.flowing:
             self.flowing = False
             self._stream.unsubscribe(self)
+
+
+def _is_taken(code: str, text: str) -> bool:
+    """Whether a target that refuses the key, in those words (in small letters), has another publisher for it."""
+    if any(word in text for word in _OCCUPIED):
+        return True
+    return code == NAME_TAKEN and not any(word in text for word in _DISLIKED)

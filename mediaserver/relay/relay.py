@@ -81,7 +81,7 @@ class Relay:
         self._push: Push | None = None
         self._ghost: Push | None = None  # one that stalled, see _bury
         self._clock = RelayClock()
-        self._confirmed = False
+        self._confirmed = self._asking = False
         self._attempts = 0
         self._retry = Retry(services.config.first_retry, services.config.longest_retry)
         self._live_at = 0.0  # on the loop's clock, as is when the target was last asked for elsewhere; 0: never
@@ -300,13 +300,17 @@ class Relay:
         self._meter.sample(now, self._bytes_out, 0)
 
     async def confirm(self, confirmer: Confirmer) -> None:
-        """Ask the platform whether it shows the stream."""
-        push = self._push
+        """Ask the platform whether it shows the stream; not while it is still asked."""
+        if self._asking:
+            return
+        push, self._asking = self._push, True
         try:
             async with asyncio.timeout(self._config.connect_timeout):
                 confirmed = await confirmer.is_live(self.target) is True
         except Exception:  # noqa: BLE001 - the port's own words: whatever it raises is no answer
             confirmed = False
+        finally:
+            self._asking = False
         if push is self._push:
             self._confirmed = confirmed
 

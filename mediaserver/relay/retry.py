@@ -4,7 +4,8 @@ from mediaserver.relay.push import Ending, Outcome
 
 #: Seconds that a connection must have lasted for the next loss to count as the first one.
 STEADY = 10.0
-#: Seconds after a loss for which "somebody publishes there already" is believed to be our own lost connection.
+#: Seconds for which "somebody publishes there already" is believed to be a connection of our own, or of an encoder that was
+#: here before us, whose end the target has not noticed yet: after a loss, or after it was first heard.
 GHOST = 300.0
 #: How often in a row a target may close when it is given the key, until that is its answer; unless it once took the stream.
 DISMISSALS = 5
@@ -15,19 +16,19 @@ JITTER = 0.2
 class Retry:
     """Twice the wait each time, from ``first`` to ``longest`` seconds; a no that is meant ends it."""
 
-    __slots__ = ("_dismissals", "_failures", "_first", "_lived_until", "_longest", "_welcome")
+    __slots__ = ("_dismissals", "_failures", "_first", "_ghost_since", "_longest", "_welcome")
 
     def __init__(self, first: float, longest: float) -> None:
         self._first = first
         self._longest = longest
         self._failures = 0  # in a row
         self._dismissals = 0
-        self._lived_until: float | None = None
+        self._ghost_since: float | None = None
         self._welcome = False
 
     def lived(self, began: float, until: float) -> None:
         """A connection on which the stream flowed is over."""
-        self._lived_until = until
+        self._ghost_since = until
         if until - began >= STEADY:
             self._failures = 0
             self._welcome = True
@@ -38,14 +39,14 @@ class Retry:
             case Outcome.REFUSED | Outcome.UNFIT:
                 return ending.reason
             case Outcome.TAKEN:
-                ghost = self._lived_until is not None and now - self._lived_until < GHOST
-                return "" if ghost else ending.reason
+                self._ghost_since = now if self._ghost_since is None else self._ghost_since
+                return "" if now - self._ghost_since < GHOST else f"{ending.reason}, for {GHOST:g} s"
             case Outcome.DISMISSED:
                 self._dismissals += 1
                 enough = self._dismissals >= DISMISSALS and not self._welcome
                 return f"{ending.reason}, {DISMISSALS} times in a row" if enough else ""
-            case Outcome.UNREACHABLE if self._lived_until is not None:
-                self._lived_until = now  # nor can it have noticed
+            case Outcome.UNREACHABLE if self._ghost_since is not None:
+                self._ghost_since = now  # nor can it have noticed
                 return ""
             case Outcome.LOST:
                 self._dismissals = 0

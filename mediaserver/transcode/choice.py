@@ -8,7 +8,9 @@ from protocols.media import Codec
 
 #: The name that leaves the choice to us.
 AUTO = "auto"
-NOT_TRIED = "was not tried"
+#: What is said of encoders that nobody tried, and of failures that FFmpeg has no words for, by what it calls them.
+NOT_TRIED = "not tried"
+_PLAIN = {"UnknownError": "it does not open", "UnknownCodecError": "not in this FFmpeg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,22 @@ def choose(codec: Codec, wanted: str, failures: Mapping[str, str]) -> Choice:
         for name in CANDIDATES[codec]:
             failure = "" if name == software else failures.get(name, NOT_TRIED)
             if not failure:
-                return Choice(name, "; ".join(passed_over) or "the first choice")
-            passed_over.append(f"{name}: {failure}")
+                return Choice(
+                    name, f"the best of this machine, without {', '.join(passed_over)}" if passed_over else "the first choice"
+                )
+            passed_over.append(f"{name} ({in_words(failure)})")
     sister = _sister(wanted, codec)
     if sister is None:
         return Choice(software, f"{wanted} does not encode {codec.value}", missed=True)
     if sister == software or failures.get(sister, NOT_TRIED) == "":
         return Choice(sister, "asked for")
-    return Choice(software, f"{sister}: {failures.get(sister, NOT_TRIED)}", missed=True)
+    return Choice(software, f"{sister} is not available ({in_words(failures.get(sister, NOT_TRIED))})", missed=True)
+
+
+def in_words(failure: str) -> str:
+    """A ``Probe``'s failure for people: most machines lack most encoders, and nothing is wrong with them."""
+    kind, _, words = failure.partition(": ")
+    return _PLAIN.get(kind, words or kind)
 
 
 def _sister(wanted: str, codec: Codec) -> str | None:

@@ -45,7 +45,8 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class FittedRung:
     """A rung as it will be made. ``copied``: its packets are the source's. Without a ``width`` it is sound alone, and with a
-    ``reason`` it is not made. ``frame_rate`` is the cap, 0 where the source stays below it."""
+    ``reason`` it is not made. ``bitrate`` is 0 where the source has its own. ``frame_rate`` is the cap, 0 where the source stays
+    below it."""
 
     rung: Rung
     width: int = 0
@@ -71,7 +72,8 @@ def fit(ladder: Ladder, source: Source) -> tuple[FittedRung, ...]:
     """Every rung of ``ladder`` once, the largest picture first, then sound alone.
 
     No picture is made larger than it comes, its aspect stays, its sides are even, and it stands upright. A rung that the source
-    is like already is copied, unless it is to be encoded all the same or gets keyframes of its own (``keyframe_interval``).
+    is like already is copied, unless it is to be encoded all the same or gets keyframes of its own (``keyframe_interval``); so is
+    sound alone that is AAC, unless a bit rate is asked for.
     """
     rungs = {rung.name: rung for rung in reversed(ladder.rungs)}
     ordered = sorted(rungs.values(), key=lambda rung: rung.height, reverse=True)
@@ -81,7 +83,9 @@ def fit(ladder: Ladder, source: Source) -> tuple[FittedRung, ...]:
 def _fit_sound(rung: Rung, source: Source) -> FittedRung:
     if source.audio is None:
         return FittedRung(rung, reason="the source has no sound")
-    return FittedRung(rung, bitrate=rung.bitrate or AUDIO_BITRATE, copied=source.audio is Codec.AAC and not rung.reencode)
+    if source.audio is Codec.AAC and not (rung.reencode or rung.bitrate):
+        return FittedRung(rung, copied=True)
+    return FittedRung(rung, bitrate=rung.bitrate or AUDIO_BITRATE)
 
 
 def _fit_picture(rung: Rung, ladder: Ladder, source: Source) -> FittedRung:

@@ -32,7 +32,6 @@ class Load:
         self._changed = now
         self._patience = FIRST_PATIENCE
         self._restored = False
-        self._shed = 0
 
     def begin(self, now: float) -> None:
         """The process is another one, or makes something else."""
@@ -50,20 +49,18 @@ class Load:
             self._skipping = True
         return self._skipping
 
-    def sweep(self, now: float) -> Verdict:
-        """To be asked every second."""
+    def sweep(self, now: float, *, encoded: int, shed: int) -> Verdict:
+        """To be asked every second, with how many rungs are encoded and how many are shed now. The last one is never shed."""
         if self._skipping:
             self._skips.append(now)
         self._skips = [at for at in self._skips if now - at < MEMORY]
-        if len(self._skips) >= SHED_AFTER:
+        if len(self._skips) >= SHED_AFTER and encoded > 1:
             self._skips.clear()
             if self._restored and now - self._changed < 2 * self._patience:
                 self._patience = min(2 * self._patience, LONGEST_PATIENCE)
-            self._shed += 1
             self._changed, self._restored = now, False
             return Verdict.SHED
-        if self._shed and not self._skips and now - self._changed >= self._patience:
-            self._shed -= 1
+        if shed and not self._skips and now - self._changed >= self._patience:
             self._changed, self._restored = now, True
             return Verdict.RESTORE
         return Verdict.KEEP

@@ -30,6 +30,7 @@ class Output:
         self._held: deque[Packet] = deque()
         self._tracks: dict[MediaKind, Track] = {}
         self._skipping = False  # until a keyframe
+        self._resting = False  # no picture comes, so that sound waits for none
         self._video: int | None = None  # the last picture's dts
         self._last = dict.fromkeys(MediaKind, -1)
         # Kinds of which nothing goes on until a packet marks a new beginning.
@@ -52,6 +53,8 @@ class Output:
         if self.stream is None and leading in self._tracks and not self.refused:
             self.stream = self._hub.add_rendition(self._source, self.name)
             self.refused = self.stream is None
+            if self.stream is not None:
+                self.stream.trails = True
             for kind in MediaKind:
                 if kind in self._tracks:
                     self._write_track(self._tracks[kind])
@@ -72,6 +75,8 @@ class Output:
                 self._held.popleft()
         while self._held and self._held[0].dts <= packet.dts:
             self._write(self._held.popleft())
+        if packet.keyframe or packet.dts >= self._last[MediaKind.AUDIO]:
+            self._resting = False
         self._video = packet.dts
         self._write(packet)
 
@@ -79,7 +84,7 @@ class Output:
         """One more piece of sound."""
         if self._shut(packet):
             return
-        if not self.fitted.width or (self._video is not None and packet.dts <= self._video):
+        if not self.fitted.width or (self._video is not None and (self._resting or packet.dts <= self._video)):
             self._write(packet)
             return
         held = self._held
@@ -89,17 +94,33 @@ class Output:
             if self._video is not None:
                 self._write(late)
 
-    def interrupt(self) -> None:
-        """The publisher is away: what is on its way still comes too late, until a packet marks the new beginning."""
-        self._held.clear()
+    def rest(self) -> None:
+        """The source's picture has fallen silent, and what there was of it has come: until the next one, sound goes on alone."""
+        self._resting = True
+        if self._video is not None:
+            while self._held:
+                self._write(self._held.popleft())
+
+    def follow(self) -> None:
+        """The publisher is away, and what it left has come: what comes yet is too late, until a packet marks a new beginning."""
         self._closed = {kind for kind, last in self._last.items() if last >= 0}
+        while self._held and not self._held[0].discontinuity:
+            packet = self._held.popleft()
+            if self._video is not None:
+                self._write(packet)
+        if self._held:
+            self._closed.discard(MediaKind.AUDIO)  # the publisher is back already
+        if self.stream is not None:
+            self.stream.follow()
 
     def close(self) -> None:
         """It is made no more."""
         self._held.clear()
-        if self.stream is not None:
-            self._hub.remove_rendition(self.stream)
-            self.stream = None
+        stream, self.stream = self.stream, None
+        if stream is not None and self._source.state is StreamState.ENDED:
+            stream.follow()
+        elif stream is not None:
+            self._hub.remove_rendition(stream)
 
     def _shut(self, packet: Packet) -> bool:
         if packet.discontinuity:

@@ -8,7 +8,8 @@ from protocols.media import Codec
 
 #: The lane on which the source goes to the process.
 SOURCE_LANE = 0
-#: The lane on which encoded sound comes back; pictures come on the lanes from 1 on.
+#: The lane on which encoded sound comes back that suits everybody; pictures, and sound alone of a bit rate that was asked for,
+#: come on the lanes of their rungs, from 1 on.
 AUDIO_LANE = 255
 #: Pixels a second that a slow core encodes in time with x264's veryfast: a little more than 1280x720, 854x480, 640x360 at 30.
 _CORE = 50_000_000.0
@@ -70,6 +71,16 @@ def read_plan(values: Mapping[str, Any]) -> Plan | None:
     plan = dict(values["plan"])
     lanes = tuple(Lane(**{**lane, "codec": Codec(lane["codec"])}) for lane in plan.pop("lanes"))
     return Plan(lanes=lanes, **plan)
+
+
+def sounds_as_values(sounds: Mapping[int, int]) -> dict[str, object]:
+    """For a Note: the lanes of sound to make, each with its bits a second (0: what suits its channels)."""
+    return {"sounds": list(sounds.items())}
+
+
+def read_sounds(values: Mapping[str, Any]) -> dict[int, int] | None:
+    """The lanes of sound in a Note, if it is about them."""
+    return {int(lane): int(bitrate) for lane, bitrate in values["sounds"]} if "sounds" in values else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from mediaserver.ports import Ladder
 from mediaserver.snapshot import RungSnapshot
 from mediaserver.transcode.ladder import FittedRung, Source, fit
 from mediaserver.transcode.output import Output
-from mediaserver.transcode.plan import AUDIO_LANE
+from mediaserver.transcode.plan import AUDIO_LANE, SOURCE_LANE
 from protocols.media import Codec, MediaKind, Packet, Track
 
 #: What stands for an encoder where there is none.
@@ -26,6 +26,8 @@ class Rungs:
         #: Why rungs are not made though they could be, and the words on those that are, by rung.
         self.dropped: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
+        #: The lanes of sound that is encoded, each with its bits a second (0: what suits its channels).
+        self.sounds: dict[int, int] = {}
         self._hub = hub
         self._stream = stream
         self._rung_at = {number: name for name, number in self.lane_of.items()}
@@ -34,21 +36,17 @@ class Rungs:
         self._gave_up = False
         self._copying: set[str] = set()
         self._picture: Track | None = None  # the source's
-        self._sound: Track | None = None  # the one that rungs have
+        # The sound of each lane that rungs have it from, and who has it from there.
+        self._tracks: dict[int, Track] = {}
+        self._listeners: dict[int, list[Output]] = {}
 
     # -- what is made -----------------------------------------------------------------------------------------------------
-
-    @property
-    def encodes_sound(self) -> bool:
-        """Whether the source's sound has to be encoded, for rungs that are made."""
-        foreign = self._source.audio not in (None, Codec.AAC) and not self._gave_up
-        return foreign and any(not fitted.reason for fitted in self.fitted)
 
     @property
     def needs_process(self) -> bool:
         """Whether something has to be decoded: to be encoded, or to be seen at all."""
         unknown = self._source.codec is not None and not self._source.width
-        return bool(self.encoded()) or self.encodes_sound or (unknown and any(rung.height for rung in self.ladder.rungs))
+        return bool(self.encoded()) or bool(self.sounds) or (unknown and any(rung.height for rung in self.ladder.rungs))
 
     def encoded(self) -> tuple[FittedRung, ...]:
         """The rungs whose pictures are encoded now, the largest first."""
@@ -62,6 +60,9 @@ class Rungs:
         """The source is this from here on."""
         self._source = source
         self.fitted = fit(self.ladder, source)
+        # Only what would be encoded costs time: of another source it may be copied, or not be made at all.
+        costly = {fitted.rung.name for fitted in self.fitted if fitted.encoded}
+        self.shed = [name for name in self.shed if name in costly]
         self.settle()
 
     def settle(self) -> None:
@@ -75,12 +76,29 @@ class Rungs:
                     self._outputs.pop(name).close()
                 continue
             if output is None:
-                output = self._outputs[name] = Output(self._hub, self._stream, fitted)
-                if self._sound is not None:
-                    output.on_track(self._sound)
+                self._outputs[name] = Output(self._hub, self._stream, fitted)
             elif output.fitted.copied != fitted.copied:
                 self._copying.discard(name)
-            output.fitted = fitted
+            self._outputs[name].fitted = fitted
+        self._settle_sound()
+
+    def _settle_sound(self) -> None:
+        """Let every rung have its sound from the lane that has it now."""
+        before, self._listeners, self.sounds = self._listeners, {}, {}
+        for output in self._outputs.values():
+            lane = self._sound_lane(output.fitted)
+            self._listeners.setdefault(lane, []).append(output)
+            if lane != SOURCE_LANE:
+                self.sounds[lane] = 0 if lane == AUDIO_LANE else output.fitted.bitrate
+            if lane in self._tracks and output not in before.get(lane, ()):
+                output.on_track(self._tracks[lane])
+
+    def _sound_lane(self, fitted: FittedRung) -> int:
+        """Where that rung has its sound from."""
+        alone = not fitted.width
+        if self._source.audio is None or (self._source.audio is Codec.AAC and (fitted.copied or not alone)):
+            return SOURCE_LANE
+        return self.lane_of[fitted.rung.name] if alone and fitted.rung.bitrate else AUDIO_LANE
 
     def give_up(self) -> None:
         """Nothing is decoded any more: what is not copied ends."""
@@ -89,7 +107,7 @@ class Rungs:
 
     def _is_made(self, fitted: FittedRung) -> bool:
         name = fitted.rung.name
-        given_up = self._gave_up and (fitted.encoded or self._source.audio not in (None, Codec.AAC))
+        given_up = self._gave_up and (fitted.encoded or self._sound_lane(fitted) != SOURCE_LANE)
         return not (fitted.reason or name in self.dropped or name in self.shed or given_up)
 
     # -- what comes from the source ---------------------------------------------------------------------------------------
@@ -101,14 +119,13 @@ class Rungs:
             for name in self._copying:
                 self._outputs[name].on_track(track)
         elif track.codec is Codec.AAC:
-            self._on_sound(track)
+            self._on_sound(SOURCE_LANE, track)
 
     def on_packet(self, packet: Packet) -> None:
         """The source's: to the rungs that copy it."""
         if packet.kind is MediaKind.AUDIO:
             if self._source.audio is Codec.AAC:
-                for output in self._outputs.values():
-                    output.on_audio(packet)
+                self._pass_sound(SOURCE_LANE, packet)
             return
         for name, output in self._outputs.items():
             if output.fitted.copied and output.fitted.width:
@@ -122,16 +139,15 @@ class Rungs:
 
     def on_lane_track(self, lane: int, track: Track) -> None:
         """What is encoded has these parameters."""
-        if lane == AUDIO_LANE:
-            self._on_sound(track)
+        if track.kind is MediaKind.AUDIO:
+            self._on_sound(lane, track)
         elif (output := self._encoded_output(lane)) is not None:
             output.on_track(track)
 
     def on_lane_packet(self, lane: int, packet: Packet) -> None:
         """One more encoded packet."""
-        if lane == AUDIO_LANE:
-            for output in self._outputs.values():
-                output.on_audio(packet)
+        if packet.kind is MediaKind.AUDIO:
+            self._pass_sound(lane, packet)
         elif (encoded := self._encoded_output(lane)) is not None:
             encoded.on_video(packet)
 
@@ -139,23 +155,35 @@ class Rungs:
         output = self._outputs.get(self._rung_at.get(lane, ""))
         return output if output is not None and output.fitted.encoded else None
 
-    def _on_sound(self, track: Track) -> None:
-        self._sound = track
-        for output in self._outputs.values():
+    def _on_sound(self, lane: int, track: Track) -> None:
+        self._tracks[lane] = track
+        for output in self._listeners.get(lane, ()):
             output.on_track(track)
+
+    def _pass_sound(self, lane: int, packet: Packet) -> None:
+        for output in self._listeners.get(lane, ()):
+            output.on_audio(packet)
 
     # -- its end ----------------------------------------------------------------------------------------------------------
 
-    def interrupt(self) -> None:
-        """The publisher is away."""
+    def rest(self) -> None:
+        """The source's picture has fallen silent, and nothing more comes of what there was of it."""
         for output in self._outputs.values():
-            output.interrupt()
+            output.rest()
+
+    def follow(self, *, copied: bool = False) -> None:
+        """The publisher is away, and of all rungs (or those that are only ``copied``) nothing more comes of what it left."""
+        for output in self._outputs.values():
+            if not copied or not (output.fitted.encoded or self._sound_lane(output.fitted) != SOURCE_LANE):
+                output.follow()
 
     def close(self) -> None:
-        """The source is over."""
+        """The source is over, and nothing more comes of it."""
+        self.follow()
         for output in self._outputs.values():
             output.close()
         self._outputs.clear()
+        self._settle_sound()
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 

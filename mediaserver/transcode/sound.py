@@ -1,12 +1,13 @@
 """A transcoder's process: sound of any codec to AAC, on the stream's clock, as loud as it came."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 import av
 from av.codec.context import Flags
 
-from mediaserver.transcode.plan import AUDIO_LANE
+from mediaserver.transcode.ladder import AUDIO_BITRATE
 from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
 from protocols import flv
 from protocols.media import Codec, MediaKind, Packet, Track
@@ -25,41 +26,52 @@ _NELLYMOSER_RATES = {4: 16000, 5: 8000}
 
 
 class Sound:
-    """One audio track at a time, encoded once for all rungs."""
+    """One audio track at a time, decoded once, and encoded once for each lane that is asked for."""
 
-    def __init__(self, bitrate: int, send: Callable[[Frame], None]) -> None:
-        self._bitrate = bitrate
+    def __init__(self, send: Callable[[Frame], None]) -> None:
         self._send = send
         self._track: Track | None = None
         self._decoder: av.AudioCodecContext | None = None
-        self._encoder: av.AudioCodecContext | None = None
-        self._config = b""
-        self._start = 0  # the stream's time (ms) of sample 0
-        self._samples = 0  # that were given to the encoder since
-        self._last = -1
-        self._fresh = False
+        self._voices: dict[int, Voice] = {}
+
+    def on_plan(self, lanes: Mapping[int, int]) -> None:
+        """Make these ``lanes`` from here on, each at so many bits a second."""
+        for lane, voice in list(self._voices.items()):
+            if lanes.get(lane) != voice.bitrate:
+                voice.drain()
+                del self._voices[lane]
+        for lane, bitrate in lanes.items():
+            if lane not in self._voices:
+                self._voices[lane] = Voice(lane, bitrate, self._send)
 
     def on_track(self, track: Track) -> None:
         """Another track, or other parameters."""
+        if track == self._track:
+            return
         self.drain()
         self._track, self._decoder = track, None
+        for voice in self._voices.values():
+            voice.restart()
 
     def on_packet(self, packet: Packet) -> None:
         """One coded packet. What cannot be decoded is silence."""
         if packet.discontinuity:
             self.drain()
-            self._decoder, self._fresh = None, True
+            self._decoder = None
+            for voice in self._voices.values():
+                voice.fresh = True
         try:
-            for frame in self._decoded(packet):
-                self._encode(frame, packet.dts)
+            frames = list(self._decoded(packet))
         except (av.FFmpegError, ValueError, TypeError):
             return
+        for voice in self._voices.values():
+            for frame in frames:
+                voice.encode(frame, packet.dts)
 
     def drain(self) -> None:
         """Let out what is still inside."""
-        if self._encoder is not None:
-            self._emit(self._encoder, None)
-            self._encoder = None
+        for voice in self._voices.values():
+            voice.drain()
 
     def _decoded(self, packet: Packet) -> Iterator[av.AudioFrame]:
         if self._decoder is None:
@@ -73,32 +85,63 @@ class Sound:
         coded.pts, coded.time_base = packet.dts, Fraction(1, 1000)
         yield from self._decoder.decode(coded)
 
-    def _encode(self, frame: av.AudioFrame, dts: int) -> None:
+
+class Voice:
+    """One encoder's sound, on its ``lane``. ``bitrate`` in bits a second, 0 for what suits the channels. ``fresh``: the next
+    packet begins a new time."""
+
+    def __init__(self, lane: int, bitrate: int, send: Callable[[Frame], None]) -> None:
+        self.bitrate = bitrate
+        self.fresh = False
+        self._lane = lane
+        self._send = send
+        self._encoder: av.AudioCodecContext | None = None
+        self._config = b""
+        self._start = 0  # the stream's time (ms) of sample 0
+        self._samples = 0  # that were given to the encoder since
+        self._last = -1
+
+    def encode(self, frame: av.AudioFrame, dts: int) -> None:
+        """What was decoded of a packet at ``dts``. What cannot be encoded is silence."""
         encoder = self._encoder
         if encoder is not None and abs(self._start + 1000 * self._samples // frame.sample_rate - dts) > TOLERANCE:
             self.drain()  # samples are missing, or too many: begin where the stream is
             encoder = None
-        if encoder is None:
-            encoder = self._encoder = _encoder(frame, self._bitrate)
-            self._start, self._samples = dts, 0
-        frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
-        self._samples += frame.samples
-        self._emit(encoder, frame)
+        try:
+            if encoder is None:
+                encoder = self._encoder = _encoder(frame, self.bitrate)
+                self._start, self._samples = dts, 0
+            frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
+            self._samples += frame.samples
+            self._emit(encoder, frame)
+        except (av.FFmpegError, ValueError, TypeError):
+            return
+
+    def drain(self) -> None:
+        """Let out what is still inside."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            with contextlib.suppress(av.FFmpegError, ValueError):
+                self._emit(encoder, None)
+
+    def restart(self) -> None:
+        """Another track: what follows is told of anew."""
+        self._config = b""
 
     def _emit(self, encoder: av.AudioCodecContext, frame: av.AudioFrame | None) -> None:
         for coded in encoder.encode(frame):
             config = encoder.extradata or b""
             if config != self._config:
                 self._config = config
-                self._send(TrackFrame(AUDIO_LANE, Track(Codec.AAC, config, flv.audio_sequence_header(Codec.AAC, config))))
+                self._send(TrackFrame(self._lane, Track(Codec.AAC, config, flv.audio_sequence_header(Codec.AAC, config))))
             # The encoder's run-up lies before the first sample.
             time = self._start + round((coded.pts or 0) * 1000 * (coded.time_base or 0))
             if time < 0:
                 continue
             self._last = dts = max(time, self._last)
             body = flv.audio_frame(Codec.AAC, bytes(coded))
-            self._send(PacketFrame(AUDIO_LANE, Packet(MediaKind.AUDIO, dts, True, body, 2, discontinuity=self._fresh)))
-            self._fresh = False
+            self._send(PacketFrame(self._lane, Packet(MediaKind.AUDIO, dts, True, body, 2, discontinuity=self.fresh)))
+            self.fresh = False
 
 
 def _decoder(track: Track, packet: Packet) -> av.AudioCodecContext:
@@ -123,7 +166,7 @@ def _encoder(frame: av.AudioFrame, bitrate: int) -> av.AudioCodecContext:
     context.sample_rate = frame.sample_rate if frame.sample_rate in _RATES else _RATES[0]
     context.layout, context.format = frame.layout.name, "fltp"
     context.time_base = Fraction(1, context.sample_rate)
-    context.bit_rate = bitrate if frame.layout.nb_channels > 1 else bitrate // 2
+    context.bit_rate = bitrate or (AUDIO_BITRATE if frame.layout.nb_channels > 1 else AUDIO_BITRATE // 2)
     context.flags |= Flags.global_header
     context.open()
     return context

@@ -17,9 +17,9 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ports import EncoderPolicy, EventSink, Ladder
 from mediaserver.snapshot import RungSnapshot
 from mediaserver.transcode.choice import Choice, choose
-from mediaserver.transcode.ladder import AUDIO_BITRATE, FittedRung, Source
+from mediaserver.transcode.ladder import FittedRung, Source
 from mediaserver.transcode.load import Load, Verdict
-from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, Sight, read_sight
+from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, Sight, read_sight, sounds_as_values
 from mediaserver.transcode.rungs import Rungs
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import Worker
@@ -34,20 +34,26 @@ MODULE = "mediaserver.transcode.worker"
 BACKLOG = 16 << 20
 #: Seconds that it may take to end when it is told to.
 PATIENCE = 0.5
-#: Seconds in which it must say something while pictures wait for it; four times as many until it has seen the first.
+#: Seconds in which it must say something while something waits for it; four times as many until it has seen the first picture.
 STALL = 15.0
+#: Seconds that the last pictures have to come out when the publisher has left.
+FLUSH = 2.0
+#: Milliseconds of sound without a picture after which pictures are not waited for any more.
+REST = 3_000
 #: Seconds after which a death is forgiven; seconds before another start, times the deaths so far.
 FORGIVEN, PAUSE = 600.0, 0.3
 
 
 class TranscoderState(enum.Enum):
     """IDLE: no process is needed, or none yet. STARTING, RUNNING: there is one. GIVEN_UP: it died too often, or what it was
-    for fails; what is copied goes on. ENDED: the stream is over."""
+    for fails; what is copied goes on. ENDING: the stream is over, the last pictures of its rungs are on their way. ENDED: those
+    too."""
 
     IDLE = "idle"
     STARTING = "starting"
     RUNNING = "running"
     GIVEN_UP = "given_up"
+    ENDING = "ending"
     ENDED = "ended"
 
 
@@ -55,8 +61,11 @@ class TranscoderState(enum.Enum):
 TRANSITIONS: dict[TranscoderState, frozenset[TranscoderState]] = {
     TranscoderState.IDLE: frozenset({TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
     TranscoderState.STARTING: frozenset({TranscoderState.RUNNING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
-    TranscoderState.RUNNING: frozenset({TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDED}),
+    TranscoderState.RUNNING: frozenset(
+        {TranscoderState.STARTING, TranscoderState.GIVEN_UP, TranscoderState.ENDING, TranscoderState.ENDED}
+    ),
     TranscoderState.GIVEN_UP: frozenset({TranscoderState.ENDED}),
+    TranscoderState.ENDING: frozenset({TranscoderState.ENDED}),
 }
 
 
@@ -79,15 +88,18 @@ class Transcoder:
     def __init__(self, stream: LiveStream, ladder: Ladder, services: TranscoderServices) -> None:
         self.stream = stream
         self.state = TranscoderState.IDLE
+        self.ended = asyncio.Event()
         self._services = services
         self._policy = ladder.policy or EncoderPolicy(services.config.policy)
         self._rungs = Rungs(services.hub, stream, ladder)
         self._encoders: dict[str, str] = {}
+        self._told: dict[str, tuple[str, str]] = {}  # what the log says of each rung: who encodes it, and why
         self._tracks: dict[MediaKind, Track] = {}
         self._frame_rate = 0.0
         self._sight: Sight | None = None
         self._seen: Sight | None = None  # the last one, of whatever parameters
         self._number = 0  # of the plan that the process has
+        self._sounds: dict[int, int] = {}  # that it was told to make
         self._failures: Mapping[str, str] = {}
         self._worker: Worker | None = None
         self._leaving: set[Worker] = set()
@@ -97,6 +109,11 @@ class Transcoder:
         self._waits_for_key = True
         # The next keyframe, or piece of sound, begins a new time.
         self._breaks = self._sound_breaks = False
+        self._flushes = 0
+        self._left = False  # the publisher has, since the last flush was done
+        self._flushing: asyncio.TimerHandle | None = None  # until the last of them is done, or has taken too long
+        self._pictured: int | None = None  # the dts of the source's last picture, or of what stands for it
+        self._resting = False  # sound goes on without pictures
         self._turned_away = False  # there was no room for its process
         self._deaths = 0
         self._died = 0.0
@@ -136,6 +153,7 @@ class Transcoder:
         self._rungs.on_track(track)
         if self.state is TranscoderState.RUNNING:
             self._send_track(track)
+            self._order_sound()
 
     def on_metadata(self, metadata: Metadata) -> None:
         rate = metadata.values.get("framerate")
@@ -143,6 +161,7 @@ class Transcoder:
 
     def on_packet(self, packet: Packet) -> None:
         self._rungs.on_packet(packet)
+        self._watch_picture(packet)
         if self.state is TranscoderState.RUNNING:
             self._feed(packet)
         elif self.state is TranscoderState.IDLE and self._leads(packet):
@@ -152,16 +171,63 @@ class Transcoder:
                 self._begin()
 
     def on_away(self) -> None:
-        self._rungs.interrupt()
+        self._left = True
+        self._rungs.follow(copied=True)
+        self._flush()
 
     def on_end(self) -> None:
-        self._move_to(TranscoderState.ENDED)
-        self._rungs.close()
-        self._dismiss()
+        if self._flushing is None:
+            self._end()
+        else:
+            self._move_to(TranscoderState.ENDING)
 
     def _leads(self, packet: Packet) -> bool:
         """Whether a process that begins with ``packet`` has what it needs."""
         return packet.keyframe if MediaKind.VIDEO not in self._tracks else packet.kind is MediaKind.VIDEO and packet.keyframe
+
+    # -- the last pictures ------------------------------------------------------------------------------------------------
+
+    def _watch_picture(self, packet: Packet) -> None:
+        """Notice that sound goes on without pictures, and that those are back."""
+        if packet.kind is MediaKind.VIDEO or packet.discontinuity or self._pictured is None:
+            self._pictured = packet.dts
+            if packet.kind is MediaKind.VIDEO and self._resting:
+                self._resting = False
+                self._tell("the source's picture is back")
+        elif not self._resting and MediaKind.VIDEO in self._tracks and packet.dts - self._pictured > REST:
+            self._resting = True
+            self._tell("the source's picture stands still: sound goes on alone")
+            self._flush()
+
+    def _flush(self) -> None:
+        """Let the process give out what it holds, for the rungs to be at rest or away then."""
+        if self.state is not TranscoderState.RUNNING or self._worker is None:
+            self._flushed()
+            return
+        self._flushes += 1
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = asyncio.get_running_loop().call_later(FLUSH, self._flushed)
+        self._worker.send(Note({"flush": self._flushes, "sound": self._left}))
+
+    def _flushed(self) -> None:
+        """What there was has come, or nobody waits for it any more. Harmless twice."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._left:
+            self._left = False
+            self._rungs.follow()
+        else:
+            self._rungs.rest()
+        if self.state is TranscoderState.ENDING:
+            self._end()
+
+    def _end(self) -> None:
+        self._move_to(TranscoderState.ENDED)
+        self._rungs.close()
+        self._dismiss()
+        self.ended.set()
 
     # -- what comes in, and what is made of it ------------------------------------------------------------------------------
 
@@ -219,8 +285,7 @@ class Transcoder:
         await asyncio.sleep(pause)
         self._failures = await self._services.failures()
         devices = [name.removeprefix(encoders.DECODER) for name in encoders.DECODERS if self._failures.get(name) == ""]
-        bitrate = max((rung.bitrate for rung in self._rungs.ladder.rungs if not rung.height), default=0) or AUDIO_BITRATE
-        settings = {"memory": self._services.config.memory, "devices": devices, "audio_bitrate": bitrate}
+        settings = {"memory": self._services.config.memory, "devices": devices}
         worker = Worker(MODULE, settings, self, BACKLOG)
         if self.state is not TranscoderState.STARTING:
             return
@@ -236,9 +301,10 @@ class Transcoder:
         self._move_to(TranscoderState.RUNNING)
         self._load.begin(monotonic())
         self._heard = self._fed = monotonic()
-        self._waits_for_key, self._sight, self._number = True, None, 0
+        self._waits_for_key, self._sight, self._number, self._sounds = True, None, 0, {}
         for track in self._tracks.values():
             self._send_track(track)
+        self._order_sound()
         for packet in self.stream.gop if replay else ():
             self._feed(packet)
 
@@ -262,11 +328,19 @@ class Transcoder:
         self._move_to(TranscoderState.GIVEN_UP)
         self._rungs.give_up()
         self._dismiss()
+        if self._flushing is not None:
+            self._flushed()
         self._tell(reason)
 
     def _send_track(self, track: Track) -> None:
-        if self._worker is not None and (track.kind is MediaKind.VIDEO or self._rungs.encodes_sound):
+        if self._worker is not None:
             self._worker.send(TrackFrame(SOURCE_LANE, track))
+
+    def _order_sound(self) -> None:
+        """Say to the process which sound to make, if that is another than it was."""
+        if self._worker is not None and self._rungs.sounds != self._sounds:
+            self._sounds = self._rungs.sounds
+            self._worker.send(Note(sounds_as_values(self._sounds)))
 
     def _feed(self, packet: Packet) -> None:
         """Give the process one more packet of the source, if it keeps up."""
@@ -274,11 +348,12 @@ class Transcoder:
         if worker is None:
             return
         if packet.kind is MediaKind.AUDIO:
-            if self._rungs.encodes_sound:
+            if self._sounds:
                 self._sound_breaks |= packet.discontinuity
                 if self._sound_breaks:
                     packet = replace(packet, discontinuity=True)
                 self._sound_breaks &= not worker.send(PacketFrame(SOURCE_LANE, packet))
+                self._fed = monotonic()
             return
         if packet.discontinuity:
             self._breaks = self._waits_for_key = True
@@ -288,18 +363,19 @@ class Transcoder:
             packet = replace(packet, discontinuity=True)
         if self._breaks or self._number == 0:
             self._sent = self._done = packet.dts  # what it has not seen yet is no lag
+        self._fed = monotonic()
         # By what went to it, not by the clock: while pictures are skipped it catches up.
         lag = self._sent - self._done
-        if self._load.skips(monotonic(), lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
+        if self._load.skips(self._fed, lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
             self._waits_for_key = True
             return
-        self._sent, self._fed = packet.dts, monotonic()
+        self._sent = packet.dts
         self._breaks = self._waits_for_key = False
 
     # -- what the process says ----------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
-        if self.state is not TranscoderState.RUNNING:
+        if self.state not in (TranscoderState.RUNNING, TranscoderState.ENDING):
             return  # it was told to end, and has not heard it yet
         self._heard = monotonic()
         match frame:
@@ -313,6 +389,9 @@ class Transcoder:
     def _on_note(self, values: Mapping[str, Any]) -> None:
         if "at" in values:
             self._done = int(values["at"])
+        elif "flushed" in values:
+            if self._flushing is not None and values["flushed"] == self._flushes:
+                self._flushed()
         elif "failed" in values:
             self._on_failure(values["failed"], values["encoder"], values["reason"], values["fallback"])
         elif (sight := read_sight(values)) is not None:
@@ -323,12 +402,13 @@ class Transcoder:
 
     def _send_plan(self, reason: str) -> None:
         """Say to the process what to make, and to the world what is made."""
+        self._order_sound()
         lanes = []
         for fitted in self._rungs.encoded():
             lane, choice = self._lane(fitted)
             if choice.missed and self._policy is not EncoderPolicy.SOFTWARE:
                 self._on_failure(fitted.rung.name, lane.encoder, choice.reason, "")
-                if self.state is not TranscoderState.RUNNING:
+                if self.state in (TranscoderState.GIVEN_UP, TranscoderState.ENDED):
                     return
                 continue
             self._encoders[lane.rung], self._rungs.reasons[lane.rung] = choice.encoder, choice.reason
@@ -365,6 +445,8 @@ class Transcoder:
         if fallback:
             self._encoders[rung], self._rungs.reasons[rung] = fallback, f"{encoder} failed: {reason}"
             self._tell(f"{words}; {fallback} goes on")
+        elif self.state is TranscoderState.ENDING:
+            return  # nobody is left to go on, or to be sent away
         elif self._policy is EncoderPolicy.PASSTHROUGH:
             self._give_up(f"{words}; the stream goes on without renditions")
         elif self._policy is EncoderPolicy.FAIL:
@@ -376,9 +458,13 @@ class Transcoder:
             self._tell(f"{words}; it is dropped")
 
     def on_exit(self, status: int, words: str) -> None:
-        if self.state is not TranscoderState.RUNNING:
+        if self.state not in (TranscoderState.RUNNING, TranscoderState.ENDING):
             return
         self._worker = None
+        if self._flushing is not None:
+            self._flushed()
+        if self.state is not TranscoderState.RUNNING:
+            return
         now = monotonic()
         self._deaths = 1 if now - self._died > FORGIVEN else self._deaths + 1
         self._died = now
@@ -398,19 +484,21 @@ class Transcoder:
         """Shed and restore rungs; end a process that says nothing."""
         if self.state is not TranscoderState.RUNNING or self._worker is None:
             return
-        # It says something of every picture or so; what it was given last may be too little to say something of.
-        if self._fed - self._heard > 1.0 and now - self._heard > (STALL if self._number else 4 * STALL):
+        # It says something of every picture or so, and of every second of sound; what it was given last may be too little to
+        # say something of. To look at the first picture it may have to wake up hardware.
+        looking = not self._number and MediaKind.VIDEO in self._tracks
+        if self._fed - self._heard > 1.5 and now - self._heard > (4 * STALL if looking else STALL):
             self._worker.kill()
             return
         if self._sight is None:
             return
-        verdict = self._load.sweep(now)
         encoded, shed = self._rungs.encoded(), self._rungs.shed
-        if verdict is Verdict.SHED and len(encoded) > 1:
-            shed.append(encoded[0].rung.name)
-            self._change(f"{shed[-1]} is shed for want of time")
-        elif verdict is Verdict.RESTORE and shed:
-            self._change(f"{shed.pop()} is restored")
+        match self._load.sweep(now, encoded=len(encoded), shed=len(shed)):
+            case Verdict.SHED:
+                shed.append(encoded[0].rung.name)
+                self._change(f"{shed[-1]} is shed for want of time")
+            case Verdict.RESTORE:
+                self._change(f"{shed.pop()} is restored")
 
     def _change(self, reason: str) -> None:
         self._rungs.settle()
@@ -420,9 +508,11 @@ class Transcoder:
     def _tell(self, reason: str) -> None:
         rungs = self._rungs.running()
         for rung in rungs:
-            if rung in self._encoders:
-                facts = {"name": self.stream.name, "rung": rung, "encoder": self._encoders[rung]}
-                log.info("rung_encoded", extra={"facts": {**facts, "reason": self._rungs.reasons.get(rung, "")}})
+            told = self._encoders.get(rung, ""), self._rungs.reasons.get(rung, "")
+            if told[0] and self._told.get(rung) != told:
+                self._told[rung] = told
+                facts = {"name": self.stream.name, "rung": rung, "encoder": told[0], "reason": told[1]}
+                log.info("rung_encoded", extra={"facts": facts})
         self._services.sink.emit(
             TranscodeChanged(name=self.stream.name, session_id="", at=time.time(), rungs=rungs, reason=reason)
         )

@@ -1,9 +1,10 @@
 """The transcoding house's door: which streams get which renditions."""
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -23,24 +24,52 @@ class Machine:
     """What encoders and decoders of this machine fail with, found out once, when first asked for; in processes of their own."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoders")
+        self._prober = encoders.Prober(encoders.EVERY)
         self._found: asyncio.Future[list[encoders.Probe]] | None = None
 
     async def failures(self) -> Mapping[str, str]:
         """By name; "" for those that work. Nothing where no process could be started: then it is tried again the next time."""
         if self._found is None:
-            self._found = asyncio.get_running_loop().run_in_executor(self._thread, encoders.probe, encoders.EVERY)
+            self._found = self._look()
             self._found.add_done_callback(_report)
         try:
             return {probe.encoder: probe.failure for probe in await asyncio.shield(self._found)}
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self._found = None
-            log.warning("encoders_not_probed", extra={"facts": {"reason": error.strerror}})
+            log.warning("encoders_not_probed", extra={"facts": {"reason": str(error)}})
             return {}
 
     def close(self) -> None:
-        """Wait for nothing any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Try nothing any more, and wait for nothing: whatever hangs is ended."""
+        self._prober.stop()
+
+    def _look(self) -> asyncio.Future[list[encoders.Probe]]:
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[encoders.Probe]] = loop.create_future()
+
+        def tell(probes: list[encoders.Probe] | Exception) -> None:
+            if found.cancelled():
+                return
+            if isinstance(probes, Exception):
+                found.set_exception(probes)
+            else:
+                found.set_result(probes)
+
+        def look() -> None:
+            probes: list[encoders.Probe] | Exception
+            try:
+                probes = self._prober.run()
+            except OSError as error:
+                probes = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+                loop.call_soon_threadsafe(tell, probes)
+
+        try:
+            # A daemon: a driver that hangs must not keep the process from ending.
+            threading.Thread(target=look, name="encoders", daemon=True).start()
+        except RuntimeError as error:
+            found.set_exception(error)
+        return found
 
 
 def _report(found: asyncio.Future[list[encoders.Probe]]) -> None:
@@ -91,6 +120,11 @@ class Transcoders:
         self._by_name = {transcoder.stream.name: transcoder for transcoder in self._transcoders}
         for transcoder in self._transcoders:
             transcoder.sweep(now)
+
+    async def finish(self) -> None:
+        """Return when the last pictures of all streams that are over have come: they have ``transcoder.FLUSH`` seconds."""
+        ending = [transcoder for transcoder in self._transcoders if transcoder.state is TranscoderState.ENDING]
+        await asyncio.gather(*(transcoder.ended.wait() for transcoder in ending))
 
     async def close(self) -> None:
         """End all."""

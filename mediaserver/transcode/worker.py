@@ -1,7 +1,8 @@
 """The process that transcodes one stream: decodes once, encodes every rung. Run by ``worker.child``.
 
 It says what it sees with the first picture (a Sight), is told what to make of it (the Plan with the same number), and begins.
-A later Plan takes its place at the next keyframe.
+A later Plan takes its place at the next keyframe. Told to flush, it gives out every picture that it still holds (and all
+``sound``, if that is said), and says so.
 """
 
 from collections import deque
@@ -11,14 +12,14 @@ import av
 
 from mediaserver.transcode.decoding import Decoder, Picture
 from mediaserver.transcode.lanes import Lanes
-from mediaserver.transcode.plan import Plan, Sight, read_plan
+from mediaserver.transcode.plan import Plan, Sight, read_plan, read_sounds
 from mediaserver.transcode.sound import Sound
 from mediaserver.worker.child import Pipe, main
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from protocols.media import MediaKind, Packet, Track
 
-#: Milliseconds of the stream between two reports of how far we are.
-PROGRESS = 100
+#: Milliseconds of the stream between two reports of how far we are: in pictures, and in sound.
+PROGRESS, SOUND_PROGRESS = 100, 1000
 
 
 class KeyPlaces:
@@ -43,11 +44,10 @@ class Transcoding:
     def __init__(self, settings: Mapping[str, object], pipe: Pipe, frames: Iterator[Frame]) -> None:
         devices = settings.get("devices")
         self._devices = [str(device) for device in devices] if isinstance(devices, list) else []
-        bitrate = settings.get("audio_bitrate")
         self._pipe = pipe
         self._frames = frames
         self._held: deque[Frame] = deque()  # what came while we waited for a plan
-        self._sound = Sound(bitrate if isinstance(bitrate, int) else 0, pipe.send)
+        self._sound = Sound(pipe.send)
         self._track: Track | None = None
         self._decoder: Decoder | None = None
         self._sight: Sight | None = None
@@ -57,7 +57,7 @@ class Transcoding:
         self._keys = KeyPlaces(0)
         self._after: dict[str, int] = {}
         self._fresh = False
-        self._told = -PROGRESS
+        self._told, self._told_sound = -PROGRESS, -SOUND_PROGRESS
 
     def run(self) -> None:
         """Until the server closes the socket."""
@@ -72,7 +72,7 @@ class Transcoding:
             case PacketFrame(_, Packet(kind=MediaKind.VIDEO) as packet):
                 self._take_picture(packet)
             case PacketFrame(_, packet):
-                self._sound.on_packet(packet)
+                self._take_sound(packet)
             case TrackFrame(_, track) if track.kind is MediaKind.VIDEO:
                 self._end_decoder()
                 if track != self._track:
@@ -81,9 +81,26 @@ class Transcoding:
             case TrackFrame(_, track):
                 self._sound.on_track(track)
             case Note(values):
-                plan = read_plan(values)
-                if plan is not None and plan.number == self._number:
-                    self._plan = plan
+                self._take_order(values)
+
+    def _take_order(self, values: Mapping[str, object]) -> None:
+        plan, sounds = read_plan(values), read_sounds(values)
+        if plan is not None and plan.number == self._number:
+            self._plan = plan
+        if sounds is not None:
+            self._sound.on_plan(sounds)
+        if "flush" in values:
+            self._end_decoder()
+            self._end_lanes()
+            if values.get("sound"):
+                self._sound.drain()
+            self._pipe.send(Note({"flushed": values["flush"]}))
+
+    def _take_sound(self, packet: Packet) -> None:
+        if not 0 <= packet.dts - self._told_sound < SOUND_PROGRESS:
+            self._told_sound = packet.dts
+            self._pipe.send(Note({"sound_at": packet.dts}))
+        self._sound.on_packet(packet)
 
     def _take_picture(self, packet: Packet) -> None:
         if not 0 <= packet.dts - self._told < PROGRESS:

@@ -7,12 +7,13 @@ import base64
 import http.client
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from mediaserver.errors import Refused
-from mediaserver.transport.targets import LookUp, connect, resolve_waiting
+from mediaserver.transport.targets import LookUp, connect, resolve
+from mediaserver.transport.trust import client_tls, objection
 
 #: Redirects that are followed.
 MAX_REDIRECTS = 5
@@ -26,6 +27,10 @@ _PORTS = {"http": 80, "https": 443}
 _AGENT = "mediaserver"
 
 
+def _uncounted(_: int) -> None:
+    """Nobody counts."""
+
+
 class FetchError(Exception):
     """The source did not give what it was asked for. No address in the words: it may hold a secret."""
 
@@ -33,8 +38,15 @@ class FetchError(Exception):
 class Resource:
     """What a server answers with: ``read`` as much as has come. To be closed. ``url`` is where it was found in the end."""
 
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str) -> None:
+    def __init__(
+        self,
+        connection: http.client.HTTPConnection,
+        response: http.client.HTTPResponse,
+        url: str,
+        spend: Callable[[int], None],
+    ) -> None:
         self.url = url
+        self._spend = spend
         #: Bytes that it says it has; None for one without an end.
         self.length = response.length
         self._connection, self._response = connection, response
@@ -46,6 +58,7 @@ class Resource:
             data = self._response.read1(size)
         except (OSError, http.client.HTTPException) as error:
             raise FetchError(f"the source broke off: {_words(error)}") from None
+        self._spend(len(data))
         if self._missing is not None:
             self._missing -= len(data)
             if not data and size and self._missing:
@@ -64,10 +77,21 @@ class Resource:
 
 
 class Fetcher:
-    """Gets ``http`` and ``https`` URLs. ``timeout`` (seconds) is for each wait; ``look_up`` resolves names in tests."""
+    """Gets ``http`` and ``https`` URLs. ``timeout`` (seconds) is for each wait; ``trust`` says whom TLS believes; ``spend`` is
+    told of all bytes that come, and may wait or raise; ``look_up`` resolves names in tests."""
 
-    def __init__(self, *, allow_private: bool, timeout: float, look_up: LookUp | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        timeout: float,
+        trust: Callable[[], ssl.SSLContext] = client_tls,
+        spend: Callable[[int], None] = _uncounted,
+        look_up: LookUp | None = None,
+    ) -> None:
         self._allow_private, self._timeout, self._look_up = allow_private, timeout, look_up
+        self._trust, self._spend = trust, spend
+        self._context: ssl.SSLContext | None = None
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Resource:
         """The resource at ``url``, redirects followed. Raises FetchError, and Refused for where the server may not go."""
@@ -123,12 +147,13 @@ class Fetcher:
 
     def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        targets = resolve_waiting(host, port, allow_private=self._allow_private, look_up=self._look_up)
+        targets = resolve(host, port, allow_private=self._allow_private, look_up=self._look_up)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         try:
             connection.sock = connect(targets, self._timeout)
             if parts.scheme == "https":
-                connection.sock = ssl.create_default_context().wrap_socket(connection.sock, server_hostname=host)
+                self._context = self._context or self._trust()
+                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=host)
         except OSError as error:
             connection.close()
             raise FetchError(f"{host} cannot be reached: {_words(error)}") from None
@@ -149,20 +174,21 @@ class Fetcher:
         except (OSError, http.client.HTTPException) as error:
             raise FetchError(f"the source does not answer: {_words(error)}") from None
 
-    @staticmethod
-    def _accept(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str) -> Resource:
+    def _accept(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str) -> Resource:
         if response.status not in (200, 206):
             status = response.status
             response.close()
             connection.close()
             raise FetchError(f"the source answers with status {status}")
-        return Resource(connection, response, url)
+        return Resource(connection, response, url, self._spend)
 
 
 def _words(error: Exception) -> str:
     """What went wrong, without what the peer wrote."""
     if isinstance(error, TimeoutError):
         return "it is silent"
+    if isinstance(error, ssl.SSLError):
+        return objection(error)
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 

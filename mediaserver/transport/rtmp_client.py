@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, cast
 from mediaserver.transport.lost import notice_loss
 from mediaserver.transport.rtmp import CLOSING_TIME
 from mediaserver.transport.targets import Target
+from mediaserver.transport.trust import objection
 from protocols.errors import RemoteProtocolError
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import Event
@@ -105,10 +106,8 @@ class ClientConnection(asyncio.Protocol):
         except TimeoutError:
             self.abort()
             raise Unreachable(f"no answer within {answer_timeout:g} s") from None
-        except ssl.SSLCertVerificationError as error:
-            raise Unreachable(f"its certificate cannot be trusted: {error.verify_message}", silent=False) from None
         except ssl.SSLError as error:
-            raise Unreachable(f"TLS failed: {error.reason or 'the connection ended'}", silent=False) from None
+            raise Unreachable(objection(error), silent=False) from None
         except OSError as error:
             raise Unreachable(_words(error)) from None
         except BaseException:

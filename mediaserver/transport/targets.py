@@ -35,20 +35,23 @@ class Target:
     port: int
 
 
-async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[Target, ...]:
-    """Every address of ``host``. Raises Refused where there is none, or one is not public and ``allow_private`` is false."""
+def resolve(host: str, port: int, *, allow_private: bool, look_up: LookUp | None = None) -> tuple[Target, ...]:
+    """Every address of ``host``. Raises Refused where there is none, or one is not public and ``allow_private`` is false.
+
+    Blocking, for as long as name servers like: not for the loop.
+    """
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):  # names that cannot be written, too
+        found = (look_up or socket.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
         raise Unresolved(f"{host} cannot be resolved") from None
     return _judge(host, port, found, allow_private)
 
 
-def resolve_waiting(host: str, port: int, *, allow_private: bool, look_up: LookUp | None = None) -> tuple[Target, ...]:
-    """``resolve`` for a worker process, which has no loop and may wait."""
+async def resolve_soon(host: str, port: int, *, allow_private: bool) -> tuple[Target, ...]:
+    """The same as ``resolve``, for the loop."""
     try:
-        found = (look_up or socket.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):  # names that cannot be written, too
         raise Unresolved(f"{host} cannot be resolved") from None
     return _judge(host, port, found, allow_private)
 

@@ -5,8 +5,11 @@ Runs in worker processes, in threads. What the far end answers passes a look fir
 
 import contextlib
 import re
+import selectors
 import socket
+import ssl
 import threading
+import time
 from typing import Protocol
 
 from protocols.errors import RemoteProtocolError
@@ -29,60 +32,83 @@ class Inspector(Protocol):
 
 
 class Tunnel:
-    """Joins the first connection to ``port`` on 127.0.0.1 with ``far``, and owns that. ``refusal`` says what was stopped."""
+    """Joins the first connection to ``port`` on 127.0.0.1 with ``far``, which it owns, and which may be silent for ``patience``
+    seconds. ``refusal`` says why it ended, if that was the far end's fault."""
 
-    def __init__(self, far: socket.socket, inspector: Inspector) -> None:
+    def __init__(self, far: socket.socket, inspector: Inspector, patience: float) -> None:
         self.refusal = ""
-        self._far, self._inspector = far, inspector
+        self._far, self._inspector, self._patience = far, inspector, patience
         self._near: socket.socket | None = None
-        self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self.port: int = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._down, daemon=True)]
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Tunnel":
-        self._threads[0].start()
+        self._thread.start()
         return self
 
     def __exit__(self, *exc_details: object) -> None:
-        self._closed = True
         for each in (self._listener, self._near, self._far):
             if each is not None:
                 with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+                    # As a plain socket, in case it has TLS: who waits for it in the thread hears of an end.
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
+        self._thread.join()
+        for each in (self._listener, self._near, self._far):
+            if each is not None:
                 each.close()
-        for thread in self._threads:
-            thread.join()
 
-    def _down(self) -> None:
-        """From the far end to the library."""
+    def _run(self) -> None:
         near = None
         try:
             near, _ = self._listener.accept()
             self._near = near
             self._listener.close()
-            upwards = threading.Thread(target=self._up, args=(near,), daemon=True)
-            self._threads.append(upwards)
-            upwards.start()
-            while data := self._far.recv(_READ_SIZE):
-                near.sendall(self._inspector.look(data))
+            self._join(near)
         except RemoteProtocolError as error:
             self.refusal = str(error)
-        except OSError as error:
-            if not self._closed:
-                self.refusal = "it is silent" if isinstance(error, TimeoutError) else ""
+        except TimeoutError:
+            self.refusal = "it is silent"
+        except OSError:
+            pass  # one of them is gone, or we are wanted no more
         finally:
             if near is not None:
                 with contextlib.suppress(OSError):
                     near.shutdown(socket.SHUT_RDWR)
 
-    def _up(self, near: socket.socket) -> None:
-        """From the library to the far end."""
-        with contextlib.suppress(OSError):
-            while data := near.recv(_READ_SIZE):
-                self._far.sendall(data)
-        with contextlib.suppress(OSError):
-            self._far.shutdown(socket.SHUT_RDWR)
+    def _join(self, near: socket.socket) -> None:
+        """Both ways in one thread: TLS is not read and written by two at a time."""
+        far = self._far
+        pending = far.pending if isinstance(far, ssl.SSLSocket) else lambda: 0
+        heard = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            for each in (near, far):
+                selector.register(each, selectors.EVENT_READ)
+            while True:
+                left = heard + self._patience - time.monotonic()
+                ready = [key.fileobj for key, _ in selector.select(0 if pending() else max(left, 0.0))]
+                if near in ready:
+                    data = near.recv(_READ_SIZE)
+                    if not data:
+                        return
+                    far.sendall(data)
+                if (far in ready or pending()) and (answer := self._receive()) is not None:
+                    if not answer:
+                        return
+                    near.sendall(self._inspector.look(answer))
+                    heard = time.monotonic()
+                elif left <= 0:
+                    raise TimeoutError
+
+    def _receive(self) -> bytes | None:
+        """What has come from the far end; None if that was nothing but TLS's own."""
+        self._far.settimeout(0.0)
+        try:
+            return self._far.recv(_READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        finally:
+            self._far.settimeout(self._patience)
 
 
 class RtspInspector:

@@ -31,14 +31,30 @@ class Pipe:
     def send(self, frame: Frame) -> None:
         """Give ``frame`` to the server; waits while that is busy. Raises BrokenPipeError when it is gone."""
         data = encode(frame)
-        with self._sending:
-            self._connection.sendall(data)
+        try:
+            with self._sending:
+                self._connection.sendall(data)
+        except ConnectionResetError as error:
+            # It closed before it had read everything.
+            raise BrokenPipeError(error.errno, error.strerror) from None
 
     def _receive(self) -> bytes:
         try:
             return self._connection.recv(_READ_SIZE)
         except ConnectionResetError:
             return b""
+
+
+def end_with_server(frames: Iterator[Frame]) -> None:
+    """End this process when the server's end of the socket is closed, whatever it is at: for a worker that expects to be told
+    nothing more. ``frames`` are what ``work`` is given."""
+
+    def wait() -> None:
+        for _ in frames:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def main(work: Callable[[Mapping[str, object], Pipe, Iterator[Frame]], None]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 from collections import deque
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from mediaserver.worker.environment import environment
 from mediaserver.worker.frames import Frame, FrameReader, Note, TrackFrame, encode
 from protocols.errors import RemoteProtocolError
 
@@ -18,10 +18,11 @@ LAST_WORDS = 20
 #: The longest line of it, in bytes.
 LONGEST_LINE = 1000
 
+#: Bytes of orders that may wait for a process beyond its backlog: one that reads none of so many hangs.
+ORDER_ROOM = 16 << 20
+
 #: Seconds that a process may take to end when it is killed.
 KILL_PATIENCE = 2.0
-#: What stands in the environment for the server alone: secrets, for the most part.
-_OWN_VARIABLES = "MEDIASERVER__"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -94,7 +95,7 @@ class Worker(asyncio.Protocol):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
-                env={name: value for name, value in os.environ.items() if not name.upper().startswith(_OWN_VARIABLES)},
+                env=environment(),
                 start_new_session=True,  # Ctrl-C is the server's; workers end with their sockets
             )
             ours.setblocking(False)
@@ -120,11 +121,16 @@ class Worker(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, frame: Frame) -> bool:
-        """Give ``frame`` to the process. False if it is gone, or too much waits for it and ``frame`` is not an order: dropped."""
+        """Give ``frame`` to the process. False if it is gone, or too much waits for it: ``frame`` is dropped then. Orders wait
+        all the same, up to ORDER_ROOM bytes; with one beyond that the process is ended."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        if transport.get_write_buffer_size() > self.max_backlog and not isinstance(frame, Note | TrackFrame):
+        beyond = transport.get_write_buffer_size() - self.max_backlog
+        if beyond > 0 and not isinstance(frame, Note | TrackFrame):
+            return False
+        if beyond > ORDER_ROOM:
+            self.kill()
             return False
         transport.write(encode(frame))
         return True

@@ -47,7 +47,7 @@ class FakeEngine:
         return self.now
 
     async def resolve(self, host: str, port: int) -> tuple[targets.Target, ...]:
-        return await targets.resolve(host, port, allow_private=self.allow_private)
+        return await targets.resolve_soon(host, port, allow_private=self.allow_private)
 
     def end(self, name: str, reason: str) -> bool:
         return False

@@ -25,9 +25,17 @@ async def test_open_the_key_is_the_name() -> None:
 
 @pytest.mark.parametrize("key", ["", "a/b", "..", "a..b", ".hidden", "a b", "ä", "\u202eevil", "a\x00", "x" * 129])
 async def test_open_a_key_that_can_be_no_name_is_refused_in_words(key: str) -> None:
-    with pytest.raises(Refused, match="no valid name") as refused:
+    with pytest.raises(Refused, match="no valid name: use letters") as refused:
         await ConfigAuthorizer(AuthConfig()).may_publish(ask(key))
     assert not key or key not in refused.value.reason
+
+
+async def test_open_a_rendition_s_name_is_played_and_not_published() -> None:
+    authorizer = ConfigAuthorizer(AuthConfig())
+    with pytest.raises(Refused, match="names with @ are those of renditions"):
+        await authorizer.may_publish(ask("show@720p"))
+    asked = PlayRequest("s-1", Wire.RTMP, "203.0.113.7", "show@720p")
+    assert (await authorizer.may_play(asked)).name == "show@720p"
 
 
 @pytest.mark.parametrize(("key", "name"), [("k-main-canary", "main"), ("k-zweite-ü", "second")])

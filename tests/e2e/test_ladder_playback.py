@@ -56,7 +56,7 @@ def test_all_rungs_have_the_same_pictures_in_the_same_segments(town: Server) -> 
     playlists = [whole(town, variant.absolute_uri) for variant in variants(town)]
     shared = sorted(set.intersection(*map(set, playlists)))[-3:]
     assert len(shared) == 3
-    edges = [[(segments[n].program_date_time, round(segments[n].duration, 3)) for n in shared] for segments in playlists]
+    edges = [[(segments[n].current_program_date_time, round(segments[n].duration, 3)) for n in shared] for segments in playlists]
     assert edges[1:] == [edges[0]] * 2
     seen = [decode(town, [segments[number] for number in shared]) for segments in playlists]
     assert sorted(size[1] for each in seen for size in each.sizes) == sorted(HEIGHTS)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import http.server
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from mediaserver.events import PublishEnded, PullChanged
 from mediaserver.ports import InputType, PublishGrant, PullSource
 from tests.e2e.players import breaks, complaints
-from tests.e2e.test_pull_sources import PERIOD, live, pictures, pulling, url_of, watching
+from tests.e2e.test_pull_sources import PICTURES, SECONDS, live, pictures, pulling, url_of, watching
 from tests.media import Clips
 from tests.peers import Peers, wait_until
 
@@ -45,14 +46,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def web(answer: Answer) -> Iterator[tuple[str, list[str]]]:
+def web(answer: Answer, host: str = "127.0.0.1") -> Iterator[tuple[str, list[str]]]:
     """An HTTP server's address, and the paths that were asked of it."""
     asked: list[str] = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, answer=answer, asked=asked)) as server:
+    with http.server.ThreadingHTTPServer((host, 0), functools.partial(Handler, answer=answer, asked=asked)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield f"http://{host}:{server.server_port}", asked
         finally:
             server.shutdown()
             thread.join()
@@ -70,7 +71,7 @@ def folder(path: Path) -> Answer:
 
 @pytest.mark.parametrize("segment_type", ["mpegts", "fmp4"])
 async def test_a_live_playlist_of_ffmpeg(segment_type: str, peers: Peers, clips: Clips, tmp_path: Path) -> None:
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     options = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "5", "-hls_flags", "delete_segments+temp_file"]
     options += ["-hls_segment_type", segment_type, str(tmp_path / "index.m3u8")]
     peers.ffmpeg_play(clip, "-c", "copy", *options)
@@ -81,13 +82,42 @@ async def test_a_live_playlist_of_ffmpeg(segment_type: str, peers: Peers, clips:
             await live(town, "show")
             async with watching(url_of(town, "show")) as player:
                 await pictures(town, player, 80)
-            assert not complaints(player.seen, period=PERIOD)
+            assert not complaints(player.seen, period=PICTURES)
             assert town.engine.snapshot().streams[0].discontinuities == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_encrypted_playlist_of_ffmpeg(told: bool, peers: Peers, clips: Clips, tmp_path: Path) -> None:
+    """AES-128, whose key is one more resource. A vector that is not told is the number of the segment, which ffmpeg takes too."""
+    clip = clips.get(b_frames=0, seconds=SECONDS)
+    (tmp_path / "secret.key").write_bytes(bytes(range(16)))
+    vector = "00112233445566778899aabbccddeeff" if told else ""
+    (tmp_path / "key.txt").write_text(f"secret.key?token=canary\n{tmp_path}/secret.key\n{vector}\n")
+    options = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "5", "-hls_flags", "delete_segments+temp_file"]
+    options += ["-start_number", "70000", "-hls_key_info_file", str(tmp_path / "key.txt"), str(tmp_path / "index.m3u8")]
+    peers.ffmpeg_play(clip, "-c", "copy", *options)
+    files = folder(tmp_path)
+
+    def serve(path: str) -> bytes | None:
+        body = files(path.partition("?")[0])
+        return re.sub(rb",IV=0x\w+", b"", body) if body and path == "/index.m3u8" and not told else body
+
+    with web(serve) as (url, asked):
+        await asyncio.to_thread(wait_until, (tmp_path / "index.m3u8").exists, "the playlist")
+        assert (b"IV=0x" in (serve("/index.m3u8") or b"")) == told
+        async with pulling(clip.parent) as town:
+            town.engine.start_pull(PullSource(InputType.HLS, f"{url}/index.m3u8"), PublishGrant("show"))
+            await live(town, "show")
+            async with watching(url_of(town, "show")) as player:
+                await pictures(town, player, 80)
+            assert not complaints(player.seen, period=PICTURES)
+            assert "canary" not in str(town.notes.events) + str(town.engine.snapshot())
+        assert asked.count("/secret.key?token=canary") == 1
 
 
 async def test_low_latency_hls_of_a_server_like_this_one(peers: Peers, clips: Clips) -> None:
     """Pictures and sound are in playlists of their own there."""
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     async with pulling(clip.parent) as town:
         peers.ffmpeg_push(clip, url_of(town, "source"))
         await live(town, "source")
@@ -96,7 +126,7 @@ async def test_low_latency_hls_of_a_server_like_this_one(peers: Peers, clips: Cl
         await live(town, "show")
         async with watching(url_of(town, "show")) as player:
             await pictures(town, player, 60)
-        assert not complaints(player.seen, period=PERIOD)
+        assert not complaints(player.seen, period=PICTURES)
 
 
 async def test_a_complete_playlist_is_played_to_its_end_once(clips: Clips) -> None:

@@ -51,7 +51,7 @@ async def test_a_listener_is_pulled(query: str, peers: Peers, clips: Clips) -> N
 )
 def test_what_cannot_be_asked_for_says_why(url: str, reason: str) -> None:
     with pytest.raises(SourceRefused, match=reason):
-        list(read(Terms(InputType.SRT, url, False, True, 1.0, (), 1 << 23, 1 << 30)))
+        list(read(Terms(InputType.SRT, url, False, True, 1.0, (), 1 << 23, 1 << 30, 10**9, "", True)))
 
 
 async def test_a_wrong_passphrase_is_told(peers: Peers, clips: Clips) -> None:

@@ -3,8 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from mediaserver.config import Config, RelayConfig, ServerConfig
 from mediaserver.ports import RelayTarget
+from mediaserver.relay import retry
 from mediaserver.snapshot import RelaySnapshot, RelayState
 from tests.conftest import Serve
 from tests.e2e.players import complaints
@@ -39,19 +42,31 @@ def push_url(town: Running, name: str = "show") -> str:
     return f"rtmp://127.0.0.1:{town.engine.config.rtmp.port}/live/{name}"
 
 
-async def test_nginx_says_that_somebody_publishes_there_already(peers: Peers, clips: Clips) -> None:
+async def test_nginx_says_that_somebody_publishes_there_already(
+    peers: Peers, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may be an encoder's lost connection: it is waited for, and not for ever."""
     _, port = await asyncio.to_thread(peers.nginx_rtmp)
     there = f"rtmp://127.0.0.1:{port}/live/there"
     clip = await asyncio.to_thread(clips.get, b_frames=0)
-    peers.ffmpeg_push(clip, there)
+    other = peers.ffmpeg_push(clip, there)
     async with at_work(there) as player:
         await asyncio.to_thread(player.wait_for, 5)
         async with running(config()) as town:
             peers.ffmpeg_push(clip, push_url(town))
             town.engine.start_relay("show", RelayTarget("one", there))
-            reason = await until_state(town, RelayState.FAILED)
-            assert reason == "the target refused the key: Already publishing (NetStream.Publish.BadName)"
-            assert relay_of(town).attempts == 1
+            refusal = "the target refused the key: Already publishing (NetStream.Publish.BadName)"
+            assert (await until_state(town, RelayState.BACKING_OFF)).startswith(f"{refusal}; next try in ")
+            await asyncio.to_thread(other.stop)
+            await until_state(town, RelayState.LIVE)
+            assert town.engine.stop_relay("show", "one")
+            await asyncio.to_thread(peers.ffmpeg_push, clip, there)
+            async with at_work(there) as again:
+                await asyncio.to_thread(again.wait_for, 5)
+            monkeypatch.setattr(retry, "GHOST", 0.5)
+            town.engine.start_relay("show", RelayTarget("one", there))
+            assert await until_state(town, RelayState.FAILED) == f"{refusal}, for 0.5 s"
+            assert relay_of(town).attempts > 1
 
 
 async def test_nginx_closes_on_a_publisher_that_it_does_not_want(peers: Peers, clips: Clips) -> None:

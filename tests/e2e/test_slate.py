@@ -69,7 +69,7 @@ def config(root: Path = Path("/nowhere"), grace: float = 0.0) -> Config:
     return Config(
         server=ServerConfig(allow_private_targets=True),
         pull=PullConfig(file_roots=(str(root),), longest_retry=0.3),
-        rtmp=RtmpConfig(reconnect_grace=grace),
+        rtmp=RtmpConfig(reconnect_grace=grace, slate_after=1.0),
     )
 
 
@@ -168,6 +168,62 @@ async def test_a_pull_that_falls_silent_is_bridged_before_it_is_given_up() -> No
         assert isinstance(last, PublishStarted)
         assert last.wire is Wire.PULL
         assert town.engine.snapshot().pulls[0].attempts == 1
+
+
+async def test_a_push_whose_line_is_dead_is_bridged_and_goes_on_when_it_is_not(peers: Peers, clips: Clips) -> None:
+    """No end of the connection is heard, as with a cable that is pulled."""
+    async with running(config()) as town:
+        grant_slate(town, Slate())
+        push = peers.ffmpeg_push(clips.get(b_frames=0), url_of(town, "show"))
+        await live(town, "show")
+        async with watching(url_of(town, "show")) as player:
+            await pictures(town, player, 25)
+            await town.until(lambda: town.engine._slates.ready("show"))
+            push.signal(signal.SIGSTOP)
+            try:
+                await on_slate(town, player, 30)
+                assert sorted(session.publishing for session in town.engine.snapshot().sessions) == [False, True]
+                assert town.engine.snapshot().streams[0].players == {Wire.RTMP: 1}
+            finally:
+                push.signal(signal.SIGCONT)
+            await town.notes.wait_for(PublishStarted, 3)
+            await pictures(town, player, 60)
+            await town.until(lambda: dark(player) == 0)
+        seen = player.seen
+        assert seen.times == sorted(seen.times)
+        # The clock went on while nothing came, and no further.
+        assert max(two - one for one, two in pairwise(seen.times)) < 3
+        wires = [event.wire for event in town.notes.of(PublishStarted) if isinstance(event, PublishStarted)]
+        assert wires == [Wire.RTMP, Wire.INTERNAL, Wire.RTMP]
+        left = town.notes.of(PublisherLeft)[0]
+        assert isinstance(left, PublisherLeft)
+        assert left.reason == "the source is silent"
+        assert push.running
+        assert not town.notes.of(PublishEnded)
+
+
+async def test_an_encoder_whose_line_was_dead_may_come_back_by_another() -> None:
+    """Its first connection seems to be there still."""
+    async with running(config()) as town, town.client("show") as first, town.client("show") as second:
+        grant_slate(town, Slate())
+        await (await first.publish()).send(*GOP)
+        await town.notes.wait_for(PublishStarted, 2)
+        await (await second.publish()).send(*GOP)
+        await town.notes.wait_for(PublishStarted, 3)
+        # The first one hears of it.
+        await first.status("NetStream.Publish.Rejected")
+        assert [publisher.session.wire for publisher in town.engine._hub.publishers.values()] == [Wire.RTMP]
+        await town.until(lambda: len(town.engine.snapshot().sessions) == 1)
+        assert not town.notes.of(PublishEnded)
+
+
+async def test_a_stream_without_a_slate_is_left_alone_when_it_is_silent() -> None:
+    async with running(config()) as town, town.client("show") as client:
+        await (await client.publish()).send(*GOP)
+        await town.until(lambda: bool(town.engine.snapshot().streams[0].tracks))
+        await asyncio.sleep(1.5)
+        assert town.engine.snapshot().streams[0].publishing
+        assert not town.notes.of(PublisherLeft)
 
 
 async def test_a_slate_lasts_as_long_as_it_may(peers: Peers, clips: Clips) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.e2e.players import LivePlayer, complaints, seconds, watch
+from tests.e2e.rtmp import RtmpClient
 from tests.media import Clips
 from tests.peers import Peers, Server, wait_until
 
@@ -55,3 +56,12 @@ def test_sound_alone_is_a_rung(ladder: Server, clips: Clips, peers: Peers) -> No
         wait_until(lambda: player.seen.seconds_of_sound > 2, "sound")
     assert player.seen.codecs == ["aac"]
     assert complaints(player.seen) == []
+
+
+def test_the_names_of_renditions_are_played_and_published_by_nobody(ladder: Server) -> None:
+    with RtmpClient(ladder.rtmp("show@720p")).connect() as encoder:
+        encoder.session.publish("show@720p")
+        refused = encoder.wait_for_status("NetStream.Publish.Rejected")
+        encoder.wait_closed()
+    assert "names with @ are those of renditions" in refused.description
+    assert ladder.live() == {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from mediaserver.config import Config
+from mediaserver.config import Config, ServerConfig
 from mediaserver.engine import Engine
 from mediaserver.events import Event as EngineEvent
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest
@@ -221,10 +222,13 @@ class Running:
 
 
 def local(config: Config) -> Config:
-    """``config`` on free ports of this machine."""
+    """``config`` on free ports of this machine. Without a folder of its own it has none: what one test leaves, no other finds."""
     rtmp = config.rtmp.model_copy(update={"host": "127.0.0.1", "port": free_port()})
     http = config.http.model_copy(update={"host": "127.0.0.1", "port": free_port()})
-    return config.model_copy(update={"rtmp": rtmp, "http": http})
+    server = config.server
+    if server.data_dir == ServerConfig().data_dir:
+        server = server.model_copy(update={"data_dir": os.devnull})
+    return config.model_copy(update={"rtmp": rtmp, "http": http, "server": server})
 
 
 @contextlib.asynccontextmanager

@@ -59,7 +59,7 @@ async def send(url: str, folder: Path, begin: int) -> None:
     """Make events for ever and say of each that it is written down; send them meanwhile."""
 
     async def judge(host: str, port: int) -> tuple[targets.Target, ...]:
-        return await targets.resolve(host, port, allow_private=True)
+        return await targets.resolve_soon(host, port, allow_private=True)
 
     db = await open_database(url, folder)
     webhooks = Webhooks(db, Vault(SECRET), CONFIG, judge)
@@ -140,7 +140,7 @@ async def _finish(db: Database) -> None:
     """A sender that nobody kills, until nothing waits any more."""
 
     async def judge(host: str, port: int) -> tuple[targets.Target, ...]:
-        return await targets.resolve(host, port, allow_private=True)
+        return await targets.resolve_soon(host, port, allow_private=True)
 
     async with asyncio.timeout(120), Webhooks(db, Vault(SECRET), CONFIG, judge).running():
         while True:

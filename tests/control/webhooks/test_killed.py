@@ -19,7 +19,7 @@ MANY = 200
 
 
 async def judge(host: str, port: int) -> tuple[targets.Target, ...]:
-    return await targets.resolve(host, port, allow_private=True)
+    return await targets.resolve_soon(host, port, allow_private=True)
 
 
 def sender(db: Database, **config: float) -> Webhooks:

@@ -9,7 +9,7 @@ import pytest
 from control.webhooks.outcome import Outcome
 from control.webhooks.sender import MAX_KEPT, Sender
 from mediaserver.errors import Refused
-from mediaserver.transport.targets import Target, resolve
+from mediaserver.transport.targets import Target, resolve_soon
 from tests.control.webhooks.receiver import HANG, RESET, Receiver
 from tests.peers import free_port
 
@@ -19,7 +19,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 @contextlib.asynccontextmanager
 async def sender(*, allow_private: bool = True, patience: float = 5.0) -> AsyncIterator[Sender]:
     async def judge(host: str, port: int) -> tuple[Target, ...]:
-        return await resolve(host, port, allow_private=allow_private)
+        return await resolve_soon(host, port, allow_private=allow_private)
 
     async with Sender(judge, patience, 4, "mediaserver") as opened:
         yield opened
@@ -161,7 +161,7 @@ async def test_private_addresses_are_not_reached_in_any_spelling(host: str) -> N
 
 async def test_a_second_look_up_that_answers_otherwise_leads_nowhere_else() -> None:
     """The connection goes to what was judged last, and that is judged."""
-    answers = [await resolve("93.184.216.34", 80, allow_private=False)]
+    answers = [await resolve_soon("93.184.216.34", 80, allow_private=False)]
 
     async def judge(host: str, port: int) -> tuple[Target, ...]:
         if answers:

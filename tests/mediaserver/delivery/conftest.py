@@ -19,6 +19,7 @@ from mediaserver.hub.fanout import Fanout
 from mediaserver.hub.hub import Hub, HubLimits, Publisher
 from mediaserver.hub.session import Session
 from mediaserver.packaging.answer import Answer, Missing, Ready
+from mediaserver.packaging.lease import NEVER, Lease
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, Wire
 
 PLAYLIST = Ready(b"#EXTM3U\n" * 50, "application/vnd.apple.mpegurl", 1.0, gzipped=b"\x1f\x8bgzipped")
@@ -51,16 +52,20 @@ class Signal:
 
 
 class Resolver:
-    """Answers by resource; ``asked`` is every question."""
+    """Answers by resource; ``asked`` is every question. What has a lease here is good as long as that holds."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {"index.m3u8": PLAYLIST, "video/7.m4s": SEGMENT}
+        self.leases: dict[str, Lease] = {}
         self.names = {"show"}
         self.asked: list[tuple[str, str, dict[str, str]]] = []
 
     def answer(self, name: str, resource: str, query: dict[str, str], now: float) -> Answer:
         self.asked.append((name, resource, query))
         return self.answers.get(resource, Missing()) if name in self.names else Missing()
+
+    def lease(self, name: str, resource: str) -> Lease:
+        return self.leases.get(resource, NEVER)
 
     def target_duration(self, name: str) -> float:
         return 2.0

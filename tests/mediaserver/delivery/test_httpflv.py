@@ -160,6 +160,17 @@ async def test_what_is_not_live_is_a_404_and_head_tells_the_type(port: Port, con
     assert (reply.status, reply.headers["content-type"]) == (200, "video/x-flv")
 
 
+async def test_a_stream_that_ends_while_the_authorizer_thinks_is_a_404_that_says_so(port: Port, connect: Connect) -> None:
+    port.doorkeeper.held = asyncio.Event()
+    client = await connect(port)
+    asking = asyncio.create_task(client.get("/live/show.flv"))
+    await port.until(lambda: len(port.doorkeeper.asked) == 1)
+    port.hub.end("show", "over")
+    port.doorkeeper.held.set()
+    missing = await asking
+    assert (missing.status, missing.body) == (404, b"no stream of this name is live\n")
+
+
 async def test_who_may_not_play_gets_nothing(port: Port, connect: Connect) -> None:
     port.hub.publish(PublishGrant("private"), Session(Wire.INTERNAL, "test"), lambda reason: None)
     reply = await (await connect(port)).get("/live/private.flv?token=x")

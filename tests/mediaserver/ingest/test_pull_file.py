@@ -65,7 +65,7 @@ def test_what_is_no_file_is_not_read(root: Path) -> None:
 
 
 def terms(path: Path, *, loop: bool) -> Terms:
-    return Terms(InputType.FILE, str(path), loop, False, 5.0, (str(path.parent),), 1 << 20, 1 << 30)
+    return Terms(InputType.FILE, str(path), loop, False, 5.0, (str(path.parent),), 1 << 20, 1 << 30, 10**9, "", True)
 
 
 def test_terms_survive_the_way_to_the_worker(root: Path) -> None:

@@ -1,20 +1,40 @@
 """Playlists that mean no good: what they cost, and what is said of them."""
 
+import subprocess
+
 import pytest
 
-from mediaserver.ingest.pull_hls import read
+from mediaserver.ingest.pull_allowance import BURST
+from mediaserver.ingest.pull_cipher import decrypt
+from mediaserver.ingest.pull_hls import MOST_REQUESTS, read
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.ports import InputType
 from protocols.media import Packet
 from tests.e2e.test_pull_hls import Answer, web
 from tests.media import Clips
+from tests.peers import program
+
+KEY, VECTOR = bytes(range(16)), bytes(range(16, 32))
 
 
-def terms(url: str, timeout: float = 1.0) -> Terms:
-    return Terms(InputType.HLS, url, False, True, timeout, (), 1 << 23, 1 << 30)
+def terms(url: str, timeout: float = 1.0, *, private: bool = True) -> Terms:
+    return Terms(InputType.HLS, url, False, private, timeout, (), 1 << 23, 1 << 30, 10**9, "", True)
+
+
+def encrypt(data: bytes, vector: bytes) -> bytes:
+    command = [program("openssl"), "enc", "-aes-128-cbc", "-K", KEY.hex(), "-iv", vector.hex()]
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
 
 LIVE = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
+
+
+def keyed(other: dict[str, bytes | None]) -> Answer:
+    """A segment that is encrypted with KEY, but for ``other``."""
+    playlist = LIVE + b'#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n'
+    return ({"/index.m3u8": playlist, "/k": KEY, "/a.ts": bytes(64)} | other).get
+
+
 HOSTILE: dict[str, tuple[Answer, str]] = {
     "itself as a segment": (lambda _: LIVE + b"#EXTINF:1,\nindex.m3u8\n", "refers to playlists"),
     "itself as a variant": (lambda _: b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nindex.m3u8\n", "refers to playlists"),
@@ -32,7 +52,16 @@ HOSTILE: dict[str, tuple[Answer, str]] = {
         "cannot be read",
     ),
     "a file of this machine": (lambda _: LIVE + b"#EXTINF:1,\nfile:///etc/passwd\n", "not http or https"),
-    "a key": (lambda _: LIVE + b'#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXTINF:1,\na.ts\n', "encrypted"),
+    "keys of its own": (lambda _: LIVE + b'#EXT-X-KEY:METHOD=SAMPLE-AES,URI="k"\n#EXTINF:1,\na.ts\n', "only AES-128 can"),
+    "a key that is too long": (keyed({"/k": bytes(32)}), "a key that has not 16 bytes"),
+    "a key without an end": (keyed({"/k": bytes(1 << 20)}), "more than 65536 bytes"),
+    "a key that is not there": (keyed({"/k": None}), "status 404"),
+    "a wrong key": (keyed({"/k": bytes(16)}), "cannot be read"),
+    "half a block": (keyed({"/a.ts": bytes(17)}), "cut off"),
+    "a key on this machine's disk": (
+        lambda _: LIVE + b'#EXT-X-KEY:METHOD=AES-128,URI="file:///etc/passwd"\n#EXTINF:1,\na.ts\n',
+        "not http or https",
+    ),
     "not a playlist": (lambda _: b"<html>", "not a playlist"),
 }
 
@@ -54,6 +83,15 @@ def test_a_live_playlist_that_never_changes_is_asked_for_no_faster_than_it_may(c
             list(read(terms(f"{url}/index.m3u8")))
         assert asked.count("/a.ts") == 1
         assert asked.count("/index.m3u8") <= 4
+
+
+def test_a_playlist_is_no_hammer_for_other_servers() -> None:
+    """However many segments it names, and however little is in each of them."""
+    playlist = LIVE + b"#EXTINF:1,\na.ts\n" * 10_000 + b"#EXT-X-ENDLIST\n"
+    with web(lambda path: playlist if path == "/index.m3u8" else b"\x47") as (url, asked):
+        with pytest.raises(SourceLost, match="more than 10 requests a second"):
+            list(read(terms(f"{url}/index.m3u8", 0.5)))
+        assert len(asked) < MOST_REQUESTS * (BURST + 3)
 
 
 def test_a_segment_that_is_missing_or_numbers_that_begin_anew_lose_the_source(clips: Clips) -> None:
@@ -85,3 +123,41 @@ def test_a_discontinuity_and_a_gap_open_the_next_segment_anew(clips: Clips) -> N
         with pytest.raises(SourceEnded):
             packets.extend(item for item in read(terms(f"{url}/index.m3u8")) if isinstance(item, Packet))
         assert asked == ["/index.m3u8", "/a.ts", "/b.ts", "/d.ts"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 70_000])
+def test_what_openssl_encrypts_is_decrypted(size: int) -> None:
+    data = bytes(number % 251 for number in range(size))
+    assert decrypt(encrypt(data, VECTOR), KEY, VECTOR) == data
+
+
+def test_keys_change_between_segments_and_each_is_fetched_once(clips: Clips) -> None:
+    segment = clips.get(seconds=1.0, container="ts", b_frames=0).read_bytes()
+    playlist = (
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:1,\nclear.ts\n"
+        b'#EXT-X-KEY:METHOD=AES-128,URI="key"\n#EXTINF:1,\nnumbered.ts\n'
+        b'#EXT-X-KEY:METHOD=AES-128,URI="key",IV=0x%s\n#EXTINF:1,\nvector.ts\n#EXT-X-ENDLIST\n'
+    ) % VECTOR.hex().encode()
+    answers = {
+        "/index.m3u8": playlist,
+        "/clear.ts": segment,
+        "/key": KEY,
+        "/numbered.ts": encrypt(segment, (8).to_bytes(16)),
+        "/vector.ts": encrypt(segment, VECTOR),
+    }
+    packets: list[Packet] = []
+    with web(answers.get) as (url, asked):
+        with pytest.raises(SourceEnded):
+            packets.extend(item for item in read(terms(f"{url}/index.m3u8")) if isinstance(item, Packet))
+        assert asked == ["/index.m3u8", "/clear.ts", "/numbered.ts", "/key", "/vector.ts"]
+
+
+def test_a_key_is_fetched_from_nowhere_else_than_anything_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediaserver.transport.targets.is_public", lambda address: address == "127.0.0.2")
+    answers: dict[str, bytes] = {"/a.ts": bytes(32)}
+    with web(lambda _: KEY) as (inside, asked_inside), web(answers.get, "127.0.0.2") as (url, asked):
+        answers["/index.m3u8"] = LIVE + f'#EXT-X-KEY:METHOD=AES-128,URI="{inside}/key"\n#EXTINF:1,\na.ts\n'.encode()
+        with pytest.raises(SourceLost, match="not a public address"):
+            list(read(terms(f"{url}/index.m3u8", private=False)))
+        assert asked == ["/index.m3u8", "/a.ts"]
+        assert asked_inside == []

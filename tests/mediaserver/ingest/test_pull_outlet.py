@@ -1,10 +1,16 @@
 import pytest
 
 from mediaserver.ingest import pull_outlet
-from mediaserver.ingest.pull_outlet import Outlet
+from mediaserver.ingest.pull_allowance import Allowance
+from mediaserver.ingest.pull_outlet import MOST_PACKETS, PATIENCE, Outlet
 from mediaserver.ingest.pull_remux import track
+from mediaserver.ingest.pull_terms import SourceLost
 from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
 from protocols.media import Codec, MediaKind, Packet
+
+
+def plenty() -> Allowance:
+    return Allowance(1e12, 1.0, "too much")
 
 
 class Sent:
@@ -39,7 +45,7 @@ def sound(dts: int) -> Packet:
 
 def test_the_earliest_timestamp_becomes_zero_whichever_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = Sent(monkeypatch)
-    outlet = Outlet(sent, None, 100)
+    outlet = Outlet(sent, None, 100, plenty())
     outlet.take([track(Codec.H264, b"v"), track(Codec.AAC, b"a"), picture(10), picture(50), sound(-80), sound(-60), picture(90)])
     assert sent.stamps == [90, 130, 0, 20, 170]
     assert [type(frame) for frame in sent.frames[:2]] == [TrackFrame, TrackFrame]
@@ -47,7 +53,7 @@ def test_the_earliest_timestamp_becomes_zero_whichever_comes_first(monkeypatch: 
 
 def test_what_was_looked_at_goes_at_the_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = Sent(monkeypatch)
-    outlet = Outlet(sent, 0.0, 100)
+    outlet = Outlet(sent, 0.0, 100, plenty())
     outlet.take([picture(5)])
     assert sent.frames == []
     outlet.settle()
@@ -58,20 +64,20 @@ def test_what_was_looked_at_goes_at_the_end_too(monkeypatch: pytest.MonkeyPatch)
 def test_packets_leave_in_time_and_at_most_their_lead_before(monkeypatch: pytest.MonkeyPatch) -> None:
     for lead, expected in ((0.0, [0.0, 1.1, 1.6, 2.1]), (1.0, [0.0, 0.1, 0.6, 1.1]), (None, [0.0, 0.0, 0.0, 0.0])):
         sent = Sent(monkeypatch)
-        Outlet(sent, lead, 100).take(map(picture, (7000, 8100, 8600, 9100)))
+        Outlet(sent, lead, 100, plenty()).take(map(picture, (7000, 8100, 8600, 9100)))
         assert sent.times == expected
 
 
 def test_a_jump_of_the_source_s_clock_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = Sent(monkeypatch)
-    Outlet(sent, 0.0, 100).take(map(picture, (0, 1100, 90_000_000, 90_000_500, 3, 503)))
+    Outlet(sent, 0.0, 100, plenty()).take(map(picture, (0, 1100, 90_000_000, 90_000_500, 3, 503)))
     assert sent.times == [0.0, 1.1, 1.1, 1.6, 1.6, 2.1]
     assert sent.stamps == [0, 1100, 90_000_000, 90_000_500, 3, 503]
 
 
 def test_a_short_delay_is_made_up_for_and_a_long_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = Sent(monkeypatch)
-    outlet = Outlet(sent, 0.0, 100)
+    outlet = Outlet(sent, 0.0, 100, plenty())
     outlet.take(map(picture, (0, 1100)))
     sent.now += 2
     outlet.take(map(picture, (2000, 3000, 4000)))
@@ -83,7 +89,7 @@ def test_a_short_delay_is_made_up_for_and_a_long_one_is_not(monkeypatch: pytest.
 
 def test_a_packet_beyond_the_limit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = Sent(monkeypatch)
-    outlet = Outlet(sent, None, 10)
+    outlet = Outlet(sent, None, 10, plenty())
     outlet.take([picture(0), picture(1100, size=11), picture(2000)])
     outlet.settle()
     assert sent.stamps == [0, 2000]
@@ -92,5 +98,19 @@ def test_a_packet_beyond_the_limit_is_left_out(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_clock_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = Sent(monkeypatch)
-    Outlet(sent, None, 10).take(map(picture, (0, 1100, (1 << 32) + 5)))
+    Outlet(sent, None, 10, plenty()).take(map(picture, (0, 1100, (1 << 32) + 5)))
     assert sent.stamps == [0, 1100, 5]
+
+
+def test_a_flood_whose_clock_stands_still_is_held_back_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a source that is paced by its timestamps."""
+    sent = Sent(monkeypatch)
+    outlet = Outlet(sent, 0.0, 1 << 20, Allowance(1000, 5.0, "too much"))
+    with pytest.raises(SourceLost, match="too much"):
+        outlet.take(picture(0, size=100) for _ in iter(int, 1))
+    assert len(sent.frames) < 100
+    sent = Sent(monkeypatch)
+    outlet = Outlet(sent, None, 1 << 20, plenty())
+    with pytest.raises(SourceLost, match="4000 packets a second"):
+        outlet.take(picture(0) for _ in iter(int, 1))
+    assert len(sent.frames) < MOST_PACKETS * (PATIENCE + 6)

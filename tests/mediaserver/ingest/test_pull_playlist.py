@@ -1,6 +1,6 @@
 import pytest
 
-from mediaserver.ingest.pull_playlist import ByteRange, Choice, MediaPlaylist, parse
+from mediaserver.ingest.pull_playlist import ByteRange, Choice, Init, Key, MediaPlaylist, parse
 from mediaserver.ingest.pull_terms import SourceRefused
 
 HOME = "https://host.example/live/index.m3u8"
@@ -30,8 +30,9 @@ def test_a_media_playlist_with_all_that_belongs_to_its_segments() -> None:
     assert [piece.discontinuity for piece in found.pieces] == [3, 3, 4, 4]
     assert [piece.gap for piece in found.pieces] == [False, True, False, False]
     assert [piece.range for piece in found.pieces] == [None, None, ByteRange(10, 50), ByteRange(20, 60)]
-    assert found.pieces[0].map_url == "https://host.example/live/init.mp4"
-    assert found.pieces[2].map_range == ByteRange(100, 5)
+    assert [piece.init for piece in found.pieces] == [Init("https://host.example/live/init.mp4")] * 2 + [
+        Init("https://host.example/live/two.mp4", ByteRange(100, 5))
+    ] * 2
     assert ByteRange(100, 5).header == {"Range": "bytes=5-104"}
 
 
@@ -65,7 +66,13 @@ def test_numbers_that_are_none_are_harmless() -> None:
         ("", "not a playlist"),
         ("<html>", "not a playlist"),
         ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n", "without anything"),
-        ('#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="k"\n', "encrypted"),
+        ('#EXTM3U\n#EXT-X-KEY:METHOD=SAMPLE-AES,URI="k"\n#EXTINF:1,\na\n', r"\(SAMPLE-AES\) cannot be read, only AES-128 can"),
+        ('#EXTM3U\n#EXT-X-KEY:METHOD=\x1b[0m<b>,URI="k"\n#EXTINF:1,\na\n', r"\(0\) cannot"),
+        ('#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="com.drm"\n#EXTINF:1,\na\n', "a way of its own"),
+        ("#EXTM3U\n#EXT-X-KEY:METHOD=AES-128\n#EXTINF:1,\na\n", "a key that is none"),
+        ('#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="k",IV=12\n#EXTINF:1,\na\n', "a key that is none"),
+        ('#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXT-X-MAP:URI="m"\n', "without an initialization vector"),
+        ("#EXTM3U\n" + "".join(f'#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="{n}"\n' for n in range(30)), "too many"),
         ("#EXTM3U\n#EXTINF:1,\n#EXT-X-BYTERANGE:0@0\na\n", "empty byte range"),
         ("#EXTM3U\n#EXTINF:1,\nhttp://[::1\n", "an address that is none"),
         ("#EXTM3U\n" + "#EXTINF:1,\na\n" * 20_001, "too many"),
@@ -77,8 +84,21 @@ def test_what_is_not_read(text: str, reason: str) -> None:
         parse(text.encode(), HOME)
 
 
-def test_unencrypted_says_none() -> None:
-    assert len(media("#EXT-X-KEY:METHOD=NONE", "#EXTINF:1,", "a").pieces) == 1
+def test_keys_hold_from_where_they_stand_until_the_next_one() -> None:
+    one, two = Key("https://host.example/live/one?secret"), Key("https://keys.example/two", bytes(15) + b"\xab")
+    found = media(
+        "#EXT-X-MEDIA-SEQUENCE:300", "#EXT-X-KEY:METHOD=NONE", '#EXT-X-MAP:URI="clear"', "#EXTINF:1,", "a",
+        '#EXT-X-KEY:METHOD=AES-128,URI="one?secret"', '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="x",KEYFORMAT="com.drm"',
+        "#EXTINF:1,", "b",
+        '#EXT-X-KEY:METHOD=AES-128,URI="https://keys.example/two",IV=0XaB,KEYFORMAT="identity"', '#EXT-X-MAP:URI="dark"',
+        "#EXTINF:1,", "c", "#EXT-X-KEY:METHOD=NONE", "#EXTINF:1,", "d",
+    )  # fmt: skip
+    assert [piece.key for piece in found.pieces] == [None, one, two, None]
+    clear, dark = Init("https://host.example/live/clear"), Init("https://host.example/live/dark", key=two)
+    assert [piece.init for piece in found.pieces] == [clear, clear, dark, dark]
+    assert one.vector_for(301) == bytes(14) + b"\x01\x2d"
+    assert two.vector_for(301) == bytes(15) + b"\xab"
+    assert "secret" not in repr(one)
 
 
 def test_bytes_that_are_no_text_are_no_error() -> None:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from mediaserver.config import Config, PullConfig, RtmpConfig
+from mediaserver.config import Config, PullConfig, RtmpConfig, ServerConfig
 from mediaserver.errors import NameTaken, Refused
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted, PullChanged
 from mediaserver.ingest.pull import address_of
@@ -155,3 +155,17 @@ async def test_a_publisher_that_takes_the_name_over_ends_the_pull() -> None:
         assert town.engine.snapshot().pulls == ()
         assert not town.notes.of(PublishEnded)
         assert "show" in town.names()
+
+
+async def test_what_is_pulled_counts_among_all_that_comes_in_while_it_runs_and_afterwards() -> None:
+    config = Config(server=ServerConfig(allow_private_targets=True))
+    async with running(config) as town, running(config) as other, other.client("source") as client:
+        await (await client.publish()).send(*GOP)
+        assert town.engine.snapshot().bytes_in == 0
+        url = f"rtmp://127.0.0.1:{other.engine.config.rtmp.port}/live/source"
+        session = town.engine.start_pull(PullSource(InputType.RTMP, url), PublishGrant("show"))
+        size = sum(len(body) for _, _, body in GOP[1:])
+        await town.until(lambda: town.engine.snapshot().bytes_in == size)
+        assert town.engine.kick(session)
+        await town.until(lambda: not town.engine._pulls._pulls)
+        assert town.engine.snapshot().bytes_in == size

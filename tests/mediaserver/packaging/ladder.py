@@ -104,7 +104,7 @@ class Town:
 
         return Feed(write, items, delay)
 
-    def play(self, *feeds: Feed, until: float = 1e9, each: Callable[[], None] | None = None) -> None:
+    def play(self, *feeds: Feed, until: float = 1e9, each: Callable[[], object] | None = None) -> None:
         """Send what is due before ``until`` (ms), all feeds by their times; the clock goes along."""
         while due := [feed for feed in feeds if feed.queue and feed.queue[0][0] < until]:
             feed = min(due, key=lambda one: one.queue[0][0])

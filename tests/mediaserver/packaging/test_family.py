@@ -1,7 +1,7 @@
 """A stream and its renditions side by side: one list of all, segments cut and numbered alike."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from posixpath import normpath
 from urllib.parse import urljoin
 
@@ -36,14 +36,18 @@ def packets(items: Items) -> Items:
 
 @pytest.fixture
 def town(source: Items, rungs: dict[str, Items]) -> Town:
-    """Eight seconds of all; the renditions come a little late, each in its own way."""
     town = Town(ladder=a_ladder(*SIZES))
+    play_eight_seconds(town, source, rungs)
+    return town
+
+
+def play_eight_seconds(town: Town, source: Items, rungs: dict[str, Items], each: Callable[[], object] | None = None) -> None:
+    """Of all; the renditions come a little late, each in its own way."""
     feeds = [town.source(source + packets(shifted(source, 4000)))]
     for number, (name, items) in enumerate(rungs.items()):
         feeds.append(town.rung(name, items + packets(shifted(items, 4000)), 130.0 + 90 * number))
     town.subject.start("show", 0.0)
-    town.play(*feeds)
-    return town
+    town.play(*feeds, each=each)
 
 
 def segments(town: Town, rung: str, kind: MediaKind = VIDEO) -> dict[int, Segment]:
@@ -58,7 +62,7 @@ def listed(text: str) -> Iterator[tuple[int, float, float, int]]:
     playlist = m3u8.loads(text)
     for number, segment in enumerate(playlist.segments, playlist.media_sequence):
         if segment.uri and not segment.gap_tag:
-            yield number, segment.program_date_time.timestamp(), segment.duration, len(segment.parts)
+            yield number, segment.current_program_date_time.timestamp(), segment.duration, len(segment.parts)
 
 
 def test_one_list_carries_all_rungs(town: Town) -> None:
@@ -155,9 +159,36 @@ def test_each_playlist_reports_the_others_as_they_are(town: Town) -> None:
         assert set(reports) == {f"/{other}" for other in uris if other != uri}
         for address, report in reports.items():
             other = m3u8.loads(town.text(address[1:]))
-            parts = re.findall(r"(\d+)\.(\d+)\.m4s", town.text(address[1:]).split("PRELOAD-HINT")[0])
-            assert (report.last_msn, report.last_part) == tuple(map(int, parts[-1]))
+            assert (report.last_msn, report.last_part) == last_part(town.text(address[1:]))
             assert other.media_sequence < report.last_msn
+
+
+def test_what_hls_js_makes_of_a_report_need_not_be_waited_for(source: Items, rungs: dict[str, Items]) -> None:
+    town = Town(ladder=a_ladder(*SIZES))
+    # From where to whom it changed while that one had but the first part of a segment.
+    changed = set()
+
+    def change() -> None:
+        if town.time < 3000:
+            return
+        texts = {uri: town.text(uri) for uri in ("video.m3u8", "192p/video.m3u8", "96p/video.m3u8")}
+        for uri, text in texts.items():
+            for report in m3u8.loads(text).rendition_reports:
+                other = normpath(urljoin(f"/{uri}", report.uri))[1:]
+                if other in texts:
+                    # It takes 0 for nothing, and for nothing the last part of the list that it has.
+                    asked = (report.last_msn, report.last_part or last_part(text)[1])
+                    assert asked <= last_part(texts[other]), (uri, other)
+                    changed.update([(uri, other)] if last_part(texts[other])[1] == 0 else [])
+
+    play_eight_seconds(town, source, rungs, each=change)
+    assert len(changed) == 6
+
+
+def last_part(text: str) -> tuple[int, int]:
+    """Its segment's number and its own, in a playlist."""
+    number, part = re.findall(r"(\d+)\.(\d+)\.m4s", text.split("PRELOAD-HINT", maxsplit=1)[0])[-1]
+    return int(number), int(part)
 
 
 def test_pictures_of_all_renditions_are_shown_at_the_same_times(town: Town) -> None:

@@ -346,6 +346,20 @@ async def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
         assert not town.recordings.stop("show", "r3")
 
 
+async def test_recordings_whose_files_are_still_being_closed_count_until_they_are(tmp_path: Path) -> None:
+    async with house(tmp_path) as town:
+        town.publish()
+        for number in range(32):  # nothing that a thread says is heard meanwhile
+            town.recordings.start("show", RecordingOrder(f"n{number}"))
+            assert town.recordings.stop("show", f"n{number}")
+        with pytest.raises(Refused, match="still being closed"):
+            town.recordings.start("show", ORDER)
+        town.publish(name="other")
+        town.recordings.start("other", ORDER)
+        await town.until(lambda: not town.recordings._closing)
+        town.recordings.start("show", ORDER)
+
+
 async def test_a_snapshot_tells_what_is_written(clips: Clips, tmp_path: Path) -> None:
     async with house(tmp_path) as town:
         feed(town.publish(ORDER), read_flv(clips.get()))

@@ -56,6 +56,13 @@ def test_an_empty_folder_goes_with_its_last_recording_and_its_pictures(tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_wish_for_pictures_goes_with_its_recording(tmp_path: Path) -> None:
+    file = recording(tmp_path, "show", 30)
+    file.with_name(f"{file.name}.sprites").touch()
+    assert [one.path for one in expire(tmp_path, NOW, 7 * DAY, 0)] == [file]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pictures_of_two_recordings_stay_with_the_other(tmp_path: Path) -> None:
     file = recording(tmp_path, "show", 8)
     twin = recording(tmp_path, "show", 8, suffix="flv")

@@ -82,7 +82,14 @@ def pictures(made: Sprites) -> Iterator[tuple[float, float, npt.NDArray[np.uint8
 
 
 async def numbers(file: Path) -> list[tuple[float, float, int]]:
-    return [(begin, end, frame_number(picture)) for begin, end, picture in pictures(await make_sprites(file))]
+    await make_sprites(file)
+    return pictures_of(file)
+
+
+def pictures_of(file: Path) -> list[tuple[float, float, int]]:
+    """Begin, end and number of each picture beside ``file``, whose sprites are on one sheet."""
+    made = Sprites(vtt_file(file), (sheet_file(file, 1),), 0)
+    return [(begin, end, frame_number(picture)) for begin, end, picture in pictures(made)]
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
@@ -276,13 +283,14 @@ async def test_a_queue_that_is_closed_ends_its_worker(record: Recorder, tmp_path
     assert not [entry for entry in os.listdir(tmp_path) if entry.endswith(".vtt")]
 
 
-async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch, record: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch, record: Recorder, tmp_path: Path) -> None:
     monkeypatch.setattr(sprites, "MAX_WAITING", 1)
     queue = SpriteQueue(asyncio.get_running_loop().create_task)
     for number in range(2):
         queue.add(record(name=f"show-{number}", seconds=2))
     await queue.idle()
-    assert [entry.message for entry in caplog.records if entry.levelname == "WARNING"] == ["sprites_left_out"]
+    assert not vtt_file(tmp_path / "show-1.mp4").exists()
+    assert vtt_file(tmp_path / "show-0.mp4").exists()
 
 
 def test_the_command_line_makes_them(record: Recorder, tmp_path: Path) -> None:

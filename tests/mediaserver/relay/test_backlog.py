@@ -1,5 +1,5 @@
 from mediaserver.relay.backlog import Backlog, RelayClock, Word
-from protocols.media import Codec, MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 
 HEADER = Track(Codec.H264, b"config", b"body")
 SOUND = Track(Codec.AAC, b"config", b"body")
@@ -91,6 +91,25 @@ def test_of_parameters_that_are_passed_over_the_newest_are_kept() -> None:
     backlog.declare(newer)
     backlog.append(video(1, keyframe=True, size=9_950))
     assert drain(backlog) == [newer]
+
+
+def test_words_about_the_stream_are_bounded_too() -> None:
+    """An encoder may describe itself as often, and at as great a length, as it likes while the target takes nothing."""
+    backlog = begun(HEADER, SOUND, video(0, keyframe=True))
+    newest = Track(Codec.H264, b"newer", bytes(200))
+    for _ in range(1000):
+        backlog.declare(Track(Codec.H264, b"old", bytes(200)))
+        backlog.declare(Metadata(bytes(300)))
+        backlog.declare(newest)
+    assert drain(backlog)[2:] == [video(0, keyframe=True), Metadata(bytes(300)), newest]
+    assert backlog.nbytes == 0
+    # With packets in between they count like those.
+    for number in range(1000):
+        backlog.append(video(number, keyframe=True))
+        backlog.declare(Metadata(bytes(300)))
+    assert backlog.nbytes <= backlog.max_bytes
+    left = drain(backlog)
+    assert (left[-1], backlog.nbytes) == (Metadata(bytes(300)), 0)
 
 
 def test_a_targets_clock_begins_at_zero_and_never_goes_back() -> None:

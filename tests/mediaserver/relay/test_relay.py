@@ -11,11 +11,12 @@ from mediaserver.config import Config, RelayConfig, ServerConfig
 from mediaserver.errors import Refused
 from mediaserver.events import RelayChanged
 from mediaserver.ports import PublishGrant, RelayTarget
-from mediaserver.relay import push, relays
+from mediaserver.relay import push, relays, retry
 from mediaserver.snapshot import RelayLevel, RelaySnapshot, RelayState
 from protocols.flv import AUDIO
 from protocols.media import Codec, MediaKind
 from protocols.rtmp.enhanced import PacketType, header
+from protocols.rtmp.events import PublishRequested
 from tests.e2e.rtmp import Tag
 from tests.mediaserver.relay.target import TargetServer, Visit, hang_up, refuse_key, target_server
 from tests.mediaserver.running import GOP, HEADER, Client, Doorkeeper, Running, picture, running, self_signed
@@ -158,15 +159,17 @@ async def test_it_comes_back_with_headers_a_keyframe_and_a_clock_that_goes_on() 
         assert relay_of(town).attempts == 2
 
 
-@pytest.mark.parametrize("code", ["NetStream.Publish.Rejected", "NetStream.Publish.BadName"])
-async def test_a_target_that_refuses_the_key_is_not_asked_again(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "said"), [("NetStream.Publish.Rejected", "no"), ("NetStream.Publish.BadName", "Invalid stream key")]
+)
+async def test_a_target_that_refuses_the_key_is_not_asked_again(code: str, said: str) -> None:
     async with target_server() as server, running(config()) as town, town.client("show") as encoder:
-        server.on_publish = lambda visit, request: visit.session.refuse_publish(request, code, f"no {request.key}, {TOKEN}")
+        server.on_publish = lambda visit, request: visit.session.refuse_publish(request, code, f"{said} {request.key}, {TOKEN}")
         town.engine.start_relay("show", RelayTarget("one", url(server, f"{KEY}?token={TOKEN}")))
         await encoder.publish()
         await encoder.send(*GOP)
         snapshot = await until_state(town, RelayState.FAILED)
-        assert snapshot.reason == f"the target refused the key: no …, … ({code})"
+        assert snapshot.reason == f"the target refused the key: {said} …, … ({code})"
         await asyncio.sleep(0.5)
         assert (relay_of(town).attempts, len(server.visits)) == (1, 1)
         assert server.visits[0].keys == [f"{KEY}?token={TOKEN}"]
@@ -213,6 +216,28 @@ async def test_a_name_that_is_taken_after_a_loss_is_our_own_ghost() -> None:
         server.on_publish = None
         await until_state(town, RelayState.LIVE)
         assert RelayState.FAILED not in states(town)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [("NetStream.Publish.BadName", "no"), ("NetStream.Publish.Failed", "Stream already publishing")]
+)
+async def test_a_name_that_is_taken_at_the_first_try_is_waited_for(code: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that pushed there itself until now is often believed to be still there."""
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        server.on_publish = lambda visit, request: visit.session.refuse_publish(request, code, said)
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await server.until(lambda: len(server.visits) >= 3)
+        assert f"refused the key: {said} ({code}); next try" in (await until_state(town, RelayState.BACKING_OFF)).reason
+        server.on_publish = None
+        await until_state(town, RelayState.LIVE)
+        assert RelayState.FAILED not in states(town)
+        # But not for ever.
+        monkeypatch.setattr(retry, "GHOST", 0.3)
+        server.on_publish = lambda visit, request: visit.session.refuse_publish(request, code, said)
+        server.visits[-1].writer.transport.abort()
+        assert (await until_state(town, RelayState.FAILED)).reason == f"the target refused the key: {said} ({code}), for 0.3 s"
 
 
 async def test_acknowledgements_make_the_next_level() -> None:
@@ -273,6 +298,31 @@ async def test_a_target_that_takes_nothing_is_given_up_and_what_waits_for_it_is_
         server.read.set()
         await town.until(lambda: relay_of(town).state is RelayState.LIVE)
         assert states(town, "two") == [RelayState.WAITING, RelayState.CONNECTING, RelayState.LIVE]
+
+
+async def test_what_waits_from_the_start_stays_where_it_can_be_dropped() -> None:
+    """A GOP of large pictures is not handed to the connection at once."""
+    size, count = 400_000, 18
+
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+
+        def let_in(visit: Visit, request: PublishRequested) -> None:
+            visit.session.accept_publish(request)
+            server.read.clear()
+
+        server.on_publish = let_in
+        await encoder.publish()
+        await encoder.send(HEADER, *(picture(number, keyframe=not number, size=size) for number in range(count)))
+        await town.until(lambda: town.engine.snapshot().streams[0].bytes_in > count * size)
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await until_state(town, RelayState.LIVE)
+        (relay,) = town.engine._relays._relays.values()
+        await town.until(lambda: relay._push is not None and not relay._push.connection.writable)
+        push = relay._push
+        assert push is not None
+        assert push.connection.buffered < 2 * size
+        assert push.backlog.nbytes > count * size // 4
+        assert push.waiting_bytes == push.backlog.nbytes + push.connection.buffered
 
 
 async def test_a_wish_to_reconnect_is_followed_before_the_old_connection_is_broken() -> None:

@@ -22,7 +22,7 @@ def test_only_a_connection_that_lasted_makes_the_next_loss_the_first() -> None:
 
 def test_a_no_is_a_no_and_silence_is_none() -> None:
     retry = Retry(1.0, 30.0)
-    for outcome in (Outcome.REFUSED, Outcome.UNFIT, Outcome.TAKEN):
+    for outcome in (Outcome.REFUSED, Outcome.UNFIT):
         assert retry.verdict(Ending(outcome, "no"), 0.0) == "no"
     for outcome in (Outcome.LOST, Outcome.UNREACHABLE, Outcome.MOVED):
         assert retry.verdict(Ending(outcome, "no"), 0.0) == ""
@@ -32,10 +32,28 @@ def test_a_name_that_is_taken_is_our_own_lost_connection_for_a_while() -> None:
     retry, taken = Retry(1.0, 30.0), Ending(Outcome.TAKEN, "taken")
     retry.lived(0.0, 100.0)
     assert retry.verdict(taken, 99.0 + GHOST) == ""
-    assert retry.verdict(taken, 100.0 + GHOST) == "taken"
+    assert retry.verdict(taken, 100.0 + GHOST) == "taken, for 300 s"
     # While it was out of reach it could not notice.
     assert retry.verdict(Ending(Outcome.UNREACHABLE, "gone"), 1000.0) == ""
     assert retry.verdict(taken, 1001.0) == ""
+
+
+def test_a_name_that_is_taken_at_the_first_try_is_an_encoders_lost_connection_for_a_while() -> None:
+    """Of one that pushed there itself until now."""
+    retry, taken = Retry(1.0, 30.0), Ending(Outcome.TAKEN, "taken")
+    now = began = 50.0
+    tries = 1
+    while not (verdict := retry.verdict(taken, now)):
+        now += retry.delay(0)
+        tries += 1
+    assert verdict == "taken, for 300 s"
+    assert GHOST <= now - began < GHOST + 30
+    assert tries < 20
+    # Being out of reach for a while does not make it final.
+    retry = Retry(1.0, 30.0)
+    assert retry.verdict(taken, 0.0) == ""
+    assert retry.verdict(Ending(Outcome.UNREACHABLE, "gone"), GHOST + 1) == ""
+    assert retry.verdict(taken, GHOST + 2) == ""
 
 
 def test_closing_at_the_sight_of_the_key_is_an_answer_in_the_end() -> None:

@@ -1,6 +1,6 @@
 """A transcoder's process without the process: frames in, what it says out, and the pictures in that."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ from mediaserver import encoders
 from mediaserver.ports import Ladder, Rung
 from mediaserver.transcode.encoding import EncoderFailed, FFmpegEncoder
 from mediaserver.transcode.ladder import Source, fit
-from mediaserver.transcode.plan import AUDIO_LANE, Lane, Plan, Sight, read_sight
+from mediaserver.transcode.plan import AUDIO_LANE, Lane, Plan, Sight, read_sight, sounds_as_values
 from mediaserver.transcode.worker import Transcoding
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from protocols.flv import FlvReader, TagReader
@@ -21,6 +21,7 @@ from protocols.media import Codec, MediaKind, Packet, Track
 from tests.media import frame_number
 
 LADDER = Ladder((Rung("240p", 240), Rung("144p", 144)))
+SOUNDS = {AUDIO_LANE: 0}
 
 
 def source(file: Path) -> list[Frame]:
@@ -85,8 +86,8 @@ class Made:
         """What is written in them."""
         return [number_of(frame) for frame in self.decoded(rung)]
 
-    def sound(self) -> list[Frame]:
-        return [frame for frame in self.frames if isinstance(frame, (PacketFrame, TrackFrame)) and frame.lane == AUDIO_LANE]
+    def sound(self, lane: int = AUDIO_LANE) -> list[Frame]:
+        return [frame for frame in self.frames if isinstance(frame, (PacketFrame, TrackFrame)) and frame.lane == lane]
 
 
 def number_of(frame: av.VideoFrame) -> int:
@@ -112,12 +113,20 @@ def decoded(frames: Iterable[Frame]) -> list[Any]:
     return found + (context.decode(None) if context is not None else [])
 
 
-def transcode(frames: Iterable[Frame], ladder: Ladder = LADDER, *, encoder: str = "libx264", fallback: str = "libx264") -> Made:
+def transcode(
+    frames: Iterable[Frame],
+    ladder: Ladder = LADDER,
+    *,
+    encoder: str = "libx264",
+    fallback: str = "libx264",
+    sounds: Mapping[int, int] = SOUNDS,
+) -> Made:
     """Everything that a process makes of ``frames``, its encoders' last words included."""
     made = Made()
 
     def fed() -> Iterator[Frame]:
         asked = 0
+        yield Note(sounds_as_values(sounds))
         for frame in frames:
             notes = [read_sight(said.values) for said in made.frames[-1:] if isinstance(said, Note)]
             for sight in filter(None, notes):
@@ -128,7 +137,7 @@ def transcode(frames: Iterable[Frame], ladder: Ladder = LADDER, *, encoder: str 
                     yield Note(made.plan.as_values())
             yield frame
 
-    work = Transcoding({"audio_bitrate": 128_000}, made, fed())  # type: ignore[arg-type]
+    work = Transcoding({}, made, fed())  # type: ignore[arg-type]
     work.run()
     work._end_decoder()
     work._end_lanes()

@@ -1,6 +1,7 @@
 """The ladder that is fitted to a source."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,12 @@ def test_what_is_like_the_source_is_copied_unless_asked() -> None:
     assert [name for name, each in by_name(FULL, HD).items() if each.copied] == ["1080p", "audio"]
     again = Ladder((Rung("1080p", 1080, reencode=True), Rung("audio", 0, reencode=True)))
     assert not any(each.copied for each in fit(again, HD))
+
+
+def test_sound_alone_of_a_bit_rate_is_encoded_at_it() -> None:
+    assert fit(Ladder((Rung("audio", 0),)), HD)[0].copied
+    (asked,) = fit(Ladder((Rung("audio", 0, bitrate=64_000),)), HD)
+    assert (asked.copied, asked.bitrate, asked.reason) == (False, 64_000, "")
 
 
 @pytest.mark.parametrize(
@@ -113,3 +120,31 @@ def test_the_configuration_names_rungs() -> None:
     ladder = named(["720p", "audio"])
     assert ladder is not None
     assert [(rung.name, rung.height) for rung in ladder.rungs] == [("720p", 720), ("audio", 0)]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"name": "a/b"},
+        {"name": ".."},
+        {"name": ""},
+        {"name": "a@b"},
+        {"height": -2},
+        {"height": 10_000},
+        {"bitrate": -1},
+        {"bitrate": 1 << 40},
+        {"frame_rate": float("nan")},
+        {"frame_rate": float("inf")},
+    ],
+)
+def test_what_no_rung_can_be_is_refused_at_once(what: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="rung"):
+        Rung(**{"name": "a", "height": 720, **what})
+
+
+def test_a_ladder_has_an_end_and_its_keyframes_a_place() -> None:
+    with pytest.raises(ValueError, match="33 rungs"):
+        Ladder(tuple(Rung(f"r{number}", 720) for number in range(33)))
+    for interval in (-1.0, 61.0, float("nan")):
+        with pytest.raises(ValueError, match="out of bounds"):
+            Ladder((), keyframe_interval=interval)

@@ -102,13 +102,63 @@ async def test_sound_alone_waits_for_nothing() -> None:
     assert scene.listener.heard == ["aac", "a5"]
 
 
-async def test_what_an_encoder_gives_out_after_the_publisher_left_is_left_out() -> None:
+async def test_what_an_encoder_gives_out_after_the_publisher_left_comes_before_the_rung_is_away() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    for time in (10, 30, 50):
+        scene.output.on_audio(audio(time))
+    scene.publisher.close("gone")
+    scene.output.on_video(video(40))
+    scene.output.follow()
+    assert heard[2:] == ["v0", "a10", "a30", "v40", "a50", "away"]
+
+
+async def test_the_end_of_the_source_is_told_behind_the_last_picture_though_the_name_is_free_at_once() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    scene.hub.end("show", "over")
+    assert scene.hub.find("show@360p") is None
+    scene.output.on_video(video(40))
+    scene.output.on_audio(audio(50))
+    scene.output.follow()
+    scene.output.close()
+    assert heard[2:] == ["v0", "v40", "a50", "end"]
+
+
+async def test_a_rung_that_is_dropped_while_the_last_pictures_are_awaited_ends_with_its_source() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    scene.hub.end("show", "over")
+    scene.output.close()
+    assert heard[2:] == ["v0", "end"]
+
+
+async def test_a_publisher_that_is_back_before_the_last_pictures_came_was_never_away() -> None:
     scene = Scene()
     heard = scene.begin()
     scene.output.on_video(video(0, keyframe=True))
     scene.output.on_audio(audio(10))
     scene.publisher.close("gone")
-    scene.output.interrupt()
+    scene.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "127.0.0.1"), lambda _: None)
+    scene.output.on_audio(audio(5000, discontinuity=True))
+    scene.output.on_audio(audio(5020))
+    scene.output.on_video(video(40))
+    scene.output.follow()
+    scene.output.on_video(video(5010, keyframe=True, discontinuity=True))
+    scene.output.on_video(video(5050))
+    assert heard[2:] == ["v0", "a10", "v40", "!a5000", "!v5010", "a5020", "v5050"]
+
+
+async def test_what_comes_too_late_is_left_out_until_a_new_beginning() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    scene.output.on_audio(audio(10))
+    scene.publisher.close("gone")
+    scene.output.follow()
     scene.output.on_video(video(40))
     scene.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "127.0.0.1"), lambda _: None)
     scene.output.on_video(video(80))
@@ -117,8 +167,37 @@ async def test_what_an_encoder_gives_out_after_the_publisher_left_is_left_out() 
     scene.output.on_audio(audio(5020))
     scene.output.on_video(video(5050))
     assert heard[2:] == [
-        "v0", "away", "!a5000", "!v5010", "a5020", "v5050"
+        "v0", "a10", "away", "!a5000", "!v5010", "a5020", "v5050"
     ]  # fmt: skip
+
+
+async def test_at_rest_sound_goes_on_alone_until_a_picture_comes() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    for time in (20, 60, 3000):
+        scene.output.on_audio(audio(time))
+    scene.output.on_video(video(40))
+    scene.output.rest()
+    scene.output.on_audio(audio(3020))
+    assert heard[2:] == ["v0", "a20", "v40", "a60", "a3000", "a3020"]
+    scene.output.on_video(video(80))  # a late one, which changes nothing
+    scene.output.on_audio(audio(3040))
+    scene.output.on_video(video(3030, keyframe=True))
+    scene.output.on_audio(audio(3060))
+    scene.output.on_video(video(3070))
+    assert heard[8:] == ["v80", "a3040", "v3030", "a3060", "v3070"]
+
+
+async def test_at_rest_a_rung_that_had_no_picture_yet_waits_for_it() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_audio(audio(10))
+    scene.output.rest()
+    scene.output.on_audio(audio(30))
+    scene.output.on_video(video(20, keyframe=True))
+    scene.output.on_video(video(60))
+    assert heard[2:] == ["v20", "a30", "v60"]
 
 
 async def test_a_name_that_is_taken_is_not_fought_for() -> None:

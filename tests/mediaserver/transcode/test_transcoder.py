@@ -1,7 +1,8 @@
 """The server's side of a transcoder, with a process that does nothing by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,17 +11,19 @@ from mediaserver.config import TranscodeConfig
 from mediaserver.events import TranscodeChanged
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
+from mediaserver.hub.stream import StreamState
 from mediaserver.ports import EncoderPolicy, Ladder, PublishGrant, Rung, Wire
 from mediaserver.transcode import transcoder as module
-from mediaserver.transcode.plan import Sight
+from mediaserver.transcode.plan import AUDIO_LANE, Sight, read_sounds
 from mediaserver.transcode.transcoder import Transcoder, TranscoderServices, TranscoderState
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
-from protocols.media import Codec, MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.running import Notes
 from tests.mediaserver.transcode.material import pictures, source
 
 MP3 = Track(Codec.MP3, b"", b"")
+AAC = Track(Codec.AAC, b"\x12\x10", b"\xaf\0\x12\x10")
 
 
 class Idle:
@@ -39,6 +42,21 @@ class Idle:
     def send(self, frame: Frame) -> bool:
         self.sent.append(frame)
         return True
+
+
+class OnEnd:
+    """A Subscriber that waits for the end."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self.on_end = ended
+
+    def on_track(self, track: Track) -> None: ...
+
+    def on_metadata(self, metadata: Metadata) -> None: ...
+
+    def on_packet(self, packet: Packet) -> None: ...
+
+    def on_away(self) -> None: ...
 
 
 class Town:
@@ -83,6 +101,9 @@ class Town:
         sight = {"width": 426, "height": 240, "rotation": 0, "interlaced": False, "pixel_aspect": (1, 1), "frame_rate": 25.0}
         self.transcoder.on_frame(Note(Sight(**{**sight, "decoder": "h264", **what}).as_values(1)))
 
+    def reasons(self) -> list[str]:
+        return [event.reason for event in self.notes.events if isinstance(event, TranscodeChanged)]
+
     def sound(self, dts: int) -> None:
         self.publisher.write(Packet(MediaKind.AUDIO, dts, True, b"\x2f\xff\xfb", 1))
 
@@ -91,6 +112,15 @@ class Town:
 async def town(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
     monkeypatch.setattr(module, "Worker", Idle)
     made = Town(clips, Ladder((Rung("240p", 240), Rung("144p", 144)), policy=EncoderPolicy.PASSTHROUGH))
+    yield made
+    made.hub.end_all("the test is over")
+    await made.settled()
+
+
+@pytest.fixture
+async def radio(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    monkeypatch.setattr(module, "Worker", Idle)
+    made = Town(clips, Ladder((Rung("audio", 0),)))
     yield made
     made.hub.end_all("the test is over")
     await made.settled()
@@ -120,6 +150,204 @@ async def test_a_process_that_is_given_nothing_may_say_nothing(town: Town, monke
         town.publisher.write(picture)
     town.transcoder.sweep(clock[0] + 100 * module.STALL)
     assert not town.process.killed
+
+
+async def test_a_process_that_hangs_over_sound_alone_is_ended(radio: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, town = [1000.0], radio
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    town.publisher.write_track(MP3)
+    town.sound(0)
+    await town.settled()
+    for time in range(20, 2_000, 20):
+        clock[0] += 0.02
+        town.sound(time)
+        if time == 100:
+            town.transcoder.on_frame(Note({"sound_at": 100}))
+    town.transcoder.sweep(clock[0] + module.STALL - 2.1)
+    assert not town.process.killed
+    town.transcoder.sweep(clock[0] + module.STALL)
+    assert town.process.killed
+
+
+async def test_a_process_that_speaks_of_every_second_of_sound_is_let_live(radio: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, town = [1000.0], radio
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    town.publisher.write_track(MP3)
+    town.sound(0)
+    await town.settled()
+    for time in range(0, 60_000, 20):
+        clock[0] += 0.02
+        town.sound(time)
+        if time % 1000 == 0:
+            town.transcoder.on_frame(Note({"sound_at": time}))
+        town.transcoder.sweep(clock[0])
+    assert not town.process.killed
+
+
+async def test_the_process_is_told_which_sound_to_make(town: Town) -> None:
+    await town.begin()
+    orders = [read_sounds(frame.values) for frame in town.process.sent if isinstance(frame, Note)]
+    assert orders == [{AUDIO_LANE: 0}], "pictures and sound alone share what suits them; what is asked for is its own"
+
+
+async def test_sound_alone_of_a_bit_rate_is_its_own_though_the_source_is_aac(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    town = Town(clips, Ladder((Rung("240p", 240), Rung("low", 0, bitrate=32_000), Rung("audio", 0))))
+    town.publisher.write_track(AAC)
+    town.publisher.write(Packet(MediaKind.AUDIO, 0, True, b"\xaf\x01s", 2))
+    await town.settled()
+    assert [read_sounds(frame.values) for frame in town.process.sent if isinstance(frame, Note)] == [{2: 32_000}]
+    encoded = Track(Codec.AAC, b"\x12\x08", b"\xaf\0\x12\x08")
+    town.transcoder.on_frame(TrackFrame(2, encoded))
+    town.transcoder.on_frame(PacketFrame(2, Packet(MediaKind.AUDIO, 0, True, b"\xaf\x01low", 2)))
+    low, copy = town.hub.streams["show@low"], town.hub.streams["show@audio"]
+    assert (low.tracks[MediaKind.AUDIO], copy.tracks[MediaKind.AUDIO]) == (encoded, AAC)
+    assert [packet.payload for packet in low.gop] == [b"low"]
+    assert [packet.payload for packet in copy.gop] == [b"s"]
+    told = {rung.name: (rung.encoder, rung.bitrate) for rung in town.transcoder.rungs()}
+    assert (told["low"], told["audio"]) == (("aac", 32_000), ("copy", 0))
+    town.hub.end_all("the test is over")
+    await town.settled()
+
+
+def last_words(town: Town) -> list[int]:
+    """The flushes that the process was told of."""
+    return [frame.values["flush"] for frame in town.process.sent if isinstance(frame, Note) and "flush" in frame.values]  # type: ignore[misc]
+
+
+def state_of(town: Town) -> StreamState:
+    stream = town.transcoder._rungs._outputs["144p"].stream
+    assert stream is not None
+    return stream.state
+
+
+def encode(town: Town, packet: Packet) -> None:
+    """One picture of a rung."""
+    town.transcoder.on_frame(TrackFrame(2, Track(Codec.H264, b"avcC", b"v")))
+    town.transcoder.on_frame(PacketFrame(2, packet))
+
+
+async def test_a_rung_is_away_when_its_process_has_given_out_all(town: Town) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    town.publisher.close("gone")
+    assert last_words(town) == [1]
+    assert state_of(town) is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert state_of(town) is StreamState.AWAY
+
+
+async def test_nobody_waits_long_for_the_last_pictures(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH", 0.01)
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    rendition = town.hub.streams["show@144p"]
+    ended = asyncio.Event()
+    rendition.subscribe(OnEnd(ended.set), replay=False)
+    town.hub.end("show", "over")
+    assert town.transcoder.state is TranscoderState.ENDING
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert town.transcoder.state is TranscoderState.ENDED
+
+
+@pytest.mark.parametrize("way", ["dies", "fails"])
+async def test_a_process_that_is_gone_is_not_waited_for(town: Town, way: str) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    rendition = town.hub.streams["show@144p"]
+    town.hub.end("show", "over")
+    if way == "dies":
+        town.transcoder.on_exit(-9, "")
+        assert town.transcoder.state is TranscoderState.ENDED
+    else:
+        town.transcoder.on_frame(Note({"failed": "144p", "encoder": "libx264", "reason": "broken", "fallback": ""}))
+        town.transcoder.on_frame(Note({"flushed": 1}))
+    assert rendition.state is StreamState.ENDED
+    assert town.transcoder.ended.is_set()
+
+
+async def test_an_encoder_that_fails_at_the_end_of_a_stream_ends_no_other_one_of_its_name(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    town = Town(clips, Ladder((Rung("144p", 144),), policy=EncoderPolicy.FAIL))
+    await town.begin()
+    town.see()
+    town.hub.end("show", "over")
+    again = town.hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda _: None)
+    town.transcoder.on_frame(Note({"failed": "144p", "encoder": "libx264", "reason": "broken", "fallback": ""}))
+    assert again.stream.state is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    town.hub.end_all("the test is over")
+    await town.settled()
+
+
+async def test_only_the_last_of_two_flushes_counts(town: Town) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    town.publisher.close("gone")
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda _: None)
+    town.publisher.close("gone again")
+    assert last_words(town) == [1, 2]
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert state_of(town) is StreamState.LIVE
+    town.transcoder.on_frame(Note({"flushed": 2}))
+    assert state_of(town) is StreamState.AWAY
+
+
+def flushes_of(town: Town) -> list[Mapping[str, object]]:
+    return [frame.values for frame in town.process.sent if isinstance(frame, Note) and "flush" in frame.values]
+
+
+async def test_a_picture_that_falls_silent_while_sound_goes_on_is_told_and_its_rungs_have_sound_alone(clips: Clips) -> None:
+    town = Town(clips, Ladder((Rung("240p", 240),)))  # copied, so that there is no process
+    town.publisher.write_track(town.track)
+    town.publisher.write_track(AAC)
+    town.publisher.write(town.pictures[0])
+    rung = town.hub.streams["show@240p"]
+
+    def sound(time: int) -> None:
+        town.publisher.write(Packet(MediaKind.AUDIO, time, True, b"\xaf\x01s", 2))
+
+    def heard() -> list[int]:
+        return [packet.dts for packet in rung.gop if packet.kind is MediaKind.AUDIO]
+
+    for time in range(100, module.REST + 100, 100):
+        sound(time)
+    assert heard() == []
+    assert town.reasons() == []
+    sound(module.REST + 100)
+    assert heard()[-1] >= module.REST
+    sound(module.REST + 200)
+    assert len(heard()) == module.REST // 100 + 2
+    assert town.reasons() == ["the source's picture stands still: sound goes on alone"]
+    town.publisher.write(replace(town.pictures[0], dts=module.REST + 300))
+    assert town.reasons()[1:] == ["the source's picture is back"]
+    sound(module.REST + 400)
+    assert heard() == [], "it waits for its picture again"
+    town.hub.end_all("the test is over")
+
+
+async def test_at_rest_the_process_gives_out_its_pictures_and_goes_on_with_its_sound(town: Town) -> None:
+    await town.begin()
+    town.see()
+    encode(town, town.pictures[0])
+    for time in range(0, module.REST + 200, 100):
+        town.sound(time)
+    assert flushes_of(town) == [{"flush": 1, "sound": False}]
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert state_of(town) is StreamState.LIVE
+    town.publisher.close("gone")
+    assert flushes_of(town)[1:] == [{"flush": 2, "sound": True}]
+    town.transcoder.on_frame(Note({"flushed": 2}))
+    assert state_of(town) is StreamState.AWAY
 
 
 async def test_what_it_says_after_it_was_told_to_end_changes_nothing(town: Town) -> None:

@@ -1,6 +1,7 @@
 """What a transcoder's process makes of real clips: every picture, in its size, at its time, keyframes in step."""
 
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from mediaserver.ports import Ladder, Rung
-from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
+from mediaserver.transcode.plan import AUDIO_LANE, sounds_as_values
+from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from protocols import codec
-from protocols.media import Codec, Packet, Track
+from protocols.media import Codec, MediaKind, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.transcode.material import changed, decoded, pictures, sound, source, transcode
 from tests.peers import program
@@ -146,6 +148,27 @@ def test_behind_a_discontinuity_all_that_was_inside_has_come_out(clip: list[Fram
     assert len(set(made.tracks("144p"))) == 1
 
 
+def test_told_to_flush_it_gives_out_every_picture_and_all_sound_before_it_says_so(clip: list[Frame], clips: Clips) -> None:
+    later = changed(clip, dts=lambda packet: packet.dts + 20_000)
+    pictures(later)[0].discontinuity = sound(later)[0].discontinuity = True
+    made = transcode([*clip, Note({"flush": 7, "sound": True}), *later])
+    said = next(place for place, frame in enumerate(made.frames) if frame == Note({"flushed": 7}))
+    before, behind = replace(made, frames=made.frames[:said]), replace(made, frames=made.frames[said:])
+    assert before.numbers("144p") == list(range(FRAMES))
+    assert abs(sound(before.sound())[-1].dts - sound(clip)[-1].dts) < 80
+    assert behind.numbers("144p") == list(range(FRAMES))
+    assert behind.packets("144p")[0].discontinuity
+
+
+def test_a_flush_of_pictures_alone_leaves_sound_without_a_seam(clips: Clips) -> None:
+    frames = source(clips.get(audio="mp3", b_frames=0))
+    half = len(frames) // 2
+    made = transcode([*frames[:half], Note({"flush": 1, "sound": False}), *frames[half:]])
+    assert [packet.dts for packet in sound(made.sound())] == [packet.dts for packet in sound(transcode(frames).sound())]
+    given = len(pictures(frames[:half]))
+    assert made.numbers("144p") == [*range(given), *range(-(-given // 25) * 25, 100)], "it goes on with a keyframe"
+
+
 def test_a_change_of_size_is_seen_and_the_ladder_fitted_anew(clip: list[Frame], clips: Clips) -> None:
     tall = changed(source(clips.get(width=320, height=240, seconds=2)), dts=lambda packet: packet.dts + 6_000)
     made = transcode([*clip, *tall])
@@ -215,6 +238,38 @@ def test_sound_of_other_codecs_becomes_aac_at_its_time_and_as_loud(clips: Clips,
     assert all(15 <= two - one <= 29 for one, two in pairwise(stamps[2:])), "no gap, no overlap"
     heard = np.concatenate([frame.to_ndarray() for frame in decoded(made.sound())], axis=1)[:, 10_000:100_000]
     assert 0.13 < float(np.sqrt((heard**2).mean())) < 0.15, "a sine of 0.2"
+
+
+@pytest.mark.parametrize("codec_of", ["aac", "mp3"])
+def test_sound_is_encoded_at_each_bit_rate_that_is_asked_for(clips: Clips, codec_of: str) -> None:
+    frames = source(
+        clips.get(audio=codec_of, container="flv") if codec_of == "mp3" else clips.get(width=426, height=240, seconds=6)
+    )
+    made = transcode(frames, sounds={3: 160_000, 7: 32_000, AUDIO_LANE: 0})
+    rates = {}
+    for lane in (3, 7, AUDIO_LANE):
+        packets = sound(made.sound(lane))
+        assert [packet.dts for packet in packets] == [packet.dts for packet in sound(made.sound())]
+        heard = np.concatenate([frame.to_ndarray() for frame in decoded(made.sound(lane))], axis=1)[:, 10_000:100_000]
+        assert 0.13 < float(np.sqrt((heard**2).mean())) < 0.15, "a sine of 0.2"
+        rates[lane] = sum(len(packet.payload) for packet in packets) * 8000 / (packets[-1].dts - packets[0].dts)
+    assert rates[7] < 45_000
+    assert rates[7] < rates[AUDIO_LANE] < rates[3], "of a pure tone, an encoder needs less than it may have"
+
+
+def test_sound_that_is_asked_for_later_comes_from_then_on_and_other_sound_goes_on(clips: Clips) -> None:
+    frames = [frame for frame in source(clips.get(width=426, height=240, seconds=6)) if not is_picture(frame)]
+    half = len(frames) // 2
+    later: list[Frame] = [*frames[:half], Note(sounds_as_values({AUDIO_LANE: 0, 3: 64_000})), *frames[half:]]
+    made = transcode(later)
+    whole, part = (sound(made.sound(lane)) for lane in (AUDIO_LANE, 3))
+    assert abs(part[0].dts - (whole[0].dts + whole[-1].dts) // 2) < 100
+    assert abs(part[-1].dts - whole[-1].dts) <= 1
+    assert all(15 <= two.dts - one.dts <= 29 for one, two in pairwise(whole[2:])), "no gap, no overlap"
+
+
+def is_picture(frame: Frame) -> bool:
+    return isinstance(frame, PacketFrame) and frame.packet.kind is MediaKind.VIDEO
 
 
 def _enhanced(clips: Clips, audio: str) -> list[Frame]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.relay.dialler import client_tls
 from mediaserver.transport.rtmp_client import ClientConnection, Tls, Unreachable
 from mediaserver.transport.targets import Target
+from mediaserver.transport.trust import client_tls
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import Connected, Event
 from protocols.rtmp.message import VIDEO

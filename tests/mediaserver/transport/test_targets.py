@@ -9,7 +9,7 @@ import pytest
 
 from mediaserver.errors import Refused
 from mediaserver.transport.fetch import Fetcher, FetchError
-from mediaserver.transport.targets import connect, is_public, resolve, resolve_waiting
+from mediaserver.transport.targets import connect, is_public, resolve
 
 PRIVATE = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.0.1", "169.254.169.254",
@@ -42,26 +42,21 @@ def test_what_is(address: str) -> None:
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
-async def test_this_machine_is_refused_in_every_spelling(host: str) -> None:
+def test_this_machine_is_refused_in_every_spelling(host: str) -> None:
     with pytest.raises(Refused):
-        await resolve(host, 80, allow_private=False)
-    with pytest.raises(Refused):
-        resolve_waiting(host, 80, allow_private=False)
+        resolve(host, 80, allow_private=False)
 
 
 @pytest.mark.parametrize("host", ["", "a\0b", "x" * 300, "no-such-host.invalid", "a..b"])
-async def test_what_is_no_name_is_refused_and_not_an_error(host: str) -> None:
+def test_what_is_no_name_is_refused_and_not_an_error(host: str) -> None:
     for allow in (True, False):
         with pytest.raises(Refused):
-            resolve_waiting(host, 80, allow_private=allow and bool(host))
-        with pytest.raises(Refused):
-            await resolve(host, 80, allow_private=allow and bool(host))
+            resolve(host, 80, allow_private=allow and bool(host))
 
 
-async def test_where_private_addresses_are_allowed_they_are_found() -> None:
-    (target, *_) = await resolve("127.0.0.1", 80, allow_private=True)
+def test_where_private_addresses_are_allowed_they_are_found() -> None:
+    (target, *_) = resolve("127.0.0.1", 80, allow_private=True)
     assert (target.address, target.port) == ("127.0.0.1", 80)
-    assert resolve_waiting("127.0.0.1", 80, allow_private=True)[0] == target
 
 
 class Names:
@@ -77,19 +72,19 @@ class Names:
 
 def test_one_private_address_among_public_ones_is_too_many() -> None:
     with pytest.raises(Refused, match="not a public address"):
-        resolve_waiting("mixed.example", 80, allow_private=False, look_up=Names(["93.184.216.34", "127.0.0.1"]))
+        resolve("mixed.example", 80, allow_private=False, look_up=Names(["93.184.216.34", "127.0.0.1"]))
 
 
 def test_a_name_without_addresses_is_refused() -> None:
     with pytest.raises(Refused, match="cannot be resolved"):
-        resolve_waiting("none.example", 80, allow_private=False, look_up=Names([]))
+        resolve("none.example", 80, allow_private=False, look_up=Names([]))
 
 
 def test_a_connection_goes_to_the_first_address_that_takes_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody, port = closed.getsockname()[1], server.getsockname()[1]
-        dead, alive = (resolve_waiting("127.0.0.1", number, allow_private=True)[0] for number in (nobody, port))
+        dead, alive = (resolve("127.0.0.1", number, allow_private=True)[0] for number in (nobody, port))
         with connect((dead, alive), 5) as connection:
             assert connection.getpeername()[1] == port
         with pytest.raises(OSError):

@@ -3,15 +3,17 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mediaserver.worker.frames import Blob, Frame, Note, PacketFrame
-from mediaserver.worker.process import Worker
-from protocols.media import MediaKind, Packet
+from mediaserver.worker.child import Pipe
+from mediaserver.worker.frames import Blob, Frame, Note, PacketFrame, TrackFrame
+from mediaserver.worker.process import ORDER_ROOM, Worker
+from protocols.media import Codec, MediaKind, Packet, Track
 from tests.peers import ROOT, wait_until
 
 MODULE = "tests.mediaserver.worker.odd_jobs"
@@ -112,9 +114,26 @@ async def test_one_that_does_not_listen_has_a_bounded_backlog_and_is_killed_when
         accepted += 1
         assert accepted < 1000
     assert worker.backlog < (1 << 16) + 20_000
-    assert worker.send(Note({"do": "tell"})), "an order is never dropped"
+    assert worker.send(Note({"do": "tell"})), "an order waits"
     await worker.close(0.1)
     assert ear.exits == [(-signal.SIGKILL, "")]
+
+
+async def test_one_that_hears_no_order_is_ended_before_they_take_the_memory() -> None:
+    ear = Ear()
+    worker = await started(ear, backlog=1 << 16)
+    worker.send(Note({"do": "sleep"}))
+    header = TrackFrame(0, Track(Codec.H264, bytes(1 << 20), b""))
+    accepted = 0
+    while worker.send(header):
+        accepted += 1
+        assert accepted < 100
+    assert accepted > 10
+    assert worker.backlog < (1 << 16) + ORDER_ROOM + (2 << 20)
+    await ear.until(exits=1)
+    assert ear.exits == [(-signal.SIGKILL, "")]
+    assert not worker.send(Note({}))
+    await worker.close(PATIENCE)
 
 
 async def test_it_ends_when_the_server_s_end_of_the_socket_closes() -> None:
@@ -124,6 +143,19 @@ async def test_it_ends_when_the_server_s_end_of_the_socket_closes() -> None:
     await ear.until(10)
     await worker.close(PATIENCE)
     assert ear.exits == [(0, "")]
+
+
+def test_a_server_that_closed_before_it_had_read_everything_is_gone_like_any_other() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pipe = Pipe(theirs)
+        pipe.send(Note({"unread": True}))
+        ours.close()
+        with pytest.raises(BrokenPipeError):
+            pipe.send(Note({}))
+        with pytest.raises(BrokenPipeError):
+            pipe.send(Note({}))
+        assert list(pipe) == []
 
 
 def test_it_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:

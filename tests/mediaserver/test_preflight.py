@@ -1,0 +1,63 @@
+"""What is reckoned before the start: how many connections there may be beside all that the server opens itself."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mediaserver import preflight
+from mediaserver.config import Config, PullConfig, RecordingConfig, TranscodeConfig
+from mediaserver.preflight import connections_within, descriptors
+from mediaserver.recording.file import RecordingFile
+from mediaserver.worker.frames import Frame
+from mediaserver.worker.process import Worker
+
+PLAIN = Config()
+RECORDED = Config(recording=RecordingConfig(always=True))
+BUSY = Config(transcode=TranscodeConfig(max_jobs=100), pull=PullConfig(max_jobs=500))
+
+
+@pytest.mark.parametrize("config", [PLAIN, RECORDED, BUSY], ids=["plain", "recorded", "busy"])
+@pytest.mark.parametrize("most", [1024, 4096, 65536])
+def test_connections_take_what_is_left_and_no_more(config: Config, most: int) -> None:
+    connections = connections_within(config, most)
+    if connections > 1:
+        assert descriptors(config, connections) <= most < descriptors(config, connections + 3)
+
+
+def test_who_records_transcodes_or_pulls_more_has_fewer_connections() -> None:
+    assert connections_within(RECORDED, 4096) < 0.6 * connections_within(PLAIN, 4096)
+    assert connections_within(PLAIN, 4096) - connections_within(BUSY, 4096) == 3 * (92 + 450)
+
+
+def test_there_is_always_one() -> None:
+    assert connections_within(BUSY, 16) == 1
+
+
+def open_now() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_recording_takes_what_is_reckoned(tmp_path: Path) -> None:
+    before = open_now()
+    file = RecordingFile.create(tmp_path, "show", "mp4", {}, "never", 0)
+    assert open_now() - before == preflight._RECORDING
+    file.finish(None)
+    assert open_now() == before
+
+
+class Nobody:
+    def on_frame(self, frame: Frame) -> None: ...
+
+    def on_exit(self, status: int, words: str) -> None: ...
+
+
+async def test_a_worker_takes_no_more_than_is_reckoned() -> None:
+    workers = [Worker("tests.mediaserver.worker.odd_jobs", {"job": "echo"}, Nobody(), 1 << 16) for _ in range(5)]
+    await workers[0].start()  # the first one of a process opens what all of them share
+    before = open_now()
+    for worker in workers[1:]:
+        await worker.start()
+    assert open_now() - before <= preflight._WORKER * 4
+    for worker in workers:
+        await worker.close(5)
