@@ -1,8 +1,9 @@
 """What goes in and out of the API: declared, checked, and described by the same classes."""
 
 from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from control.timestamps import timestamp
 
@@ -15,6 +16,18 @@ Timestamp = Annotated[
 
 #: A title that people read: no control characters, something in it.
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _is_address(text: str) -> str:
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        raise ValueError("is no address") from None
+    return text
+
+
+#: What can be taken apart into host, port and path: of brackets that do not close, or a port that is none, nobody makes sense.
+Address = AfterValidator(_is_address)
 
 
 class Taken(BaseModel):

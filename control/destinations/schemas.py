@@ -5,10 +5,12 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from control.destinations.platforms import ADDRESSES
-from control.schema import Given, Taken, Timestamp, Title
+from control.schema import Address, Given, Taken, Timestamp, Title
 
 Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-RtmpUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^rtmps?://[^\s/?#@]+(/[^\s]*)?$")]
+RtmpUrl = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^rtmps?://[^\s/?#@]+(/[^\s]*)?$"), Address
+]
 StreamKey = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000, pattern=r"^[^\s\x00-\x1f\x7f]*$")]
 RenditionName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]{1,16})?$")]
 

@@ -1,10 +1,11 @@
 """Statistics as the Panel document has them."""
 
 import enum
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from control.schema import Given, Taken, Timestamp
 
@@ -23,12 +24,22 @@ class Interval(enum.Enum):
         return {"1m": 60, "5m": 300, "1h": 3600, "1d": 86400}[self.value]
 
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _begins_with_a_day(value: object) -> object:
+    """No number: whether that counts seconds or milliseconds nobody knows."""
+    if isinstance(value, str) and not _DAY.match(value):
+        raise ValueError("must be ISO 8601, as 2025-01-01T10:00:00Z")
+    return value
+
+
 def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 #: ISO 8601; without a zone it is UTC.
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_begins_with_a_day), AfterValidator(_in_utc)]
 
 
 class StatsQuery(Taken):

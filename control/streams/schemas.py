@@ -5,14 +5,14 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer, StringConstraints
 
 from control.destinations.schemas import DestinationCreate
-from control.schema import Given, Taken, Timestamp, Title
+from control.schema import Address, Given, Taken, Timestamp, Title
 from control.streams.kinds import AudioCodec, BitrateMode, LatencyMode, Quality, StreamInput, StreamStatus, VideoCodec
 
 #: A number that is written without a point where it has nothing behind it, as the document does.
 Number = Annotated[float, PlainSerializer(lambda value: int(value) if value == int(value) else value, return_type=int | float)]
 
 InputUrl = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\s\x00-\x1f\x7f]+$")
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\s\x00-\x1f\x7f]+$"), Address
 ]
 Seconds = Annotated[float, Field(ge=0, le=20)]
 Qualities = Annotated[list[Quality], Field(max_length=len(Quality))]
