@@ -152,9 +152,11 @@ def _make_data_dir(config: Config) -> None:
 
 def _within_descriptors(config: Config) -> Config:
     """No more connections than this process may open sockets: the next one is refused, and nothing fails."""
-    from mediaserver.preflight import connections_within, raise_descriptor_limit  # noqa: PLC0415
+    from mediaserver.preflight import connections_within, descriptors, make_room, raise_descriptor_limit  # noqa: PLC0415
 
-    most = connections_within(config, raise_descriptor_limit())
+    limit = raise_descriptor_limit()
+    make_room(min(limit, descriptors(config, config.limits.max_connections)))
+    most = connections_within(config, limit)
     if most >= config.limits.max_connections:
         return config
     return config.model_copy(update={"limits": config.limits.model_copy(update={"max_connections": most})})

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 #: A part is at most so long (ms). What a power cut can take is a part and the time that it takes to write one: under a second.
 PART = 750
+#: A part has no more bytes than this, and a packet: whoever sends enormous packets with tiny steps in time fills no memory.
+MOST_OF_PART = 8 << 20
 #: A part also ends before a keyframe if it is at least so long (ms): then a part is a place to begin at.
 LEAST_PART = 200
 #: Without a picture for so long (ms), sound alone is something to begin with.
@@ -67,6 +69,7 @@ class Recorder:
         self._began_at = 0
         self._bytes = 0
         self._pending: list[Packet] = []
+        self._weight = 0  # of what is pending, in bytes
         # Pictures before the next keyframe lean on what is not there; so do those shown before it.
         self._skip_pictures = False
         self._shown_from = 0
@@ -131,7 +134,7 @@ class Recorder:
     def forget(self) -> None:
         """There is no file any more: somebody else closed it."""
         self._file, self._begun, self._stale = None, False, False
-        self._pending = []
+        self._pending, self._weight = [], 0
 
     # -- files ----------------------------------------------------------------------------------------------------------
 
@@ -202,13 +205,18 @@ class Recorder:
         pending = self._pending
         if pending:
             lasted = packet.dts - pending[0].dts
-            if lasted >= PART or (lasted >= LEAST_PART and packet.keyframe and packet.kind is _VIDEO):
+            if (
+                lasted >= PART
+                or self._weight >= MOST_OF_PART
+                or (lasted >= LEAST_PART and packet.keyframe and packet.kind is _VIDEO)
+            ):
                 self._flush(last=False)
         self._pending.append(packet)
+        self._weight += len(packet.body)
         self._bytes += len(packet.body)
 
     def _flush(self, *, last: bool) -> None:
-        pending, self._pending = self._pending, []
+        pending, self._pending, self._weight = self._pending, [], 0
         if not pending or self._file is None:
             return
         if not self._begun:

@@ -20,8 +20,8 @@ from mediaserver.recording.writer import FileWriter
 from mediaserver.snapshot import RecordingSnapshot
 from protocols.media import MediaKind, Packet, Track
 
-#: Bytes that may wait for the disk before parts are thrown away.
-MAX_BACKLOG = 32 << 20
+#: Bytes that may wait for the disk before parts are thrown away; and while too much waits of all recordings together.
+MAX_BACKLOG, CROWDED_BACKLOG = 32 << 20, 4 << 20
 #: Bytes that must be free beyond ``min_free_bytes`` before a paused recording goes on: else it would pause again at once.
 ROOM = 1 << 20
 #: Seconds before a paused recording looks for room again, at first and at most, for a disk that only seems to have some.
@@ -48,7 +48,7 @@ TRANSITIONS: dict[RecordingState, frozenset[RecordingState]] = {
 @dataclass(frozen=True, slots=True)
 class RecordingServices:
     """What every recording needs. ``finished`` is called after each file, ``gone`` with a recording whose last file is closed.
-    ``wish``: see ``file``."""
+    ``crowded`` tells whether too much waits of all recordings together. ``wish``: see ``file``."""
 
     hub: Hub
     config: RecordingConfig
@@ -56,6 +56,7 @@ class RecordingServices:
     sink: EventSink
     finished: Callable[[], None]
     gone: Callable[["Recording"], None]
+    crowded: Callable[[], bool]
     wish: str
 
 
@@ -157,7 +158,7 @@ class Recording:
         self._writer.submit(writer.Begin(folder, f"{self._target}-{stamp}", self._form.suffix, note, self._form.make(tracks)))
 
     def part(self, packets: Sequence[Packet], *, last: bool) -> bool:
-        if self._writer.backlog > MAX_BACKLOG:
+        if self._writer.backlog > self._most:
             if not self._slow:
                 self._slow = True
                 self._emit_failed(f"the disk is too slow: {self._writer.backlog} bytes wait for it")
@@ -181,7 +182,16 @@ class Recording:
 
     @property
     def ready(self) -> bool:
-        return self._writer.backlog < MAX_BACKLOG // 2
+        return self._writer.backlog < self._most // 2
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the disk."""
+        return self._writer.backlog
+
+    @property
+    def _most(self) -> int:
+        return CROWDED_BACKLOG if self._services.crowded() else MAX_BACKLOG
 
     # -- what the thread reports ----------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 #: Recordings of one stream at a time, and of its name with those whose last files are still being closed: each has a thread and
 #: files.
 MOST_OF_ONE, MOST_OF_NAME = 16, 32
+#: Bytes of all recordings together that wait for the disk, before each may have fewer.
+MOST_WAITING = 256 << 20
 #: The id of what is recorded because ``recording.always`` says so.
 ALWAYS = "always"
 #: Seconds between two looks at the ages of files.
@@ -41,7 +43,10 @@ class Recordings:
         self._running: dict[tuple[str, str], Recording] = {}
         self._closing: dict[Recording, None] = {}
         self._wish = SPRITES_SUFFIX if self._config.sprites else ""
-        self._services = RecordingServices(hub, self._config, self.root, sink, self._on_finished, self._on_gone, self._wish)
+        self._crowded = False
+        self._services = RecordingServices(
+            hub, self._config, self.root, sink, self._on_finished, self._on_gone, lambda: self._crowded, self._wish
+        )
         self._expire_at = 0.0
         self._expiring = False
 
@@ -119,6 +124,7 @@ class Recordings:
         """Apply retention, and look whether a full disk has room again. To be called every second."""
         for recording in tuple(self._running.values()):
             recording.sweep(now)
+        self._crowded = sum([recording.backlog for recording in (*self._running.values(), *self._closing)]) > MOST_WAITING
         if now >= self._expire_at and not self._expiring and (self._config.retention or self._config.retention_bytes):
             self._expire_at = now + RETENTION_INTERVAL
             self._expiring = True

@@ -15,6 +15,8 @@ from protocols.mp4.reader import LONG_HEADER_SIZE, BoxHeader, StoredTrack, box_h
 MOST_BYTES = 16 << 20
 #: Seconds that a file may say it plays: a century. Beyond it is broken, and its time fits into no field.
 LONGEST = 100 * 365.25 * 86_400
+#: Clusters of Matroska that are looked into for the latest time: each is a part.
+_LAST_CLUSTERS = 3
 #: Bytes in which the head of a file and its first part begin.
 _FIRST_PART = 1 << 20
 
@@ -144,17 +146,35 @@ def mkv(file: BinaryIO) -> Whole:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     position, room = matroska.read_head(file.read(_FIRST_PART))
-    good, latest = 0, 0
+    clusters = list(_clusters(file, position, size))
+    # What is cut off is cut off at the end, and a server that starts has no time to read all that was recorded.
+    while clusters and _cluster_end(file, *clusters[-1]) is None:
+        clusters.pop()
+    latest = max([_cluster_end(file, *place) or 0 for place in clusters[-_LAST_CLUSTERS:]], default=0)
+    if latest / 1000 > LONGEST:
+        raise RemoteProtocolError("times that no recording has")
+    return Whole(clusters[-1][1] if clusters else 0, latest / 1000, (room, matroska.duration(latest / 1000)))
+
+
+def _cluster_end(file: BinaryIO, begin: int, end: int) -> int | None:
+    """The latest time (ms) in the cluster whose content lies there. None if it is malformed."""
+    file.seek(begin)
+    try:
+        return matroska.cluster_end(file.read(end - begin))
+    except ProtocolError:
+        return None
+
+
+def _clusters(file: BinaryIO, position: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where the content of each whole cluster begins and ends."""
     while True:
         file.seek(position)
         try:
             identifier, header, length = matroska.read_element(file.read(12))
-            end = position + header + length
-            if not matroska.is_cluster(identifier) or length < 0 or end > size or length > MOST_BYTES * 4:
-                break
-            file.seek(position + header)
-            latest = max(latest, matroska.cluster_end(file.read(length)))
         except ProtocolError:
-            break
-        position = good = end
-    return Whole(good, latest / 1000, (room, matroska.duration(latest / 1000)))
+            return
+        end = position + header + length
+        if not matroska.is_cluster(identifier) or length < 0 or end > size or length > MOST_BYTES * 4:
+            return
+        yield position + header, end
+        position = end

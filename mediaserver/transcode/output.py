@@ -9,8 +9,8 @@ from protocols.media import MediaKind, Packet, Track
 
 #: Milliseconds of sound that wait for the pictures of their time, which an encoder holds back; then they wait no longer.
 LONGEST_WAIT = 5_000
-#: Packets of sound likewise.
-MOST_WAITING = 1_000
+#: Packets of sound likewise, and their bytes.
+MOST_WAITING, MOST_BYTES = 1_000, 4 << 20
 
 
 class Output:
@@ -28,6 +28,7 @@ class Output:
         self._hub = hub
         self._source = source
         self._held: deque[Packet] = deque()
+        self._weight = 0  # of those, in bytes
         self._tracks: dict[MediaKind, Track] = {}
         self._skipping = False  # until a keyframe
         self._resting = False  # no picture comes, so that sound waits for none
@@ -72,9 +73,9 @@ class Output:
         if self._video is None:
             # Players begin with a picture: sound from before it is of no use.
             while self._held and self._held[0].dts < packet.dts:
-                self._held.popleft()
+                self._release()
         while self._held and self._held[0].dts <= packet.dts:
-            self._write(self._held.popleft())
+            self._write(self._release())
         if packet.keyframe or packet.dts >= self._last[MediaKind.AUDIO]:
             self._resting = False
         self._video = packet.dts
@@ -89,23 +90,30 @@ class Output:
             return
         held = self._held
         held.append(packet)
-        while held[-1].dts - held[0].dts > LONGEST_WAIT or len(held) > MOST_WAITING:
-            late = held.popleft()
+        self._weight += len(packet.body)
+        while held and (held[-1].dts - held[0].dts > LONGEST_WAIT or len(held) > MOST_WAITING or self._weight > MOST_BYTES):
+            late = self._release()
             if self._video is not None:
                 self._write(late)
+
+    def _release(self) -> Packet:
+        """The sound that has waited longest waits no more."""
+        packet = self._held.popleft()
+        self._weight -= len(packet.body)
+        return packet
 
     def rest(self) -> None:
         """The source's picture has fallen silent, and what there was of it has come: until the next one, sound goes on alone."""
         self._resting = True
         if self._video is not None:
             while self._held:
-                self._write(self._held.popleft())
+                self._write(self._release())
 
     def follow(self) -> None:
         """The publisher is away, and what it left has come: what comes yet is too late, until a packet marks a new beginning."""
         self._closed = {kind for kind, last in self._last.items() if last >= 0}
         while self._held and not self._held[0].discontinuity:
-            packet = self._held.popleft()
+            packet = self._release()
             if self._video is not None:
                 self._write(packet)
         if self._held:
@@ -116,6 +124,7 @@ class Output:
     def close(self) -> None:
         """It is made no more."""
         self._held.clear()
+        self._weight = 0
         stream, self.stream = self.stream, None
         if stream is not None and self._source.state is StreamState.ENDED:
             stream.follow()

@@ -5,7 +5,7 @@ import enum
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -17,14 +17,14 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ports import EncoderPolicy, EventSink, Ladder
 from mediaserver.snapshot import RungSnapshot
 from mediaserver.transcode.choice import Choice, choose
-from mediaserver.transcode.ladder import FittedRung, Source
-from mediaserver.transcode.load import Load, Verdict
-from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, Sight, read_sight, sounds_as_values
+from mediaserver.transcode.feed import Feed
+from mediaserver.transcode.knowledge import Knowledge
+from mediaserver.transcode.ladder import FittedRung
+from mediaserver.transcode.load import Verdict
+from mediaserver.transcode.plan import SOURCE_LANE, Lane, Plan, read_sight, sounds_as_values
 from mediaserver.transcode.rungs import Rungs
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import Worker
-from protocols import codec
-from protocols.errors import ProtocolError
 from protocols.media import MediaKind, Metadata, Packet, Track
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,6 @@ MODULE = "mediaserver.transcode.worker"
 BACKLOG = 16 << 20
 #: Seconds that it may take to end when it is told to.
 PATIENCE = 0.5
-#: Seconds in which it must say something while something waits for it; four times as many until it has seen the first picture.
-STALL = 15.0
 #: Seconds that the last pictures have to come out when the publisher has left.
 FLUSH = 2.0
 #: Milliseconds of sound without a picture after which pictures are not waited for any more.
@@ -94,21 +92,13 @@ class Transcoder:
         self._rungs = Rungs(services.hub, stream, ladder)
         self._encoders: dict[str, str] = {}
         self._told: dict[str, tuple[str, str]] = {}  # what the log says of each rung: who encodes it, and why
-        self._tracks: dict[MediaKind, Track] = {}
-        self._frame_rate = 0.0
-        self._sight: Sight | None = None
-        self._seen: Sight | None = None  # the last one, of whatever parameters
+        self._known = Knowledge()
         self._number = 0  # of the plan that the process has
         self._sounds: dict[int, int] = {}  # that it was told to make
         self._failures: Mapping[str, str] = {}
         self._worker: Worker | None = None
         self._leaving: set[Worker] = set()
-        self._load = Load(monotonic())
-        self._sent = self._done = 0  # the last dts that went to the process, and that it has taken
-        self._heard = self._fed = 0.0
-        self._waits_for_key = True
-        # The next keyframe, or piece of sound, begins a new time.
-        self._breaks = self._sound_breaks = False
+        self._feed = Feed(monotonic())
         self._flushes = 0
         self._left = False  # the publisher has, since the last flush was done
         self._flushing: asyncio.TimerHandle | None = None  # until the last of them is done, or has taken too long
@@ -146,9 +136,7 @@ class Transcoder:
     # -- the Subscriber's port ------------------------------------------------------------------------------------------
 
     def on_track(self, track: Track) -> None:
-        self._tracks[track.kind] = track
-        if track.kind is MediaKind.VIDEO:
-            self._sight = None
+        self._known.on_track(track)
         self._fit()
         self._rungs.on_track(track)
         if self.state is TranscoderState.RUNNING:
@@ -156,17 +144,16 @@ class Transcoder:
             self._order_sound()
 
     def on_metadata(self, metadata: Metadata) -> None:
-        rate = metadata.values.get("framerate")
-        self._frame_rate = float(rate) if isinstance(rate, int | float) and 1 <= rate <= 300 else 0.0
+        self._known.on_metadata(metadata)
 
     def on_packet(self, packet: Packet) -> None:
         self._rungs.on_packet(packet)
         self._watch_picture(packet)
         if self.state is TranscoderState.RUNNING:
-            self._feed(packet)
+            self._give(packet)
         elif self.state is TranscoderState.IDLE and self._leads(packet):
-            if packet.kind is MediaKind.VIDEO and self._rungs.needs_process:
-                self._complete(packet)
+            if packet.kind is MediaKind.VIDEO and self._rungs.needs_process and self._known.complete(packet):
+                self._fit()
             if self._rungs.needs_process:
                 self._begin()
 
@@ -183,7 +170,9 @@ class Transcoder:
 
     def _leads(self, packet: Packet) -> bool:
         """Whether a process that begins with ``packet`` has what it needs."""
-        return packet.keyframe if MediaKind.VIDEO not in self._tracks else packet.kind is MediaKind.VIDEO and packet.keyframe
+        return (
+            packet.keyframe if MediaKind.VIDEO not in self._known.tracks else packet.kind is MediaKind.VIDEO and packet.keyframe
+        )
 
     # -- the last pictures ------------------------------------------------------------------------------------------------
 
@@ -194,7 +183,7 @@ class Transcoder:
             if packet.kind is MediaKind.VIDEO and self._resting:
                 self._resting = False
                 self._tell("the source's picture is back")
-        elif not self._resting and MediaKind.VIDEO in self._tracks and packet.dts - self._pictured > REST:
+        elif not self._resting and MediaKind.VIDEO in self._known.tracks and packet.dts - self._pictured > REST:
             self._resting = True
             self._tell("the source's picture stands still: sound goes on alone")
             self._flush()
@@ -232,41 +221,7 @@ class Transcoder:
     # -- what comes in, and what is made of it ------------------------------------------------------------------------------
 
     def _fit(self) -> None:
-        self._rungs.fit(self._source())
-
-    def _source(self) -> Source:
-        video, audio = self._tracks.get(MediaKind.VIDEO), self._tracks.get(MediaKind.AUDIO)
-        sound = None if audio is None else audio.codec
-        if video is None:
-            return Source(None, audio=sound)
-        sight = self._sight
-        if sight is not None:
-            rate = self._frame_rate or sight.frame_rate
-            return Source(
-                video.codec, sight.width, sight.height, sound, rate, sight.pixel_aspect, sight.rotation, sight.interlaced
-            )
-        try:
-            described = codec.parameters(video)
-        except ProtocolError:
-            described = None
-        if not isinstance(described, codec.VideoParameters):
-            return Source(video.codec, audio=sound)
-        rate = self._frame_rate or described.frame_rate
-        # A camera that stood on its side does so until somebody has looked again.
-        seen = self._seen
-        rotation, interlaced = (seen.rotation, seen.interlaced) if seen is not None else (0, False)
-        return Source(video.codec, described.width, described.height, sound, rate, described.pixel_aspect, rotation, interlaced)
-
-    def _complete(self, packet: Packet) -> None:
-        """Let a keyframe say what its track's configuration does not."""
-        track = self._tracks[MediaKind.VIDEO]
-        try:
-            completed = codec.complete(track, packet.payload)
-        except ProtocolError:
-            return
-        if completed is not track:
-            self._tracks[MediaKind.VIDEO] = completed
-            self._fit()
+        self._rungs.fit(self._known.source())
 
     # -- the process --------------------------------------------------------------------------------------------------------
 
@@ -292,21 +247,22 @@ class Transcoder:
         try:
             await worker.start()
         except OSError as error:
-            self._give_up(f"no process could be started: {error.strerror}")
+            if self.state is TranscoderState.STARTING:
+                self._give_up(f"no process could be started: {error.strerror}")
             return
         if self.state is not TranscoderState.STARTING:
             await worker.close(0)
             return
         self._worker = worker
         self._move_to(TranscoderState.RUNNING)
-        self._load.begin(monotonic())
-        self._heard = self._fed = monotonic()
-        self._waits_for_key, self._sight, self._number, self._sounds = True, None, 0, {}
-        for track in self._tracks.values():
+        self._feed.begin(monotonic())
+        self._known.on_sight(None)
+        self._number, self._sounds = 0, {}
+        for track in self._known.tracks.values():
             self._send_track(track)
         self._order_sound()
         for packet in self.stream.gop if replay else ():
-            self._feed(packet)
+            self._give(packet)
 
     def _dismiss(self) -> None:
         worker, self._worker = self._worker, None
@@ -342,42 +298,21 @@ class Transcoder:
             self._sounds = self._rungs.sounds
             self._worker.send(Note(sounds_as_values(self._sounds)))
 
-    def _feed(self, packet: Packet) -> None:
-        """Give the process one more packet of the source, if it keeps up."""
-        worker = self._worker
-        if worker is None:
+    def _give(self, packet: Packet) -> None:
+        """Let the process have one more packet of the source."""
+        if self._worker is None:
             return
-        if packet.kind is MediaKind.AUDIO:
-            if self._sounds:
-                self._sound_breaks |= packet.discontinuity
-                if self._sound_breaks:
-                    packet = replace(packet, discontinuity=True)
-                self._sound_breaks &= not worker.send(PacketFrame(SOURCE_LANE, packet))
-                self._fed = monotonic()
-            return
-        if packet.discontinuity:
-            self._breaks = self._waits_for_key = True
-        if self._waits_for_key and not packet.keyframe:
-            return
-        if self._breaks:
-            packet = replace(packet, discontinuity=True)
-        if self._breaks or self._number == 0:
-            self._sent = self._done = packet.dts  # what it has not seen yet is no lag
-        self._fed = monotonic()
-        # By what went to it, not by the clock: while pictures are skipped it catches up.
-        lag = self._sent - self._done
-        if self._load.skips(self._fed, lag, keyframe=packet.keyframe) or not worker.send(PacketFrame(SOURCE_LANE, packet)):
-            self._waits_for_key = True
-            return
-        self._sent = packet.dts
-        self._breaks = self._waits_for_key = False
+        if packet.kind is MediaKind.VIDEO:
+            self._feed.give_picture(packet, self._worker, monotonic(), first=self._number == 0)
+        elif self._sounds:
+            self._feed.give_sound(packet, self._worker, monotonic())
 
     # -- what the process says ----------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
         if self.state not in (TranscoderState.RUNNING, TranscoderState.ENDING):
             return  # it was told to end, and has not heard it yet
-        self._heard = monotonic()
+        self._feed.on_word(monotonic())
         match frame:
             case PacketFrame(lane, packet):
                 self._rungs.on_lane_packet(lane, packet)
@@ -388,15 +323,15 @@ class Transcoder:
 
     def _on_note(self, values: Mapping[str, Any]) -> None:
         if "at" in values:
-            self._done = int(values["at"])
+            self._feed.on_progress(int(values["at"]))
         elif "flushed" in values:
             if self._flushing is not None and values["flushed"] == self._flushes:
                 self._flushed()
         elif "failed" in values:
             self._on_failure(values["failed"], values["encoder"], values["reason"], values["fallback"])
         elif (sight := read_sight(values)) is not None:
-            self._number, self._sight = sight
-            self._seen = self._sight
+            self._number, seen = sight
+            self._known.on_sight(seen)
             self._fit()
             self._send_plan("begun" if not self._encoders else "the source changed")
 
@@ -431,7 +366,7 @@ class Transcoder:
             width=fitted.width,
             height=fitted.height,
             bitrate=fitted.bitrate,
-            rate=self._source().frame_rate,
+            rate=self._known.source().frame_rate,
             frame_rate=fitted.frame_rate,
             constant_bitrate=rung.constant_bitrate,
             preset=config.preset,
@@ -474,7 +409,7 @@ class Transcoder:
             self._give_up(f"its process died {self._deaths} times; the stream goes on without renditions")
             return
         self._move_to(TranscoderState.STARTING)
-        self._breaks = self._sound_breaks = True
+        self._feed.interrupt()
         self._tell(f"its process died (status {status}) and is started again")
         self._services.spawn(self._start(PAUSE * (self._deaths - 1), replay=False))
 
@@ -484,16 +419,13 @@ class Transcoder:
         """Shed and restore rungs; end a process that says nothing."""
         if self.state is not TranscoderState.RUNNING or self._worker is None:
             return
-        # It says something of every picture or so, and of every second of sound; what it was given last may be too little to
-        # say something of. To look at the first picture it may have to wake up hardware.
-        looking = not self._number and MediaKind.VIDEO in self._tracks
-        if self._fed - self._heard > 1.5 and now - self._heard > (4 * STALL if looking else STALL):
+        if self._feed.hangs(now, looking=not self._number and MediaKind.VIDEO in self._known.tracks):
             self._worker.kill()
             return
-        if self._sight is None:
+        if not self._known.seen:
             return
         encoded, shed = self._rungs.encoded(), self._rungs.shed
-        match self._load.sweep(now, encoded=len(encoded), shed=len(shed)):
+        match self._feed.load.sweep(now, encoded=len(encoded), shed=len(shed)):
             case Verdict.SHED:
                 shed.append(encoded[0].rung.name)
                 self._change(f"{shed[-1]} is shed for want of time")
@@ -503,7 +435,7 @@ class Transcoder:
     def _change(self, reason: str) -> None:
         self._rungs.settle()
         self._send_plan(reason)
-        self._load.begin(monotonic())
+        self._feed.load.begin(monotonic())
 
     def _tell(self, reason: str) -> None:
         rungs = self._rungs.running()

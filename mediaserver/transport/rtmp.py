@@ -13,6 +13,7 @@ from mediaserver.hub.beat import Beat
 from mediaserver.hub.player import FanoutPlayer, reason_of
 from mediaserver.hub.session import Session
 from mediaserver.ports import Wire
+from mediaserver.transport.deadlines import Deadlines
 from protocols.errors import RemoteProtocolError
 from protocols.rtmp.events import Event
 from protocols.rtmp.session import ServerSession, SessionLimits
@@ -194,6 +195,7 @@ class RtmpConnection(asyncio.Protocol):
         """Take on ``role``: the deadline changes, and a publisher's socket is read by the beat (TLS hides it)."""
         self.role = role
         self._started = monotonic()
+        self._listener.set_deadline(self)
         if role is Role.PUBLISHER and self._fd >= 0 and not self.closing:
             self._listener.beat.add_reader(self)
         else:
@@ -254,6 +256,7 @@ class RtmpConnection(asyncio.Protocol):
         self._closing_since = monotonic()
         self._reason = reason
         self._backlog = b""
+        self._listener.set_deadline(self)
         self._listener.beat.remove_reader(self)
         self.flush()
         self._waiting_bytes = self.transport.get_write_buffer_size()
@@ -268,24 +271,28 @@ class RtmpConnection(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def sweep(self, now: float) -> None:
-        """Apply the deadlines."""
+    def is_late(self, now: float) -> bool:
         if self._closing_since:
-            self._sweep_closing(now)
-        elif self.role is Role.UNDECIDED:
-            if now - self._started > self._listener.handshake_timeout:
-                self.turn_away("neither published nor played in time")
-        elif self.role is Role.PUBLISHER and now - self._seen > self._listener.idle_timeout:
-            self.close("idle for too long")
+            return self._takes_nothing_more(now)
+        if self.role is Role.PUBLISHER:
+            return now - self._seen > self._listener.idle_timeout
+        return self.role is Role.UNDECIDED and now - self._started > self._listener.handshake_timeout
 
-    def _sweep_closing(self, now: float) -> None:
-        """Cut off a peer that does not take its last words: at once if none are left, else when it has stopped taking them."""
+    def end(self) -> None:
+        if self._closing_since:
+            self.transport.abort()
+        elif self.role is Role.PUBLISHER:
+            self.close("idle for too long")
+        else:
+            self.turn_away("neither published nor played in time")
+
+    def _takes_nothing_more(self, now: float) -> bool:
+        """Whether a peer does not take its last words: at once if none are left, else when it has stopped taking them."""
         waiting = self.transport.get_write_buffer_size()
         if waiting and waiting < self._waiting_bytes:
             self._closing_since = now
         self._waiting_bytes = waiting
-        if now - self._closing_since > CLOSING_TIME:
-            self.transport.abort()
+        return now - self._closing_since > CLOSING_TIME
 
     def _poll(self) -> None:
         if self.transport.is_closing():
@@ -340,6 +347,7 @@ class RtmpListener:
         self.handshake_timeout = handshake_timeout
         self.idle_timeout = idle_timeout
         self._has_room = has_room
+        self._deadlines = Deadlines(self.loop)
         self.connections: set[RtmpConnection] = set()
         # Bytes of connections that are gone.
         self.bytes_in = 0
@@ -365,10 +373,23 @@ class RtmpListener:
         """Whether one more connection can be taken on. It is kept in any case, until it is gone."""
         room = self._has_room()
         self.connections.add(connection)
+        self.set_deadline(connection)
         return room
+
+    def set_deadline(self, connection: RtmpConnection) -> None:
+        """``connection`` is in another role, or closing."""
+        if connection not in self.connections:
+            return
+        if connection.closing or connection.role is Role.PUBLISHER:
+            self._deadlines.watch(connection)
+        elif connection.role is Role.UNDECIDED:
+            self._deadlines.expect_word(connection)
+        else:
+            self._deadlines.forget(connection)
 
     def forget(self, connection: RtmpConnection) -> None:
         self.connections.discard(connection)
+        self._deadlines.forget(connection)
         self.bytes_in += connection.session.bytes_in
         self.bytes_out += connection.session.bytes_out
         self.beat.remove_reader(connection)
@@ -376,8 +397,7 @@ class RtmpListener:
             self._all_gone.set_result(None)
 
     def sweep(self, now: float) -> None:
-        for connection in tuple(self.connections):
-            connection.sweep(now)
+        self._deadlines.apply(now)
 
     def stop_accepting(self) -> None:
         for server in self._servers:

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from control.db import DatabaseUnavailable, Transaction
 from mediaserver.errors import Refused
 from mediaserver.ports import PublishGrant, PullSource
+from mediaserver.snapshot import PullSnapshot
 from tests.control.conftest import OpenPanel
 from tests.control.engine import FakeEngine
 from tests.control.panel import Panel, Person
@@ -16,7 +18,8 @@ from tests.control.panel import Panel, Person
 class Pulls:
     """The engine's part of fetching."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
         self.begun: list[tuple[str, str]] = []
         self.refusal = ""
 
@@ -24,12 +27,15 @@ class Pulls:
         if self.refusal:
             raise Refused(self.refusal)
         self.begun.append((source.url, grant.name))
-        return f"pull-{len(self.begun)}"
+        begun = PullSnapshot(f"pull-{len(self.begun)}", grant.name, "", False, 0.0, 1, "")
+        assert self.engine.now is not None
+        self.engine.now = replace(self.engine.now, pulls=(*self.engine.now.pulls, begun))
+        return begun.session_id
 
 
 @pytest.fixture
 def pulls(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Pulls:
-    pulls = Pulls()
+    pulls = Pulls(engine)
     monkeypatch.setattr(engine, "start_pull", pulls.start, raising=False)
     return pulls
 

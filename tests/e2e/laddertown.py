@@ -6,7 +6,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,9 @@ from tests.mediaserver.running import Doorkeeper, Notes, local
 #: How late a rendition is (seconds), and how long a clip is (milliseconds).
 DELAY = 0.15
 ROUND = 4000
+
+#: A town that does nothing for so long (seconds), and not because of its own work, is one that the machine left no time.
+STANDSTILL = 0.1
 
 Items = list[Track | Packet]
 
@@ -54,6 +57,8 @@ class LadderTown:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ladder town")
         self.shed: set[str] = set()
+        #: From when to when (Unix time) it stood still.
+        self.stood: list[tuple[float, float]] = []
 
     def __enter__(self) -> "LadderTown":
         self._thread.start()
@@ -121,14 +126,23 @@ class LadderTown:
         await engine.start(lane(runner, self.config.http.keepalive_timeout))
         feeder = asyncio.create_task(self._feed(engine))
         feeder.add_done_callback(lambda _: self._stopped.set())
+        pulse = asyncio.create_task(self._feel_pulse())
         try:
             await self._stopped.wait()
             if feeder.done():
                 feeder.result()
         finally:
             feeder.cancel()
+            pulse.cancel()
             await engine.stop(1)
             await runner.cleanup()
+
+    async def _feel_pulse(self) -> None:
+        while True:
+            before, worked = time.time(), time.thread_time()
+            await asyncio.sleep(0.05)
+            if time.time() - before > STANDSTILL + time.thread_time() - worked:
+                self.stood.append((before, time.time()))
 
     async def _feed(self, engine: Engine) -> None:
         ladder = Ladder(tuple(Rung(name, height) for name, (_, height, _) in SIZES.items()))
@@ -148,9 +162,9 @@ class LadderTown:
 
     def _round(self, number: int) -> list[Sent]:
         """Everything of one turn of the clips, by time."""
-        streams: Mapping[str | None, Items] = {None: self._source, **self._rungs}
+        streams: list[tuple[str | None, Items]] = [(None, self._source), *self._rungs.items()]
         sent = []
-        for rung, items in streams.items():
+        for rung, items in streams:
             moment = 0
             for item in items:
                 shown = item

@@ -7,7 +7,7 @@ import pytest
 
 from mediaserver import preflight
 from mediaserver.config import Config, PullConfig, RecordingConfig, TranscodeConfig
-from mediaserver.preflight import connections_within, descriptors
+from mediaserver.preflight import connections_within, descriptors, make_room
 from mediaserver.recording.file import RecordingFile
 from mediaserver.worker.frames import Frame
 from mediaserver.worker.process import Worker
@@ -61,3 +61,17 @@ async def test_a_worker_takes_no_more_than_is_reckoned() -> None:
     assert open_now() - before <= preflight._WORKER * 4
     for worker in workers:
         await worker.close(5)
+
+
+def test_room_for_descriptors_is_made_once_and_takes_none() -> None:
+    def table() -> int:
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("FDSize:"))
+        return int(line.split()[1])
+
+    before = open_now()
+    wanted = 2 * table()
+    make_room(min(wanted, preflight.raise_descriptor_limit()))
+    assert table() >= wanted
+    assert open_now() == before
+    make_room(preflight.MOST_DESCRIPTORS * 2)  # more than there may be: nothing is made, and nothing fails
+    assert open_now() == before

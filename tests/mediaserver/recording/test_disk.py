@@ -12,7 +12,7 @@ import pytest
 from mediaserver.events import RecordingFailed, RecordingFinished
 from mediaserver.ports import RecordingOrder
 from mediaserver.recording import file as recording_file
-from mediaserver.recording import recording
+from mediaserver.recording import recording, recordings
 from mediaserver.recording.file import RecordingFile, in_words
 from protocols.media import Packet, Track
 from tests.media import Clips
@@ -184,6 +184,41 @@ async def test_a_disk_that_is_too_slow_costs_pictures_up_to_a_keyframe(
     assert seen == [*range(kept), *range(100)]
     assert 18 <= kept < 99
     assert decoded_by_ffmpeg(finished.path) == ""
+
+
+async def test_many_recordings_on_a_slow_disk_share_what_may_wait(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, append = threading.Event(), RecordingFile.append
+
+    def slow(self: RecordingFile, data: bytes) -> None:
+        gate.wait(20)
+        append(self, data)
+
+    monkeypatch.setattr(RecordingFile, "append", slow)
+    monkeypatch.setattr(recordings, "MOST_WAITING", 100_000)
+    monkeypatch.setattr(recording, "CROWDED_BACKLOG", 50_000)
+    items = read_flv(clips.get(b_frames=0))
+    async with house(tmp_path) as town:
+        publishers = [town.publish(ORDER, name=name) for name in ("one", "two")]
+        for publisher in publishers:
+            feed(publisher, items)
+        assert town.notes.of(RecordingFailed) == [], "alone each may have much more"
+        town.recordings.sweep(0.0)
+        for turn in (1, 2):
+            for publisher in publishers:
+                feed(publisher, shifted(items, 4000 * turn))
+        assert len(town.notes.of(RecordingFailed)) == 2
+        assert sum(each.backlog for each in town.recordings._running.values()) < 700_000
+        gate.set()
+        await town.until(lambda: _idle(town))
+        town.recordings.sweep(0.0)
+        for publisher in publishers:
+            feed(publisher, shifted(items, 12_000))
+        town.hub.end_all("done")
+        finished = await town.finished(2)
+    for event in finished:
+        assert numbers(event.path)[-100:] == list(range(100))
 
 
 def _idle(town: House) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mediaserver.ports import RecordingFormat
 from mediaserver.recording.containers import FORMS
-from mediaserver.recording.recorder import Limits, Recorder
+from mediaserver.recording.recorder import MOST_OF_PART, Limits, Recorder
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.protocols.mp4.encoded import encoded
 from tests.protocols.mp4.test_boxes import ASC, AVC
@@ -155,3 +155,14 @@ def test_sound_alone_is_split_anywhere() -> None:
     push(subject, AAC, *(sound(dts) for dts in range(0, 2500, 100)))
     subject.on_end()
     assert [[file[0][0], file[-1][-1]] for file in files.parts] == [[0, 900], [1000, 1900], [2000, 2400]]
+
+
+def test_enormous_packets_with_tiny_steps_in_time_fill_no_memory() -> None:
+    files = Files()
+    subject = recorder(files)
+    push(subject, AVC, picture(0, keyframe=True))
+    for time in range(1, 101):
+        push(subject, picture(time, body=bytes(1 << 20)))
+        assert sum(len(packet.body) for packet in subject._pending) <= MOST_OF_PART + (1 << 20)
+    subject.finish("stopped")
+    assert [time for part in files.parts[0] for time in part] == list(range(101))

@@ -10,6 +10,8 @@ import pytest
 from mediaserver.events import RecordingFinished
 from mediaserver.ports import RecordingFormat, RecordingOrder
 from mediaserver.recording.recovery import recover
+from protocols import matroska
+from protocols.media import Codec, MediaKind, Track
 from tests.media import Clips
 from tests.mediaserver.recording.material import decoded_by_ffmpeg, feed, house, numbers, read_flv
 from tests.peers import ffprobe
@@ -139,6 +141,34 @@ async def test_times_that_cannot_be_keep_no_server_from_its_start(
     cut_off(whole, len(whole), tmp_path / "cut", f".{form.value}")
     (tmp_path / "cut" / "other").mkdir()
     assert all(found.seconds < 10.0 for found in recover(tmp_path / "cut"))
+
+
+async def test_a_long_matroska_file_is_looked_into_at_its_end_alone(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (await recorded(RecordingFormat.MKV, clips, tmp_path / "whole")).read_bytes()
+    looked: list[int] = []
+    real = matroska.cluster_end
+    monkeypatch.setattr(matroska, "cluster_end", lambda content: looked.append(len(content)) or real(content))
+    file = cut_off(whole, len(whole) - 3000, tmp_path / "cut", ".mkv")
+    (found,) = recover(tmp_path / "cut")
+    assert sum(looked) < len(whole) * 0.95
+    assert abs(found.seconds - len(numbers(file)) / 25) < 0.15
+    # The disk never got what the last cluster of all has in it.
+    begin = found.bytes - looked[-1]
+    damaged = file.read_bytes()[:begin] + bytes(looked[-1])
+    cut_off(damaged, len(damaged), tmp_path / "again", ".mkv")
+    (less,) = recover(tmp_path / "again")
+    assert 0 < less.bytes < begin
+    assert 0 < less.seconds < found.seconds
+
+
+def test_times_of_matroska_that_cannot_be_are_told(tmp_path: Path) -> None:
+    head = matroska.head({MediaKind.AUDIO: Track(Codec.AAC, b"\x12\x10")}).data
+    cluster = b"\x1f\x43\xb6\x75" + b"\x8a" + b"\xe7\x88" + b"\x7f" * 8
+    file = cut_off(head + cluster, len(head + cluster), tmp_path, ".mkv")
+    assert recover(tmp_path) == []
+    assert file.read_bytes() == head + cluster, "not ours to cut"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.ports import PublishGrant, Rung, Wire
 from mediaserver.transcode.ladder import FittedRung
-from mediaserver.transcode.output import LONGEST_WAIT, Output
+from mediaserver.transcode.output import LONGEST_WAIT, MOST_BYTES, Output
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 
 VIDEO, AUDIO = Track(Codec.H264, b"avcC", b"v"), Track(Codec.AAC, b"asc", b"a")
@@ -91,6 +91,18 @@ async def test_sound_does_not_wait_for_ever() -> None:
         scene.output.on_audio(audio(time))
     assert heard[2:4] == ["v0", "a0"]
     assert heard[-1] == f"a{LONGEST_WAIT + 900 - LONGEST_WAIT - 100}"
+
+
+async def test_sound_that_waits_takes_little_memory() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    for time in range(1, 101):
+        scene.output.on_audio(Packet(MediaKind.AUDIO, time, True, bytes(1 << 20), 2))
+        assert sum(len(packet.body) for packet in scene.output._held) <= MOST_BYTES
+    assert len(heard) > 90
+    scene.output.on_video(video(200))
+    assert scene.output._weight == 0
 
 
 async def test_sound_alone_waits_for_nothing() -> None:

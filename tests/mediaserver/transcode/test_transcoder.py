@@ -14,6 +14,7 @@ from mediaserver.hub.session import Session
 from mediaserver.hub.stream import StreamState
 from mediaserver.ports import EncoderPolicy, Ladder, PublishGrant, Rung, Wire
 from mediaserver.transcode import transcoder as module
+from mediaserver.transcode.feed import STALL
 from mediaserver.transcode.plan import AUDIO_LANE, Sight, read_sounds
 from mediaserver.transcode.transcoder import Transcoder, TranscoderServices, TranscoderState
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
@@ -134,9 +135,9 @@ async def test_a_process_that_says_nothing_is_ended_with_a_single_rung_too(town:
     for picture in town.pictures[1:]:
         clock[0] += 0.04
         town.publisher.write(picture)
-    town.transcoder.sweep(clock[0] + module.STALL - 2.1)
+    town.transcoder.sweep(clock[0] + STALL - 2.1)
     assert not town.process.killed
-    town.transcoder.sweep(clock[0] + module.STALL)
+    town.transcoder.sweep(clock[0] + STALL)
     assert town.process.killed
 
 
@@ -148,7 +149,7 @@ async def test_a_process_that_is_given_nothing_may_say_nothing(town: Town, monke
     for picture in town.pictures[1:4]:
         clock[0] += 0.04
         town.publisher.write(picture)
-    town.transcoder.sweep(clock[0] + 100 * module.STALL)
+    town.transcoder.sweep(clock[0] + 100 * STALL)
     assert not town.process.killed
 
 
@@ -163,9 +164,9 @@ async def test_a_process_that_hangs_over_sound_alone_is_ended(radio: Town, monke
         town.sound(time)
         if time == 100:
             town.transcoder.on_frame(Note({"sound_at": 100}))
-    town.transcoder.sweep(clock[0] + module.STALL - 2.1)
+    town.transcoder.sweep(clock[0] + STALL - 2.1)
     assert not town.process.killed
-    town.transcoder.sweep(clock[0] + module.STALL)
+    town.transcoder.sweep(clock[0] + STALL)
     assert town.process.killed
 
 
@@ -286,6 +287,28 @@ async def test_an_encoder_that_fails_at_the_end_of_a_stream_ends_no_other_one_of
     town.transcoder.on_frame(Note({"flushed": 1}))
     town.hub.end_all("the test is over")
     await town.settled()
+
+
+async def test_a_process_that_cannot_be_started_for_a_stream_that_is_over_is_no_error(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting = asyncio.Event()
+
+    class Late(Idle):
+        async def start(self) -> None:
+            await starting.wait()
+            raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module, "Worker", Late)
+    town = Town(clips, Ladder((Rung("144p", 144),)))
+    town.publisher.write_track(town.track)
+    town.publisher.write(town.pictures[0])
+    (task,) = town.tasks
+    await asyncio.sleep(0)
+    town.hub.end("show", "over")
+    starting.set()
+    await task
+    assert town.transcoder.state is TranscoderState.ENDED
 
 
 async def test_only_the_last_of_two_flushes_counts(town: Town) -> None:
