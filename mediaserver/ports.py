@@ -242,5 +242,5 @@ class EventSink(Protocol):
 __all__ = [
     "Authorizer", "Codec", "EncoderPolicy", "EventSink", "InputType", "Ladder", "NAME", "Pacing", "PlayGrant", "PlayRequest",
     "PublishGrant", "PublishRequest", "PullSource", "RENDITION_MARK", "RecordingFormat", "RecordingOrder", "RelayTarget", "Rung",
-    "SESSION_TOKEN", "Slate", "Wire", "is_name", "objection_to", "rendition_name",
+    "SESSION_TOKEN", "Slate", "Wire", "is_name", "rendition_name",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from mediaserver.hub.stream import LiveStream
 from mediaserver.packaging.family import Family
 from mediaserver.packaging.lease import Watch
-from mediaserver.packaging.presentation import Settings
 from mediaserver.packaging.text import Text
 from protocols.hls import CONTENT_TYPE
 
@@ -18,9 +17,8 @@ class Packaged:
     """One of ``Packagers``. ``asked`` is when somebody last wanted something of it, by any steady clock; ``ready`` whether its
     lists were good to be made once."""
 
-    def __init__(self, family: Family, settings: Settings, now: float) -> None:
+    def __init__(self, family: Family, now: float) -> None:
         self.family = family
-        self._settings = settings
         self.watch = Watch()
         self.asked = now
         self.ready = False

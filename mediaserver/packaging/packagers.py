@@ -113,7 +113,7 @@ class Packagers:
         self.stop(name)
         packager = Packager(name, paced(self.settings, stream.grant.pacing), self._wall, self._numbers.first(name))
         awaited = (self._ladder or stream.grant.ladder is not None) and self._wall() - stream.since < YOUNG
-        entry = self._entries[name] = Packaged(Family(stream, packager, awaited=awaited), self.settings, now)
+        entry = self._entries[name] = Packaged(Family(stream, packager, awaited=awaited), now)
         stream.subscribe(packager)
         entry.gather()
         return entry

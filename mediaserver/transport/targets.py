@@ -1,6 +1,5 @@
 """Addresses that users give: where they really lead, and whether the server may go there."""
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable

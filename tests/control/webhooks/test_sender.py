@@ -9,7 +9,7 @@ import pytest
 from control.webhooks.outcome import Outcome
 from control.webhooks.sender import MAX_KEPT, Sender
 from mediaserver.errors import Refused
-from mediaserver.transport.targets import Target, resolve_soon
+from mediaserver.transport.targets import Target, resolve
 from tests.control.webhooks.receiver import HANG, RESET, Receiver
 from tests.peers import free_port
 
