@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -293,9 +293,9 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.close()
 
 
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Another process holds the write lock."""
+@contextlib.asynccontextmanager
+async def locked(file: Path) -> AsyncIterator[None]:
+    """Another process holds the write lock, once whoever writes is done: the loop goes on meanwhile."""
     script = (
         "import sqlite3, sys\n"
         "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -303,14 +303,16 @@ def locked(file: Path) -> Iterator[None]:
         "print('locked', flush=True)\n"
         "sys.stdin.readline()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(file), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"locked\n"
+    assert await process.stdout.readline() == b"locked\n"
     try:
         yield
     finally:
         process.kill()
-        process.communicate()
+        await process.communicate()
 
 
 async def test_sqlite_locked_by_another_process_for_too_long_is_unavailable(
@@ -319,7 +321,7 @@ async def test_sqlite_locked_by_another_process_for_too_long_is_unavailable(
     monkeypatch.setattr(db, "PATIENCE", 0.2)
     sqlite = await open_database("", tmp_path)
     await mark(sqlite, "before")
-    with locked(tmp_path / "mediaserver.db"):
+    async with locked(tmp_path / "mediaserver.db"):
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable):
                 await mark(sqlite, "never")

@@ -192,7 +192,7 @@ async def test_a_database_that_is_locked_for_too_long_is_a_503_in_the_documented
     monkeypatch.setattr(db, "PATIENCE", 0.2)
     here = await panel()
     admin = await here.log_in()
-    with locked(Path(database_url.removeprefix("sqlite:///"))):
+    async with locked(Path(database_url.removeprefix("sqlite:///"))):
         made = await admin.post("/api/users", json={"username": "new", "email": "n@e.w", "password": PASSWORD})
         login = await here.nobody.post(LOGIN, json={"username": "admin", "password": PASSWORD})
         for answer in (made, login):
