@@ -94,8 +94,7 @@ async def _first_administrator(config: "Config", db: Database, passwords: "Passw
 async def _hash(passwords: "Passwords | None", password: str, salt: bytes | None) -> str:
     if passwords is not None:
         return await passwords.hash(password, salt)
-    with contextlib.closing((await load(PASSWORDS)).Passwords()) as once:
-        return str(await once.hash(password, salt))
+    return str(await asyncio.to_thread((await load(PASSWORDS)).hash_once, password, salt))
 
 
 def _salted_with(salt: bytes, hashed: str) -> bool:

@@ -29,6 +29,11 @@ class Busy(ControlError):
         super().__init__(ErrorCode.UNAVAILABLE, "Too many logins at once", headers={"Retry-After": "5"})
 
 
+def hash_once(password: str, salt: bytes | None) -> str:
+    """One password as a string to keep, at a start: nothing is on its way yet that it could hold up."""
+    return PasswordHasher().hash(password, salt=salt)
+
+
 class Passwords:
     """Hashes and verifies."""
 

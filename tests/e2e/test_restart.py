@@ -42,7 +42,8 @@ def test_sigterm_under_load_tells_everybody_and_ends_in_peace(serve: Serve, peer
     assert encoder.wait() != 0
     log = server.log()
     assert "Traceback" not in log
-    assert log.count("play_ended") == log.count("play_started") == PLAYERS + 3
+    others = (dump, rtmp, flv, viewer)
+    assert log.count("play_ended") == log.count("play_started") == PLAYERS + len(others)
     assert log.count("publish_ended") == 1
 
 
