@@ -11,6 +11,7 @@ from protocols.rtmp.handshake import (
     SCHEMES,
     SERVER_NAME,
     ClientHandshake,
+    Key,
     ServerHandshake,
     find_scheme,
     sign,
@@ -112,3 +113,26 @@ def test_no_bytes_are_no_error():
 def test_entropy_is_fresh_unless_given():
     assert ClientHandshake().hello != ClientHandshake().hello
     assert ClientHandshake(b"x").hello == ClientHandshake(b"x").hello
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "digest"),
+    [  # RFC 4231, 4.2 and 4.3
+        (b"\x0b" * 20, (b"Hi There",), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+        (b"Jefe", (b"what do ya want ", b"for nothing?"), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+    ],
+)
+def test_a_key_digests_what_comes_in_pieces_and_again(key: bytes, message: tuple[bytes, ...], digest: str):
+    reused = Key(key)
+    assert reused.digest(*message).hex() == digest
+    assert reused.digest(*message).hex() == digest
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64])
+def test_a_key_of_any_length_up_to_a_block(length: int):
+    key = bytes(range(length))
+    assert Key(key).digest(b"message") == hmac.digest(key, b"message", "sha256")
+
+
+def test_no_two_handshakes_begin_alike():
+    assert ClientHandshake(scheme=None).hello != ClientHandshake(scheme=None).hello
