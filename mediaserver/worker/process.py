@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -62,6 +63,14 @@ class _Child(asyncio.SubprocessProtocol):
         self.words.extend(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip() for line in lines[-LAST_WORDS:])
 
 
+def _reap(process: asyncio.SubprocessTransport) -> None:
+    """Wait for a process that was killed, without a loop."""
+    popen: subprocess.Popen[bytes] | None = process.get_extra_info("subprocess")
+    if popen is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(KILL_PATIENCE)
+
+
 class Worker(asyncio.Protocol):
     """One child process that runs ``module`` (see ``worker.child``), told ``settings`` first.
 
@@ -104,6 +113,7 @@ class Worker(asyncio.Protocol):
             ours.close()
             if self._process is not None:
                 self._process.close()
+                _reap(self._process)
             raise
         finally:
             theirs.close()
@@ -161,6 +171,11 @@ class Worker(asyncio.Protocol):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KILL_PATIENCE):
                     await self._lost.wait()
+        except asyncio.CancelledError:
+            # The loop ends before the process has: nobody else would wait for it.
+            process.close()
+            _reap(process)
+            raise
         finally:
             process.close()
             if self._transport is not None:
