@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from bench import options as command_line
+from bench.api_rows import API_ROWS
 from bench.figures import Figures
 from bench.glass_row import GlassRow
 from bench.hostile_row import HostileRow
@@ -20,7 +21,7 @@ from bench.transcode_row import TRANSCODE_ROWS
 from bench.usage import come_first, wait_for_quiet
 from bench.web_rows import WEB_ROWS
 
-ROWS: tuple[Row, ...] = (*MEDIA_ROWS, *WEB_ROWS, HostileRow(), GlassRow(), *TRANSCODE_ROWS)
+ROWS: tuple[Row, ...] = (*MEDIA_ROWS, *WEB_ROWS, *API_ROWS, HostileRow(), GlassRow(), *TRANSCODE_ROWS)
 _DESCRIPTORS_NEEDED = 2048
 
 

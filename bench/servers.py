@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -169,6 +170,13 @@ class Nginx(Running):
 class Ours(Running):
     """This server, with its defaults but for the latency budget."""
 
+    #: What is run, and what else it is told in its environment.
+    module = "mediaserver"
+
+    def environment(self) -> Mapping[str, str]:
+        """Settings beyond those of all rows; the place to put files into ``home`` before it starts."""
+        return {}
+
     def __init__(self, cpu: int | None, settings: Settings) -> None:
         super().__init__("ours", cpu)
         values = {
@@ -185,8 +193,9 @@ class Ours(Running):
         }
         root = Path(__file__).resolve().parent.parent
         config = root / "config.toml"
-        command = [sys.executable, "-m", "mediaserver", "serve", "--config", str(config)]
-        self._spawn(command, {"PYTHONPATH": str(root)} | {f"MEDIASERVER__{key}": value for key, value in values.items()})
+        command = [sys.executable, "-m", self.module, "serve", "--config", str(config)]
+        settings_ = {f"MEDIASERVER__{key}": value for key, value in values.items()}
+        self._spawn(command, {"PYTHONPATH": str(root), **settings_, **self.environment()})
 
 
 MISSING_NGINX: Final = "nginx with its RTMP module is not installed (Debian: apt install nginx-light libnginx-mod-rtmp)"

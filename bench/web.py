@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.error import URLError
@@ -13,6 +14,7 @@ from urllib.request import urlopen
 from bench.load.process import LoadError
 
 MISSING_WRK: Final = "wrk is not installed (Debian: apt install wrk)"
+_MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 _UNITS: Final = {"": 1.0, "K": 1024.0, "M": 1024.0**2, "G": 1024.0**3, "T": 1024.0**4}
 
 
@@ -24,6 +26,8 @@ class WebReport:
     bytes_read: float
     faults: tuple[str, ...]
     cpu_seconds: float = 0.0
+    p50: float = 0.0  # ms
+    p99: float = 0.0
 
 
 def parse_wrk(text: str) -> WebReport:
@@ -32,15 +36,23 @@ def parse_wrk(text: str) -> WebReport:
     if counts is None:
         raise LoadError(f"wrk said: {text[-300:]}")
     faults = [line.strip() for line in text.splitlines() if "Non-2xx" in line or "Socket errors" in line]
-    return WebReport(int(counts[1]), float(counts[2]) * _UNITS[counts[3]], tuple(faults))
+    p50, p99 = (_percentile(text, percent) for percent in (50, 99))
+    return WebReport(int(counts[1]), float(counts[2]) * _UNITS[counts[3]], tuple(faults), p50=p50, p99=p99)
 
 
-def run_wrk(url: str, connections: int, seconds: float, cpu: int) -> WebReport:
-    """Keep ``connections`` keep-alive connections busy with one URL."""
+def _percentile(text: str, percent: int) -> float:
+    """In ms; 0 where it was not asked for."""
+    found = re.search(rf"\n\s+{percent}%\s+([\d.]+)(us|ms|s|m)\b", text)
+    return float(found[1]) * _MILLISECONDS[found[2]] if found else 0.0
+
+
+def run_wrk(url: str, connections: int, seconds: float, cpu: int, headers: Sequence[str] = ()) -> WebReport:
+    """Keep ``connections`` keep-alive connections busy with one URL. ``headers``: ``Name: value``."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise LoadError(MISSING_WRK)
-    command = ["taskset", "-c", str(cpu), wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", url]
+    command = ["taskset", "-c", str(cpu), wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+    command += ["--latency", *(word for header in headers for word in ("-H", header)), url]
     before = _children_cpu()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     return replace(parse_wrk(done.stdout + done.stderr), cpu_seconds=_children_cpu() - before)

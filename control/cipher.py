@@ -1,6 +1,7 @@
 """AES for secrets at rest: see ``control.vault``, which loads it."""
 
 import base64
+import binascii
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -25,7 +26,7 @@ class Cipher:
     def open(self, purpose: str, sealed: str) -> str:
         """The text again. Raises ValueError for what was not sealed here."""
         try:
-            data = base64.b64decode(sealed.removeprefix(_MARK), validate=True)
+            data = binascii.a2b_base64(sealed.removeprefix(_MARK), strict_mode=True)
             return self._aes.decrypt(data[:_NONCE], data[_NONCE:], purpose.encode()).decode()
         except InvalidTag:
             raise ValueError("sealed under another key") from None

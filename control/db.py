@@ -10,7 +10,7 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -185,7 +185,6 @@ class SqliteDatabase:
     async def _connect(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._file, isolation_level=None, timeout=PATIENCE, cached_statements=512)
         self._all.append(connection)
-        connection.row_factory = sqlite3.Row
         for pragma in ("journal_mode = WAL", "foreign_keys = ON"):
             await connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -193,7 +192,9 @@ class SqliteDatabase:
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         self._check_open()
-        connection = await _in_time(self._readers.get())
+        # A deadline is worth its price only where somebody has to wait.
+        free = not self._readers.empty()
+        connection = self._readers.get_nowait() if free else await _in_time(self._readers.get())
         try:
             async with self._transaction(connection, "BEGIN") as transaction:
                 yield transaction
@@ -218,11 +219,10 @@ class SqliteDatabase:
 
     @contextlib.asynccontextmanager
     async def _transaction(self, connection: aiosqlite.Connection, begin: str) -> AsyncIterator[Transaction]:
-        transaction = _SqliteTransaction(connection)
+        transaction = _SqliteTransaction(connection, begin)
         try:
-            await transaction.execute(begin)
             yield transaction
-            await transaction.execute("COMMIT")
+            await transaction.commit()
         except BaseException:
             # Of a request that was cancelled something may still be on its way to the connection's thread, BEGIN included:
             # so what is asked there, behind it, is whether there is something to roll back, and not here and now.
@@ -245,24 +245,55 @@ class SqliteDatabase:
 
 
 class _SqliteTransaction:
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    """Begins with its first statement, in the same turn of the connection's thread: each turn costs more than most statements."""
+
+    def __init__(self, connection: aiosqlite.Connection, begin: str) -> None:
         self._connection = connection
+        self._begin = begin
 
     async def rows(self, sql: str, *values: object) -> Sequence[Row]:
-        with _sqlite_errors():
-            found = await self._connection.execute_fetchall(sql, values)
-        return [dict(row) for row in found]
+        return await self._turn(_fetched, sql, values)
 
     async def row(self, sql: str, *values: object) -> Row | None:
         found = await self.rows(sql, *values)
         return found[0] if found else None
 
     async def execute(self, sql: str, *values: object) -> int:
+        return await self._turn(_counted, sql, values)
+
+    async def commit(self) -> None:
+        """If there was a statement at all."""
+        if not self._begin:
+            await self._turn(_counted, "COMMIT", ())
+
+    async def _turn(self, work: "Callable[[sqlite3.Connection, str, str, Sequence[object]], T]", sql: str, values: Any) -> T:
+        begin, self._begin = self._begin, ""
+        connection = self._connection
         with _sqlite_errors():
-            cursor = await self._connection.execute(sql, values)
-            count = cursor.rowcount
-            await cursor.close()
-        return count
+            # What aiosqlite's own methods do, each in a turn of its own.
+            done: T = await connection._execute(  # type: ignore[no-untyped-call]
+                lambda: work(connection._conn, begin, sql, values)
+            )
+        return done
+
+
+def _fetched(connection: sqlite3.Connection, begin: str, sql: str, values: Sequence[Any]) -> Sequence[Row]:
+    if begin:
+        connection.execute(begin)
+    cursor = connection.execute(sql, values)
+    names = [column[0] for column in cursor.description or ()]
+    found = [dict(zip(names, row, strict=True)) for row in cursor]
+    cursor.close()
+    return found
+
+
+def _counted(connection: sqlite3.Connection, begin: str, sql: str, values: Sequence[Any]) -> int:
+    if begin:
+        connection.execute(begin)
+    cursor = connection.execute(sql, values)
+    count = cursor.rowcount
+    cursor.close()
+    return count
 
 
 async def _roll_back(connection: aiosqlite.Connection) -> None:

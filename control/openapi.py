@@ -80,7 +80,9 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if operation.body is not None:
         kind = "application/x-www-form-urlencoded" if operation.form else "application/json"
-        told["requestBody"] = {"required": True, "content": {kind: {"schema": _ref(operation.body)}}}
+        # Where nothing must be in it, nothing is as good as an empty one.
+        required = any(field.is_required() for field in operation.body.model_fields.values())
+        told["requestBody"] = {"required": required, "content": {kind: {"schema": _ref(operation.body)}}}
     return told
 
 

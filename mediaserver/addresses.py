@@ -1,5 +1,6 @@
 """Who is at the other end, where proxies stand in between."""
 
+import functools
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -20,6 +21,7 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
     return address
 
 
+@functools.lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Whom ``address`` stands for where requests are counted: a household's IPv6 network (/64) is one, as its IPv4 address is."""
     try:

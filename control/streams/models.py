@@ -60,6 +60,17 @@ async def end_all_of(tx: Transaction, user_id: int) -> Sequence[int]:
     return [row["id"] for row in await tx.rows("SELECT id FROM streams WHERE user_id = ? ORDER BY id", user_id)]
 
 
+async def page_of_streams(tx: Transaction, user_id: int | None, limit: int, offset: int) -> tuple[Sequence[Row], int]:
+    """What a list shows of a user's streams, or of everybody's (None), and how many there are altogether."""
+    whose, values = ("", ()) if user_id is None else (" WHERE user_id = ?", (user_id,))
+    rows = await tx.rows(
+        f"SELECT id, user_id, name, key_hash, input_url, latency_mode, started, created_at, updated_at,"
+        f" (SELECT count(*) FROM streams{whose}) AS number FROM streams{whose} ORDER BY id LIMIT ? OFFSET ?",
+        *values, *values, limit, offset,
+    )  # fmt: skip
+    return rows, int(rows[0]["number"]) if rows else await count_streams(tx, user_id)
+
+
 async def list_streams(tx: Transaction, user_id: int | None, limit: int, offset: int) -> Sequence[Row]:
     """A user's streams, or everybody's (None)."""
     if user_id is None:

@@ -12,6 +12,8 @@ FRESH = 0.25
 
 #: A Relay's state in the document's word, where that has one.
 _ACTIVE = "active"
+#: And of one that there is none of.
+_INACTIVE = ("inactive", "")
 
 
 class Snapshots(Protocol):
@@ -76,6 +78,8 @@ class OnAir:
     def stream(self, stream_id: int) -> StreamSnapshot | None:
         """The live stream of a row, also within its grace period."""
         self.look()
+        if not self._streams:
+            return None
         return self._streams.get(playback_name(stream_id))
 
     def viewers(self, stream_id: int) -> int:
@@ -109,6 +113,8 @@ class OnAir:
     def relay(self, stream_id: int, destination_id: int) -> tuple[str, str]:
         """The state of a destination of it, in words, and why."""
         self.look()
+        if not self._relays:
+            return _INACTIVE
         return _in_words(self._relays.get((playback_name(stream_id), relay_id(destination_id))))
 
     def relay_of_any(self, destination_id: int) -> tuple[str, str]:
@@ -120,7 +126,7 @@ class OnAir:
 
 def _in_words(relay: RelaySnapshot | None) -> tuple[str, str]:
     if relay is None:
-        return "inactive", ""
+        return _INACTIVE
     return (_ACTIVE if relay.state is RelayState.LIVE else relay.state.value), relay.reason
 
 

@@ -58,9 +58,10 @@ async def found(call: Call, everybody: Permission) -> Row:
 async def list_streams(call: Call, query: Page) -> Streams:
     """List streams"""
     user_id = None if call.actor.may(Permission.STREAMS_VIEW_ALL) else call.actor.user_id
-    rows = await models.list_streams(call.tx, user_id, query.per_page, query.offset)
-    total = await models.count_streams(call.tx, user_id)
-    destinations = await service.destinations_by_stream(call.tx, rows)
+    rows, total = await models.page_of_streams(call.tx, user_id, query.per_page, query.offset)
+    users = sorted({row["user_id"] for row in rows})
+    theirs = await destination_rows.listed_destinations_of(call.tx, [row["id"] for row in rows], users)
+    destinations = service.destinations_by_stream(rows, theirs)
     listed = [shown.listed(call, row, destinations[row["id"]]) for row in rows]
     return Streams(streams=listed, total=total, page=query.page, per_page=query.per_page)
 

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field, PlainSerializer, StringConstraints
+from typing_extensions import TypedDict  # of typing, but pydantic asks for this one before Python 3.12
 
 from control.destinations.schemas import DestinationCreate
 from control.schema import Address, Given, Taken, Timestamp, Title
@@ -52,15 +53,15 @@ class StreamUpdate(Taken):
     destinations: Annotated[list[DestinationCreate], Field(max_length=50)] | None = None
 
 
-class ListedDestination(Given):
+class ListedDestination(TypedDict):
     """A destination of a stream in a list; ``status`` is ``active`` while it has the stream."""
 
     platform: str
     status: str
 
 
-class ListedStream(Given):
-    """A stream in a list."""
+class ListedStream(TypedDict):
+    """A stream in a list. No class of ours is made for each: a list is long."""
 
     id: int
     name: str

@@ -161,13 +161,16 @@ def destination_words(cipher: "Cipher", row: Row) -> tuple[object, ...]:
     return row["name"], row["platform"], row["rtmp_url"], key, row["rendition"], bool(row["enabled"])
 
 
-async def destinations_by_stream(tx: Transaction, rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
-    """The destinations of each of ``rows`` by the stream's id."""
-    found = await destination_rows.destinations_of(tx, [row["id"] for row in rows], sorted({row["user_id"] for row in rows}))
-    return {row["id"]: [destination for destination in found if _leads(row, destination)] for row in rows}
-
-
-def _leads(stream: Row, destination: Row) -> bool:
-    if destination["stream_id"] is None:
-        return bool(destination["user_id"] == stream["user_id"])
-    return bool(destination["stream_id"] == stream["id"])
+def destinations_by_stream(rows: Sequence[Row], found: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
+    """Which of the destinations ``found`` are whose of the streams ``rows``, by the stream's id."""
+    own: dict[int, list[Row]] = {row["id"]: [] for row in rows}
+    users: dict[int, list[Row]] = {}
+    for destination in found:
+        if destination["stream_id"] is None:
+            users.setdefault(destination["user_id"], []).append(destination)
+        else:
+            own[destination["stream_id"]].append(destination)
+    for row in rows:
+        if row["user_id"] in users:
+            own[row["id"]] = sorted(own[row["id"]] + users[row["user_id"]], key=lambda destination: int(destination["id"]))
+    return own

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from control.db import Row
+from control.destinations import models as destination_rows
 from control.permissions import Permission
 from control.rest import Call
 from control.streams import service
@@ -63,7 +64,7 @@ def listed(call: Call, row: Row, destinations: Sequence[Row]) -> ListedStream:
 
 async def full(call: Call, row: Row) -> Stream:
     """In full."""
-    destinations = (await service.destinations_by_stream(call.tx, [row]))[row["id"]]
+    destinations = await destination_rows.destinations_of(call.tx, [row["id"]], [row["user_id"]])
     return Stream(
         id=row["id"],
         name=row["name"],
