@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiosqlite
@@ -189,17 +190,9 @@ class SqliteDatabase:
             await connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    @contextlib.asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
+    def read(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
         self._check_open()
-        # A deadline is worth its price only where somebody has to wait.
-        free = not self._readers.empty()
-        connection = self._readers.get_nowait() if free else await _in_time(self._readers.get())
-        try:
-            async with self._transaction(connection, "BEGIN") as transaction:
-                yield transaction
-        finally:
-            self._readers.put_nowait(connection)
+        return _Reading(self._readers)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
@@ -242,6 +235,33 @@ class SqliteDatabase:
     def spell(text: str) -> str:
         """A migration in SQLite's spelling."""
         return text.replace("{id}", "INTEGER PRIMARY KEY AUTOINCREMENT").replace("{bytes}", "BLOB")
+
+
+class _Reading:
+    """A transaction of one of the ``readers``. A class of its own: every GET has one."""
+
+    def __init__(self, readers: asyncio.Queue[aiosqlite.Connection]) -> None:
+        self._readers = readers
+
+    async def __aenter__(self) -> Transaction:
+        # A deadline is worth its price only where somebody has to wait.
+        free = not self._readers.empty()
+        self._connection = self._readers.get_nowait() if free else await _in_time(self._readers.get())
+        self._transaction = _SqliteTransaction(self._connection, "BEGIN")
+        return self._transaction
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                await self._transaction.commit()
+        except BaseException:
+            await asyncio.shield(_roll_back(self._connection))
+            raise
+        else:
+            if kind is not None:
+                await asyncio.shield(_roll_back(self._connection))
+        finally:
+            self._readers.put_nowait(self._connection)
 
 
 class _SqliteTransaction:

@@ -1,8 +1,6 @@
 """From an Operation to what aiohttp calls: checks on the way in, one transaction, the declared shape on the way out."""
 
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -42,25 +40,18 @@ def _handler(operation: Operation) -> Handler:
         if operation.body is not None:
             values["body"] = await read_body(operation, operation.body, request)
         try:
-            async with _transaction(operation, call):
+            if not operation.transaction:
                 answer = await operation.handler(call, **values)
+            else:
+                db = services.db
+                async with db.read() if operation.method == "GET" else db.write() as call.tx:
+                    answer = await operation.handler(call, **values)
         except Conflict:
             raise ControlError(ErrorCode.CONFLICT, "Something like it exists already") from None
         await call.committed()
         return _response(operation, call, answer)
 
     return handle
-
-
-@contextlib.asynccontextmanager
-async def _transaction(operation: Operation, call: Call) -> Any:
-    if not operation.transaction:
-        yield
-        return
-    db = call.services.db
-    async with db.read() if operation.method == "GET" else db.write() as transaction:
-        call.tx = transaction
-        yield
 
 
 def _response(operation: Operation, call: Call, answer: object) -> web.StreamResponse:

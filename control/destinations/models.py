@@ -47,13 +47,13 @@ async def destinations_of(tx: Transaction, stream_ids: Sequence[int], user_ids: 
 
 
 async def listed_destinations_of(tx: Transaction, stream_ids: Sequence[int], user_ids: Sequence[int]) -> Sequence[Row]:
-    """The same, with what a list shows of each."""
+    """The same in no order, with what a list shows of each."""
     if not stream_ids:
         return []
     streams, users = ", ".join("?" for _ in stream_ids), ", ".join("?" for _ in user_ids)
     return await tx.rows(
         f"SELECT id, user_id, stream_id, platform FROM destinations WHERE stream_id IN ({streams})"
-        f" OR (stream_id IS NULL AND user_id IN ({users})) ORDER BY id LIMIT 10000",
+        f" OR (stream_id IS NULL AND user_id IN ({users})) LIMIT 10000",
         *stream_ids,
         *user_ids,
     )

@@ -44,4 +44,5 @@ CREATE TABLE destinations (
     updated_at DOUBLE PRECISION NOT NULL
 );
 CREATE INDEX destinations_user ON destinations (user_id);
-CREATE INDEX destinations_stream ON destinations (stream_id);
+-- With its user, for what is nobody's alone: a stream's destinations are looked for among those without one too.
+CREATE INDEX destinations_stream ON destinations (stream_id, user_id);

@@ -162,7 +162,7 @@ def destination_words(cipher: "Cipher", row: Row) -> tuple[object, ...]:
 
 
 def destinations_by_stream(rows: Sequence[Row], found: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
-    """Which of the destinations ``found`` are whose of the streams ``rows``, by the stream's id."""
+    """Which of the destinations ``found`` are whose of the streams ``rows``, by the stream's id; each one's by age."""
     own: dict[int, list[Row]] = {row["id"]: [] for row in rows}
     users: dict[int, list[Row]] = {}
     for destination in found:
@@ -171,6 +171,8 @@ def destinations_by_stream(rows: Sequence[Row], found: Sequence[Row]) -> Mapping
         else:
             own[destination["stream_id"]].append(destination)
     for row in rows:
-        if row["user_id"] in users:
-            own[row["id"]] = sorted(own[row["id"]] + users[row["user_id"]], key=lambda destination: int(destination["id"]))
+        mine = own[row["id"]]
+        mine += users.get(row["user_id"], ())
+        if len(mine) > 1:
+            mine.sort(key=lambda destination: int(destination["id"]))
     return own
