@@ -15,7 +15,6 @@ from mediaserver.packaging.numbers import NumberBook
 from mediaserver.packaging.packaged import Packaged
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation, Settings, paced
-from mediaserver.packaging.segment import Segment
 from mediaserver.packaging.text import Text
 from mediaserver.packaging.window import Position, Window
 from mediaserver.ports import RENDITION_MARK, SESSION_TOKEN
@@ -277,8 +276,10 @@ class Packagers:
         if position is Position.READY:
             return window.segments[sequence - window.segments[0].sequence].answer(part)
         if position is Position.WAIT:
-            if part is None:
-                return Growing(_reader(window, sequence), f"{window.kind}/mp4", window.signal, self._patience(window))
+            # Of a segment that has not begun it is not known whether it will: nothing is promised, so nothing can break off.
+            growing = None if part is not None else window.get(sequence)
+            if growing is not None:
+                return Growing(growing.read, f"{window.kind}/mp4", window.signal, self._patience(window))
             return Wait(window.signal, self._patience(window))
         return Gone() if position is Position.GONE else Missing()
 
@@ -286,17 +287,3 @@ class Packagers:
 def part_advance(part_target: float) -> int:
     """The Advance Part Limit (RFC 8216bis, 6.2.5.2)."""
     return -int(-3.0 // part_target) if part_target < 1.0 else 3
-
-
-def _reader(window: Window, sequence: int) -> Callable[[int], tuple[bytes, bool]]:
-    """Reads a segment that is being made, or is next. Holds on to it, so that a slow reader gets all of it."""
-    held: Segment | None = None
-
-    def read(offset: int) -> tuple[bytes, bool]:
-        nonlocal held
-        held = held or window.get(sequence)
-        if held is None:
-            return b"", window.ended or sequence < window.next_sequence
-        return held.read(offset)
-
-    return read

@@ -42,6 +42,10 @@ class Sent:
     item: Track | Packet
 
 
+async def _take_report(_: web.Request) -> web.Response:
+    return web.Response(status=204)
+
+
 class LadderTown:
     """``url`` is where its pages are. ``show`` is live with a rendition for each of ``SIZES`` until the block ends."""
 
@@ -121,6 +125,8 @@ class LadderTown:
         self._engine = engine = Engine(self.config, Doorkeeper(), Notes())
         app = create_app(engine, self.config)
         app.router.add_route("*", "/live/{tail:.*}", media_handler(engine.web))
+        # The page reports how it plays; nobody here keeps it.
+        app.router.add_post("/api/live/show/report", _take_report)
         runner = web.AppRunner(app, handle_signals=False)
         await runner.setup()
         await engine.start(lane(runner, self.config.http.keepalive_timeout))
