@@ -2,7 +2,7 @@
 
 import { ask, bitrate, byId, duration, element, origin, picture, plural, repeat, rtmpServer, setText, wireCopyButtons } from "./page.js";
 
-const NAME = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+~@-]{0,127}$/;
+const NAME = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$/;
 const data = document.body.dataset;
 const byKey = data.publish === "keys";
 
