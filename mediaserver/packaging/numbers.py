@@ -1,9 +1,10 @@
 """Media sequence and discontinuity sequence numbers that never go back.
 
 Numbers start from the time since the year 2026 when packaging starts. Media sequence numbers count tenths of seconds: no
-segment is that short, so they never go back, not over a restart of the server either. Discontinuity sequence numbers count ten
-minutes: not finer, because hls.js walks an array of that length several times a second. So a name whose stream had more than
-that is remembered until the clock has passed it; over a restart by a file (see ``numbersfile``).
+segment is that short. Discontinuity sequence numbers count ten minutes: not finer, because hls.js walks an array of that length
+several times a second. So mostly the clock alone sees to it that none goes back, not over a restart of the server either. A name
+that is ahead of it, because its publisher sends faster than in real time or had many breaks, is remembered until the clock has
+passed it; over a restart by a file (see ``numbersfile``).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +19,10 @@ DISCONTINUITY_UNIT = 600.0
 #: Names that are remembered. Beyond that all new streams begin where the least of them was.
 MAX_AHEAD = 1000
 
-#: Discontinuities that a stream can be ahead of the clock: one a second for a day. More was never ours.
-MOST_AHEAD = 86_400
+#: Media sequence numbers by which every stream is ahead of the clock when it begins; the clock has passed them in a second.
+BEGINNING = 10
+#: Media sequence numbers are reserved in blocks of so many: a file need not be as quick as a publisher that is in a hurry.
+BLOCK = 256
 
 
 class Numbers(NamedTuple):
@@ -27,6 +30,10 @@ class Numbers(NamedTuple):
 
     sequence: int
     discontinuity: int
+
+
+#: What a stream can be ahead of the clock: segments of a month at once, a break a second for a day. More was never ours.
+MOST_AHEAD = Numbers(10_000_000, 86_400)
 
 
 class NumberBook:
@@ -57,22 +64,27 @@ class NumberBook:
             nearest = min(self._ahead, key=lambda known: self._ahead[known].discontinuity)
             self._least = _larger(self._least, self._ahead.pop(nearest))
 
-    def ahead(self, present: Mapping[str, Numbers]) -> dict[str, int]:
-        """The discontinuity sequence number that each name may go on with, where that is ahead of the clock: of those that are
-        remembered, and of those that ``present`` says are in use."""
-        known = [*self._ahead.items(), *present.items()]
-        found: dict[str, int] = {}
-        for name, unused in known:
-            if unused.discontinuity > max(self._least.discontinuity, found.get(name, 0)):
-                found[name] = unused.discontinuity
+    def ahead(self, present: Mapping[str, Numbers]) -> dict[str, Numbers]:
+        """What each name may go on with that is ahead of the clock (a number that is not is 0): of those that are remembered, and
+        of those that ``present`` says are in use."""
+        found: dict[str, Numbers] = {}
+        in_use = ((name, _reserved(unused) if self._is_hurried(unused) else unused) for name, unused in present.items())
+        for name, unused in (*self._ahead.items(), *in_use):
+            has_breaks = unused.discontinuity > self._least.discontinuity
+            kept = Numbers(unused.sequence * self._is_hurried(unused), unused.discontinuity * has_breaks)
+            if any(kept):
+                found[name] = _larger(kept, found.get(name, kept))
         return found
 
-    def go_on(self, discontinuities: Mapping[str, int]) -> None:
+    def _is_hurried(self, unused: Numbers) -> bool:
+        """Whether there were more segments than the clock allows for."""
+        return unused.sequence > self._least.sequence + BEGINNING
+
+    def go_on(self, numbers: Mapping[str, Numbers]) -> None:
         """Another server used all numbers below those, by name."""
-        most = self._least.discontinuity + MOST_AHEAD
-        for name, number in discontinuities.items():
-            if number <= most:
-                self.remember(name, Numbers(0, number))
+        for name, unused in numbers.items():
+            if all(number - least <= most for number, least, most in zip(unused, self._least, MOST_AHEAD, strict=True)):
+                self.remember(name, unused)
 
     def __len__(self) -> int:
         return len(self._ahead)
@@ -82,6 +94,11 @@ def first_numbers(unix_time: float) -> Numbers:
     """Where a stream's numbers start that is packaged from now on."""
     elapsed = max(0.0, unix_time - NUMBERS_SINCE)
     return Numbers(int(elapsed / SEQUENCE_UNIT) + LEAST_SEGMENTS, int(elapsed / DISCONTINUITY_UNIT))
+
+
+def _reserved(unused: Numbers) -> Numbers:
+    """Room for what is used until somebody looks again: one block at least, two at most."""
+    return unused._replace(sequence=(unused.sequence // BLOCK + 2) * BLOCK)
 
 
 def _larger(one: Numbers, other: Numbers) -> Numbers:

@@ -1,8 +1,8 @@
-"""Discontinuity sequence numbers that are ahead of the clock, in a file: so they do not go back over a restart either
+"""Media and discontinuity sequence numbers that are ahead of the clock, in a file: so they do not go back over a restart either
 (RFC 8216bis, 6.2.2), whatever ended the server.
 
-A playlist shows a number only when the segments before it have left it, which takes longer than the second after which it is
-written here.
+What is in use is written here every second. A playlist shows a break's number only when the segments before it have left it,
+which takes longer than that; segments' numbers are reserved in blocks.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from mediaserver.packaging.numbers import Numbers
 from mediaserver.packaging.packagers import Packagers
 from mediaserver.ports import is_name
 
@@ -32,7 +33,7 @@ class NumbersFile:
         self._file = folder / NAME
         self._packagers = packagers
         self._spawn = spawn
-        self._written: Mapping[str, int] = {}
+        self._written: Mapping[str, Numbers] = {}
         self._keeps = False
         self._lock = asyncio.Lock()
 
@@ -70,7 +71,7 @@ class NumbersFile:
                 log.warning("numbers_not_kept", extra={"facts": {"reason": error.strerror}})
 
 
-def read(file: Path) -> dict[str, int]:
+def read(file: Path) -> dict[str, Numbers]:
     """The numbers by name. Empty where there are none, or none that could be ours. Blocks."""
     try:
         with file.open("rb") as source:
@@ -82,10 +83,14 @@ def read(file: Path) -> dict[str, int]:
         return {}
     if not isinstance(values, dict):
         return {}
-    return {name: number for name, number in values.items() if is_name(name) and type(number) is int}
+    return {name: Numbers(*kept) for name, kept in values.items() if is_name(name) and _are_numbers(kept)}
 
 
-def write(file: Path, numbers: Mapping[str, int]) -> None:
+def _are_numbers(kept: object) -> bool:
+    return isinstance(kept, list) and len(kept) == len(Numbers._fields) and all(type(number) is int for number in kept)
+
+
+def write(file: Path, numbers: Mapping[str, Numbers]) -> None:
     """Write ``numbers``, whole or not at all. Blocks; raises OSError."""
     part = file.with_name(f"{file.name}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

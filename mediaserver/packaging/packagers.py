@@ -11,7 +11,7 @@ from mediaserver.packaging import dash, hls
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, TooFar, Wait
 from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
 from mediaserver.packaging.lease import NEVER, Lease
-from mediaserver.packaging.numbers import NumberBook
+from mediaserver.packaging.numbers import NumberBook, Numbers
 from mediaserver.packaging.packaged import Packaged
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation, Settings, paced
@@ -81,13 +81,13 @@ class Packagers:
             if entry.has_expired(now, patience):
                 self.stop(name)
 
-    def ahead(self) -> dict[str, int]:
-        """The discontinuity sequence number that each name may go on with, where that is ahead of the clock."""
+    def ahead(self) -> dict[str, Numbers]:
+        """The numbers that each name may go on with, where they are ahead of the clock."""
         return self._numbers.ahead({name: entry.family.leader.next for name, entry in self._entries.items()})
 
-    def go_on(self, discontinuities: Mapping[str, int]) -> None:
+    def go_on(self, numbers: Mapping[str, Numbers]) -> None:
         """Begin no name behind these numbers, which another server used."""
-        self._numbers.go_on(discontinuities)
+        self._numbers.go_on(numbers)
 
     def find(self, name: str) -> Packager | None:
         """The packager of ``name``, or of the stream that it is a rendition of, if there is one now."""
