@@ -40,7 +40,7 @@ def test_the_discontinuity_sequence_does_not_go_back(serve: Serve, clips: Clips,
         wait_until(lambda count=count: viewer.poll() and len(viewer.kept) >= 3 * (count + 1), "segments of it")
     wait_until(lambda: viewer.poll() and viewer.discontinuity_sequences[-1] >= viewer.discontinuity_sequences[0] + 3, "breaks")
     before = Numbers(max(viewer.kept), viewer.discontinuity_sequences[-1])
-    # Nobody watches segments of a stream that is live as fast as these come: what is shown has been written, or the clock is there.
+    # Nobody watches segments of a stream that is live as fast as these come: what is shown is written, or the clock is there.
     wait_until(lambda: is_safe(server, before), "the numbers to be kept")
     getattr(server, end)()
     server.start()
