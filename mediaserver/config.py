@@ -126,6 +126,7 @@ class HttpConfig(_Table):
         AfterValidator(_origins),
         Field(strict=False, description='a list of origins, such as ["https://example.com"], or ["*"] for all'),
     ] = ("*",)
+    newcomers_per_address: Annotated[int, Field(ge=1, le=100_000, description="a number from 1 to 100000")] = 100
     nginx_status_url: Annotated[
         str, Field(pattern=r"^(https?://\S+)?$", description='"http://HOST:PORT/PATH", or "" for none')
     ] = ""

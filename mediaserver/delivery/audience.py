@@ -15,8 +15,6 @@ PATIENCE: Final = 10.0
 TARGET_DURATIONS: Final = 3
 #: Viewers that are told apart. Beyond that nobody new is counted.
 MAX_VIEWERS: Final = 100_000
-#: And of one address: whoever changes its User-Agent, or its token, with each request is not a crowd.
-MAX_OF_ADDRESS: Final = 100
 
 #: The name that is played (a rendition's stands for its stream) with a session token; or with address, the User-Agent's hash and
 #: protocol. Without a token two players behind one address with one agent are one viewer, and one that changes its protocol two.
@@ -54,14 +52,22 @@ class _Viewer:
 
 
 class Audience:
-    """Viewers by name. ``pace`` says how long a segment of a name may be (seconds), 0 for a name that is not live."""
+    """Viewers by name. ``pace`` says how long a segment of a name may be (seconds), 0 for a name that is not live.
 
-    def __init__(self, pace: Callable[[str], float], sink: EventSink, wall: Callable[[], float] = time.time) -> None:
+    Who asked but once only looked whether there is something: nobody counts before the second playlist. ``newcomers``
+    is how many of one address may be waited for: whoever changes its User-Agent, or its token, with each request is no crowd, and
+    many who watch from behind one address are.
+    """
+
+    def __init__(
+        self, pace: Callable[[str], float], sink: EventSink, newcomers: int, wall: Callable[[], float] = time.time
+    ) -> None:
         self._pace = pace
         self._sink = sink
+        self._most_newcomers = newcomers
         self._wall = wall
         self._seen: dict[_Key, _Viewer] = {}
-        self._of_address: Counter[str] = Counter()
+        self._newcomers: Counter[str] = Counter()
         self._counts: dict[str, Counter[Wire]] = {}
 
     def note(self, sighting: Sighting, at: float) -> None:
@@ -70,16 +76,16 @@ class Audience:
         key: _Key = (who.stream, who.token) if who.token else (who.stream, address, hash(who.agent), wire)
         viewer = self._seen.get(key)
         if viewer is None:
-            if len(self._seen) < MAX_VIEWERS and self._of_address[address] < MAX_OF_ADDRESS:
-                self._of_address[address] += 1
+            if len(self._seen) < MAX_VIEWERS and self._newcomers[address] < self._most_newcomers:
+                self._newcomers[address] += 1
                 self._seen[key] = _Viewer(who.name, wire, address, at, at)
             return
         viewer.wire = wire
         if not who.shared:
             viewer.name = who.name
         viewer.seen = max(viewer.seen, at)
-        # Who comes but once looked whether there is something, and watched nothing.
         if not viewer.told and at > viewer.since:
+            self._decided(viewer.address)
             viewer.session_id = new_session_id()
             began = self._wall() - (at - viewer.since)
             self._sink.emit(PlayStarted(viewer.name, viewer.session_id, began, wire, address, who.agent, who.token))
@@ -95,7 +101,7 @@ class Audience:
                 patience[name] = max(PATIENCE, TARGET_DURATIONS * pace) if pace else 0.0
             if now - viewer.seen >= patience[name]:
                 self._leave(key, now, "asks for nothing any more" if patience[name] else "the stream has ended")
-            else:
+            elif viewer.told:
                 counts.setdefault(name, Counter())[viewer.wire] += 1
         self._counts = counts
 
@@ -107,13 +113,17 @@ class Audience:
 
     def _leave(self, key: _Key, now: float, reason: str) -> None:
         viewer = self._seen.pop(key)
-        address = viewer.address
-        self._of_address[address] -= 1
-        if not self._of_address[address]:
-            del self._of_address[address]
         if viewer.told:
             ended = self._wall() - (now - viewer.seen)
             self._sink.emit(PlayEnded(viewer.name, viewer.session_id, ended, reason, None, viewer.seen - viewer.since))
+        else:
+            self._decided(viewer.address)
+
+    def _decided(self, address: str) -> None:
+        """A newcomer watches, or has gone."""
+        self._newcomers[address] -= 1
+        if not self._newcomers[address]:
+            del self._newcomers[address]
 
     @property
     def counts(self) -> Mapping[str, Mapping[Wire, int]]:

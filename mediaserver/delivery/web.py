@@ -82,7 +82,7 @@ class Web:
         self.resolve = services.resolver.answer
         self.lease = services.resolver.lease
         self._target_duration = services.resolver.target_duration
-        self._audience = Audience(self._pace, services.sink)
+        self._audience = Audience(self._pace, services.sink, config.newcomers_per_address)
         self.spawn = services.spawn
         self.loop = asyncio.get_running_loop()
         self.stopping = False
