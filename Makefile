@@ -22,7 +22,7 @@ doctor: environment  ## What this machine can do, and the remedy for what it can
 	@$(PYTHON) -m mediaserver doctor --config $(CONFIG)
 
 test: lint peers  ## Everything that must hold: style, types, arrows between packages, tests (ARGS="-k rtmp" for some)
-	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
+	$(PYTHON) -m pytest -n 3 --dist worksteal $(ARGS)
 
 lint: environment-dev  ## Style, types and arrows between packages
 	.venv/bin/ruff check .

@@ -3,16 +3,18 @@
 import pytest
 
 from tests.browser import OpenTab
+from tests.conftest import Serve
 from tests.media import Clips
-from tests.peers import Peers, Server, wait_until
+from tests.peers import Peers, wait_until
 
 
 @pytest.mark.parametrize(("player", "wire"), [("ll-hls", "hls"), ("hls", "hls"), ("dash", "dash")])
-def test_viewers_are_seen_and_leave(player: str, wire: str, server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+def test_viewers_are_seen_and_leave(player: str, wire: str, serve: Serve, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    server = serve(rtmp={"reconnect_grace": 1.0})
     push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
     server.wait_live("show")
     # Not strict: at the end of a stream dash.js may wait for a segment that never comes, and the browser calls that an error.
-    first, second = tab(strict=False), tab(strict=False, user_agent="another browser")
+    first, second = tab(strict=False, own=server), tab(strict=False, own=server, user_agent="another browser")
     for page in (first, second):
         page.open(server.url(f"/watch/show?player={player}"))
         page.wait_state("playing")
