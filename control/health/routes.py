@@ -33,13 +33,21 @@ async def show_status(call: Call) -> SystemStatus:
     return SystemStatus(
         status=Health.HEALTHY if sound else Health.UNHEALTHY,
         version=VERSION,
-        uptime=int(call.now - prober.started),
+        uptime=_uptime(call),
         system=prober.usage(),
         services=ServiceStates(
             database=database.status, redis=redis.status, nginx=nginx.status, rtmp_server="running" if running else "stopped"
         ),
         performance=_performance(call),
     )
+
+
+def _uptime(call: Call) -> int:
+    """Seconds since the server was started, whenever somebody asked for the first time."""
+    try:
+        return max(0, int(call.now - call.services.engine.snapshot().since))
+    except Unavailable:
+        return 0
 
 
 def _performance(call: Call) -> Performance:

@@ -39,7 +39,6 @@ class Prober:
 
     config: "Config"
     db: Database
-    started: float = field(default_factory=time.time)
     _known: dict[str, ProbeResult] = field(default_factory=dict)
     _traffic: _Traffic | None = None
 

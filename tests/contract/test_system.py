@@ -1,20 +1,28 @@
 """System information: measured, not assumed."""
 
+import time
+import tomllib
 from pathlib import Path
+
+import psutil
 
 from tests.conftest import Serve
 from tests.contract.asking import ROOMY, Caller, log_in
 from tests.contract.conftest import Town
 from tests.contract.document import SYSTEM_HEALTH, SYSTEM_STATUS
 from tests.e2e.players import LivePlayer
-from tests.peers import Redis, wait_until
+from tests.peers import ROOT, Redis, wait_until
 
 
 def test_get_system_status(town: Town) -> None:
     with LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as player:
         player.wait_for(5)
+        on_air = time.time() - town.started
         seen = town.admin.get("/api/system/status").fits(SYSTEM_STATUS)
     assert seen["status"] == "healthy"
+    assert seen["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    # Started before the stream, and after its process.
+    assert int(on_air) <= seen["uptime"] <= time.time() - psutil.Process(town.server.process.pid).create_time()
     assert seen["services"] == {
         "database": "healthy",
         "redis": "not_configured",

@@ -1,0 +1,1 @@
+"""Status and health of the machine and of what the server stands on."""
