@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import BaseModel
 
 from control.asked import ACTOR, ADDRESS, REQUEST_ID, SERVICES
@@ -21,10 +21,18 @@ def route(router: web.UrlDispatcher, operations: Sequence[Operation]) -> Mapping
         handler = _handler(operation)
         known[handler] = operation
         for prefix in PREFIXES:
-            router.add_route(operation.method, prefix + operation.path, handler)
+            router.add_route(operation.method, prefix + operation.path, handler, expect_handler=_encourage)
             if operation.method == "GET":
-                router.add_route("HEAD", prefix + operation.path, handler)
+                router.add_route("HEAD", prefix + operation.path, handler, expect_handler=_encourage)
     return known
+
+
+async def _encourage(request: web.Request) -> None:
+    """Who waits to be asked for the body is asked for it; whatever else is expected may be passed over (RFC 9110, 10.1.1), and
+    aiohttp's own refusal would be none in our shape."""
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 def _handler(operation: Operation) -> Handler:

@@ -1,7 +1,9 @@
 """What a request brings, checked against what its operation takes: every faulty field is named, and none is guessed."""
 
+import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,18 +16,25 @@ from control.rest import Operation, faults
 
 #: Bytes of JSON or of a form that anybody may send.
 MAX_BODY = 1 << 18
-#: Fields of a form or a query.
+#: Fields of a form or a query, and faults that are told.
 MAX_FIELDS = 100
+#: Values in JSON, those within others too: each costs far more memory than it has bytes.
+MAX_VALUES = 10_000
+#: Letters of a name that are told back.
+MAX_NAME = 100
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 #: What aiohttp says of a body without a type.
 _UNTYPED = "application/octet-stream"
 
+#: Where something stands: below what, and its name there. None: at the top.
+_Place = tuple["_Place", str] | None
+
 
 def read_query(model: type[BaseModel], request: web.Request) -> BaseModel:
     """The query of ``request``. Raises ControlError."""
-    return _checked(model, request.query_string)
+    return _checked(model, request.rel_url.raw_query_string)
 
 
 async def read_body(operation: Operation, model: type[BaseModel], request: web.Request) -> BaseModel:
@@ -42,7 +51,7 @@ async def read_body(operation: Operation, model: type[BaseModel], request: web.R
         raise _invalid({"body": "is not UTF-8"}) from None
     if operation.form:
         return _checked(model, text)
-    found = dict(_oddities(text or "{}"))
+    found = dict(itertools.islice(_oddities(text or "{}", model), MAX_FIELDS))
     try:
         taken = model.model_validate_json(text or "{}", strict=True)
     except ValidationError as error:
@@ -77,37 +86,54 @@ def _checked(model: type[BaseModel], text: str) -> BaseModel:
 class _Object(dict[str, Any]):
     """A JSON object, and which of its names stand in it twice (RFC 8259, 4: what that means is anybody's guess)."""
 
+    __slots__ = ("twice",)
+
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.twice = {name for name in names if names.count(name) > 1} if len(self) < len(pairs) else set()
+        self.twice: tuple[str, ...] = ()
+        if len(self) < len(pairs):
+            self.twice = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
 
-def _oddities(text: str) -> Iterator[tuple[str, str]]:
-    """Where JSON that a lenient reader takes is none, or cannot be kept: field and what is wrong with it."""
+def _oddities(text: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Where JSON that a lenient reader takes is none, or cannot be kept: field and what is wrong with it.
+
+    Fields that ``model`` lacks are refused whatever is in them. Raises ControlError.
+    """
     try:
         whole = json.loads(text, object_pairs_hook=_Object)
     except (ValueError, RecursionError):
         # Said once more, and better, by whoever reads it for its fields.
         yield "body", "is no JSON"
         return
-    left: list[tuple[str, Any]] = [("", whole)]
+    left: list[tuple[_Place, Any]] = [(None, whole)]
+    count = 0
     while left:
-        where, value = left.pop()
+        place, value = left.pop()
+        if isinstance(value, (_Object, list)):
+            count += len(value)
+            if count > MAX_VALUES:
+                raise _invalid({"body": f"has more than {MAX_VALUES} values"})
         if isinstance(value, _Object):
-            yield from ((_below(where, name), "is given twice") for name in value.twice)
+            yield from ((_spelled((place, name)), "is given twice") for name in value.twice)
             for name, item in value.items():
                 if fault := _fault(name):
-                    yield where or "body", f"a name {fault}"
-                left.append((_below(where, name), item))
+                    yield _spelled(place) or "body", f"a name {fault}"
+                if place is not None or name in model.model_fields:
+                    left.append(((place, name), item))
         elif isinstance(value, list):
-            left.extend((_below(where, str(number)), item) for number, item in enumerate(value))
+            left.extend(((place, str(number)), item) for number, item in enumerate(value))
         elif fault := _fault(value):
-            yield where or "body", fault
+            yield _spelled(place) or "body", fault
 
 
-def _below(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
+def _spelled(place: _Place) -> str:
+    """``a.0.b``. Only where something is wrong: names may be long, and what stands below them much."""
+    names: list[str] = []
+    while place is not None:
+        place, name = place
+        names.append(name[:MAX_NAME])
+    return ".".join(reversed(names))
 
 
 def _fault(value: object) -> str:
@@ -124,5 +150,5 @@ def _fault(value: object) -> str:
 
 def _invalid(found: Mapping[str, str]) -> ControlError:
     """Names that come from the request are told back cut short and printable: they are no fields of ours, but nor a surprise."""
-    told = {"".join(letter if letter.isprintable() else "?" for letter in name[:100]): what for name, what in found.items()}
+    told = {"".join(letter if letter.isprintable() else "?" for letter in name[:MAX_NAME]): what for name, what in found.items()}
     return ControlError(ErrorCode.VALIDATION, "The request is invalid", {"fields": dict(list(told.items())[:MAX_FIELDS])})

@@ -58,18 +58,22 @@ _KINDS = {"": "page", "watch": "page", "static": "static", "api": "api"} | dict.
 @web.middleware
 async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count requests by kind: a handful of words, whatever is asked for."""
-    request.app[REQUESTS][_KINDS.get(request.path.split("/", 2)[1], "other")] += 1
+    request.app[REQUESTS][_KINDS.get(request.path.removeprefix("/").partition("/")[0], "other")] += 1
     return await handler(request)
 
 
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A name for the request in logs and answers, and the address that it comes from."""
-    request[REQUEST_ID] = f"req_{secrets.token_hex(8)}"
-    request[ADDRESS] = client_address(
-        request.remote or "", request.headers.get("X-Forwarded-For", ""), request.app[TRUSTED_PROXIES]
-    )
+    request[REQUEST_ID] = _new_request_id()
+    # A proxy may add a line of its own to those that are there: they are one list (RFC 9110, 5.3).
+    forwarded = ", ".join(request.headers.getall("X-Forwarded-For", ()))
+    request[ADDRESS] = client_address(request.remote or "", forwarded, request.app[TRUSTED_PROXIES])
     return await handler(request)
+
+
+def _new_request_id() -> str:
+    return f"req_{secrets.token_hex(8)}"
 
 
 @web.middleware
@@ -197,7 +201,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers = response.headers
     headers["Server"] = "mediaserver"
     if is_api(request):
-        headers["X-Request-ID"] = request[REQUEST_ID]
+        # aiohttp refuses some requests by itself, before they have a name.
+        headers["X-Request-ID"] = request.get(REQUEST_ID) or _new_request_id()
         if _DRAW in request:
             for name, value in request[_DRAW].headers().items():
                 headers.setdefault(name, value)  # a handler that asks for a longer wait is believed

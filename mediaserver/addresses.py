@@ -9,15 +9,18 @@ Network = IPv4Network | IPv6Network
 
 def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     """Who asks: ``peer``, or, where that is a trusted proxy, the last address in ``forwarded`` (X-Forwarded-For) that is not
-    one. What stands left of that address was written by the client itself and counts for nothing."""
+    one. What stands left of that address was written by the client itself and counts for nothing. Empty where a trusted proxy
+    names somebody whom nobody can make out: that is not the proxy, and is trusted by nobody."""
     address = peer
     for hop in reversed(forwarded.split(",")):
         if not is_trusted(address, trusted):
             break
+        if not hop.strip():
+            continue  # an element of a list may be empty (RFC 9110, 5.6.1)
         try:
             address = str(ip_address(hop.strip()))
         except ValueError:
-            break
+            return ""
     return address
 
 

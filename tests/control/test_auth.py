@@ -197,6 +197,15 @@ async def test_a_forwarded_address_of_somebody_who_is_not_trusted_counts_for_not
     assert {row["address"] for row in await rows(here, "SELECT address FROM audit_log")} == {"127.0.0.1"}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_address_on_a_second_line_of_a_proxy_counts(panel: OpenPanel) -> None:
+    here = await panel(http=PROXIED)
+    headers = [("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-For", "203.0.113.9")]
+    async with here.client.post("/api/auth/login", json={"username": "x", "password": "y"}, headers=headers) as response:
+        assert response.status == 401
+    assert {row["address"] for row in await rows(here, "SELECT address FROM audit_log")} == {"203.0.113.9"}
+
+
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """What any request meets on its way in, whatever it is for: prefixes, methods, broken bodies, other origins, faults below."""
 
+import asyncio
 import gzip
 import io
 import json
@@ -180,6 +181,46 @@ async def test_nothing_of_a_secret_is_told_back(here: Panel, caplog: pytest.LogC
         assert secret not in json.dumps(answer.json)
     await here.nobody.post(LOGIN, json={"username": "a", "password": secret})
     assert secret not in caplog.text
+
+
+# -- heads ------------------------------------------------------------------------------------------------------------
+
+
+async def first_bytes(panel: Panel, request: bytes) -> bytes:
+    """What comes back for these bytes, until the server hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", panel.client.port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@one_database
+@pytest.mark.parametrize("line", [b"OPTIONS *", b"CONNECT a:1", b"GET http://x", b"GET http://x?"])
+async def test_a_target_without_a_path_is_no_mistake_of_ours(here: Panel, line: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await first_bytes(here, line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert int(answer[9:12]) < 500
+    assert "Traceback" not in caplog.text
+
+
+@one_database
+async def test_an_expectation_that_nobody_knows_is_passed_over(here: Panel) -> None:
+    head = b"HTTP/1.1\r\nHost: x\r\nExpect: banana\r\nConnection: close\r\n\r\n"
+    answer = await first_bytes(here, b"GET /api/users/me " + head)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b'"UNAUTHORIZED"' in answer
+    assert (await first_bytes(here, b"GET /api/nothing " + head)).startswith(b"HTTP/1.1 417 ")
+
+
+@one_database
+async def test_who_waits_to_be_asked_for_the_body_is_asked_for_it(here: Panel) -> None:
+    body = b'{"username": "admin", "password": "wrong"}'
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    answer = await first_bytes(here, head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 ")
 
 
 # -- faults below ------------------------------------------------------------------------------------------------------
