@@ -34,7 +34,7 @@ from mediaserver.relay.lookups import Lookups
 from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.transcode.transcoders import Transcoders
-from mediaserver.transport.rtmp import RtmpListener
+from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
 from mediaserver.transport.targets import Target, permitted
 from protocols.rtmp.limits import SessionLimits
 
@@ -69,6 +69,8 @@ class Engine:
         self.state = EngineState.NEW
         #: Since when the RTMP ports are open (Unix time), 0 while they are not.
         self.rtmp_since = 0.0
+        # The ports open and close in turn, whoever asks at the same time.
+        self._rtmp_turn = asyncio.Lock()
         self._since = time.time()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages: Callable[[], asyncio.Protocol] | None = None
@@ -141,23 +143,31 @@ class Engine:
         self.spawn(self._sweep())
 
     async def open_rtmp(self) -> None:
-        """Open the RTMP ports. Harmless if they are open. Raises OSError for one that is taken, with none left open."""
-        if self.rtmp_since:
-            return
-        rtmp = self.config.rtmp
-        self.rtmp_since = time.time()
-        try:
-            await self._rtmp.listen(rtmp.host, rtmp.port)
-            if rtmp.tls_port:
-                await self._rtmp.listen(rtmp.host, rtmp.tls_port, server_tls(rtmp.tls_cert, rtmp.tls_key))
-        except BaseException:
-            await self.close_rtmp("the server could not start")
-            raise
+        """Open the RTMP ports. Harmless if they are open; waits for a closing that is under way.
 
-    async def close_rtmp(self, reason: str) -> None:
-        """Close the RTMP ports and everybody on them; all else goes on. Harmless if they are closed."""
-        self.rtmp_since = 0.0
-        await self._rtmp.close(reason)
+        Raises OSError for one that is taken, with none left open, and Unavailable when the engine stops.
+        """
+        async with self._rtmp_turn:
+            if self.state in (EngineState.DRAINING, EngineState.STOPPED):
+                raise Unavailable("the server is stopping")
+            if self.rtmp_since:
+                return
+            rtmp = self.config.rtmp
+            try:
+                await self._rtmp.listen(rtmp.host, rtmp.port)
+                if rtmp.tls_port:
+                    await self._rtmp.listen(rtmp.host, rtmp.tls_port, server_tls(rtmp.tls_cert, rtmp.tls_key))
+            except BaseException:
+                await self._rtmp.close("the server could not start")
+                raise
+            self.rtmp_since = time.time()
+
+    async def close_rtmp(self, reason: str, drain: float = CLOSING_TIME) -> None:
+        """Close the RTMP ports and everybody on them, who have ``drain`` seconds to go; all else goes on. Harmless if they are
+        closed; waits for an opening that is under way."""
+        async with self._rtmp_turn:
+            self.rtmp_since = 0.0
+            await self._rtmp.close(reason, drain)
 
     async def stop(self, drain: float) -> None:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
@@ -180,7 +190,7 @@ class Engine:
     async def _close(self, reason: str, drain: float = 0.0) -> None:
         await asyncio.gather(self._pulls.close(), self._slates.close())
         await asyncio.gather(
-            self._rtmp.close(reason, drain),
+            self.close_rtmp(reason, drain),
             self.web.close(reason),
             self._thumbnails.close(),
             self._transcoders.close(),
@@ -268,6 +278,16 @@ class Engine:
     def start_pull(self, source: PullSource, grant: PublishGrant) -> str:
         """Fetch ``source`` and publish it as ``grant`` says, until its session is kicked. That session's id. Raises Refused."""
         return self._pulls.start(source, grant)
+
+    def regrant(self, grant: PublishGrant) -> None:
+        """What is published under ``grant.name``, or fetched for it, is ruled by ``grant`` from now on: relays and recordings at
+        once, all else when it begins anew. Harmless if there is none."""
+        self._pulls.regrant(grant)
+        stream = self._hub.find(grant.name)
+        if stream is not None:
+            before, stream.grant = stream.grant, replace(stream.grant, relays=grant.relays, recordings=grant.recordings)
+            self._relays.follow(stream, before)
+            self._recordings.follow(stream, before)
 
     def start_relay(self, name: str, target: RelayTarget) -> None:
         """Relay ``name`` to ``target`` from now on, or as soon as it is live, until stopped. Raises Refused."""

@@ -110,8 +110,8 @@ class RtmpConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.session = Session(Wire.RTMPS if encrypted else Wire.RTMP, peer[0] if peer else "")
         self._fd = -1 if encrypted else transport.get_extra_info("socket").fileno()
-        if not self._listener.admit(self):
-            self.turn_away("too many connections")
+        if obstacle := self._listener.admit(self):
+            self.turn_away(obstacle)
 
     def data_received(self, data: bytes) -> None:
         if self.role is not Role.PUBLISHER and (len(data) > PIECE or self._backlog):
@@ -137,11 +137,13 @@ class RtmpConnection(asyncio.Protocol):
             self._reason = reason_of(exc)
             if self._handler is not None and self._handler.player is not None:
                 self._handler.player.lost(exc)
-        if self._handler is not None:
-            self._handler.on_closed(self._reason)
+        try:
+            if self._handler is not None:
+                self._handler.on_closed(self._reason)
+        finally:
             self._handler = None
-        # Last, because the handler brings the session's counters up to date.
-        self._listener.forget(self)
+            # Last, because the handler brings the session's counters up to date; and whatever happens there.
+            self._listener.forget(self)
 
     def _digest(self) -> None:
         """Feed on what came at once, a piece a turn; nothing more is read meanwhile."""
@@ -353,10 +355,14 @@ class RtmpListener:
         self.bytes_in = 0
         self.bytes_out = 0
         self._servers: list[asyncio.Server] = []
+        self._accepting = False
+        # Connections that ``close`` waits for, and whom it tells.
+        self._leaving: set[RtmpConnection] = set()
         self._all_gone: asyncio.Future[None] | None = None
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         """Open one port. Raises OSError if it is taken."""
+        self._accepting = True
         server = await asyncio.get_running_loop().create_server(
             lambda: RtmpConnection(self),
             host,
@@ -369,12 +375,14 @@ class RtmpListener:
         )
         self._servers.append(server)
 
-    def admit(self, connection: RtmpConnection) -> bool:
-        """Whether one more connection can be taken on. It is kept in any case, until it is gone."""
-        room = self._has_room()
+    def admit(self, connection: RtmpConnection) -> str:
+        """Why one more connection cannot be taken on; empty if it can. It is kept in any case, until it is gone."""
+        obstacle = "" if self._has_room() else "too many connections"
+        if not self._accepting:  # its TLS handshake took longer than the port was open
+            obstacle = "the port is closed"
         self.connections.add(connection)
         self.set_deadline(connection)
-        return room
+        return obstacle
 
     def set_deadline(self, connection: RtmpConnection) -> None:
         """``connection`` is in another role, or closing."""
@@ -393,27 +401,32 @@ class RtmpListener:
         self.bytes_in += connection.session.bytes_in
         self.bytes_out += connection.session.bytes_out
         self.beat.remove_reader(connection)
-        if self._all_gone is not None and not self.connections and not self._all_gone.done():
+        self._leaving.discard(connection)
+        if self._all_gone is not None and not self._leaving and not self._all_gone.done():
             self._all_gone.set_result(None)
 
     def sweep(self, now: float) -> None:
         self._deadlines.apply(now)
 
-    def stop_accepting(self) -> None:
-        for server in self._servers:
-            server.close()
-
     async def close(self, reason: str, drain: float = CLOSING_TIME) -> None:
-        """Close the ports and every connection; those that do not go within ``drain`` seconds are cut off."""
-        self.stop_accepting()
-        for connection in tuple(self.connections):
-            connection.close(reason)
-        if self.connections:
-            self._all_gone = asyncio.get_running_loop().create_future()
-            await asyncio.wait((self._all_gone,), timeout=drain)
-            self._all_gone = None
-        for connection in tuple(self.connections):
-            connection.transport.abort()
+        """Close the ports and every connection; those that do not go within ``drain`` seconds are cut off.
+
+        What is opened meanwhile stays. One call at a time.
+        """
         servers, self._servers = self._servers, []
+        self._accepting = False
+        for server in servers:
+            server.close()
+        self._leaving = set(self.connections)
+        for connection in tuple(self._leaving):
+            connection.close(reason)
+        try:
+            if self._leaving:
+                self._all_gone = asyncio.get_running_loop().create_future()
+                await asyncio.wait((self._all_gone,), timeout=drain)
+        finally:
+            self._all_gone = None
+            for connection in tuple(self._leaving):
+                connection.transport.abort()
         for server in servers:
             await server.wait_closed()

@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import logging
+import ssl
+from collections.abc import AsyncIterator
 from time import monotonic
 
 import pytest
 
 from mediaserver.config import Config, LimitsConfig, RtmpConfig
+from mediaserver.engine import EngineState
+from mediaserver.errors import Unavailable
 from mediaserver.events import PublishEnded
 from mediaserver.hub.beat import Beat, Pace
 from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.limits import SessionLimits
 from protocols.rtmp.message import VIDEO
-from tests.mediaserver.running import GOP, HEADER, Client, Running, picture, running, self_signed
+from tests.mediaserver.running import GOP, HEADER, PATIENCE, Client, Running, picture, running, self_signed
 from tests.peers import free_port
 
 AT_ONCE = Config(rtmp=RtmpConfig(reconnect_grace=0))
@@ -166,6 +170,77 @@ async def test_close_ends_everybody_and_frees_the_port() -> None:
         assert not listener.connections
     await listener.listen("127.0.0.1", port)
     await listener.close("over")
+
+
+@contextlib.asynccontextmanager
+async def somebody_who_takes_nothing(town: Running) -> AsyncIterator[None]:
+    """A player whose last words wait behind megabytes that it does not read: closing waits for it."""
+    async with town.client("show") as publisher, town.client("show") as player:
+        await publisher.publish()
+        await player.play()
+        await publisher.send(HEADER, picture(0, keyframe=True, size=4_000_000), picture(1, size=4_000_000))
+        await town.until(lambda: town.engine.snapshot().bytes_out > 4_000_000)
+        yield
+
+
+async def test_a_port_that_is_opened_while_others_close_stays_open_and_can_be_closed() -> None:
+    async with running(AT_ONCE) as town, somebody_who_takes_nothing(town):
+        listener, port = town.engine._rtmp, free_port()
+        closing = town.engine.spawn(listener.close("over"))
+        await asyncio.sleep(0)
+        await listener.listen("127.0.0.1", port)
+        assert not closing.done()
+        async with Client(f"rtmp://127.0.0.1:{port}/live/new") as client:
+            await client.publish()
+            await closing
+            assert town.names() == {"new"}
+            again = town.engine.spawn(listener.close("over"))
+            await client.closed()
+            await again
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_ports_that_are_opened_while_they_close_are_open_in_the_end_and_can_be_closed() -> None:
+    async with running(AT_ONCE) as town:
+        engine, port = town.engine, town.engine.config.rtmp.port
+        async with somebody_who_takes_nothing(town):
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(engine.close_rtmp("stopped"), engine.open_rtmp())
+        assert engine.rtmp_since > 0
+        async with town.client("new") as client:
+            await client.publish()
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(engine.close_rtmp("stopped"), engine.open_rtmp(), engine.close_rtmp("stopped"))
+        assert engine.rtmp_since == 0
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_whoever_finishes_a_tls_handshake_after_the_port_was_closed_is_turned_away(
+    certificate: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rtmp = RtmpConfig(tls_port=free_port(), tls_cert=certificate[0], tls_key=certificate[1])
+    async with running(Config(rtmp=rtmp)) as town:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rtmp.tls_port)
+        await town.engine.close_rtmp("stopped")
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.start_tls(ssl.create_default_context(cafile=certificate[0]), server_hostname="127.0.0.1")
+            assert await reader.read() == b""
+        writer.close()
+        await town.until(lambda: not town.engine._rtmp.connections)
+        assert [vars(record)["facts"]["reason"] for record in caplog.records] == ["the port is closed"]
+
+
+async def test_an_engine_that_stops_opens_no_ports() -> None:
+    async with running() as town:
+        engine = town.engine
+        await engine.close_rtmp("stopped")
+        engine.state = EngineState.DRAINING
+        with pytest.raises(Unavailable):
+            await engine.open_rtmp()
+        assert engine.rtmp_since == 0
 
 
 async def test_a_keyframe_of_many_reads_arrives_whole() -> None:
