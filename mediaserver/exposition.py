@@ -53,7 +53,7 @@ def _totals(snapshot: EngineSnapshot) -> Iterable[Metric]:
     )
     yield GaugeMetricFamily(
         "mediaserver_dropped_packets",
-        "Packets withheld from slow players of the streams that are live now.",
+        "Packets withheld from slow players of the streams that are live now, since those began.",
         value=sum(stream.dropped_packets for stream in snapshot.streams),
     )
     yield CounterMetricFamily(

@@ -121,7 +121,8 @@ class SessionSnapshot:
 @dataclass(frozen=True, slots=True)
 class StreamSnapshot:
     """A name that is live, or within its grace period (``publishing`` false). A rendition is a stream too: ``source`` is the name
-    of the one that it is made of."""
+    of the one that it is made of. ``sent_packets`` went to players with a connection since it began, one for each, and
+    ``dropped_packets`` were withheld from slow ones; neither goes back when one of them leaves."""
 
     name: str
     publishing: bool
@@ -135,6 +136,7 @@ class StreamSnapshot:
     discontinuities: int
     source: str = ""
     rungs: tuple[RungSnapshot, ...] = ()
+    sent_packets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,10 +134,25 @@ class FanoutGroup:
         self._row = None
 
     def settle(self) -> None:
-        """Write what the live players were sent into their sessions: not once per player and flush, but when asked."""
+        """Write down what each player was sent, and what not: not once per player and flush, but when asked."""
         waiting = frozenset(self._waiting())
         for player in self.live:
-            player.account(self._written(player, waiting)[0])
+            self._account(player, waiting)
+        for player in self.aside:
+            if player.state in _MISSING:
+                self._miss(player, self._packets)
+
+    def _account(self, player: FanoutPlayer, waiting: Collection[FanoutPlayer]) -> int:
+        """Write down what ``player`` was sent; the packets that were written to live players in all, as far as it has them."""
+        total, packets = self._written(player, waiting)
+        self.stream.sent_packets += player.account(total, packets)
+        return packets
+
+    def _miss(self, player: FanoutPlayer, until: int) -> None:
+        """``player`` gets none of the packets before that one that it has not got yet."""
+        player.session.dropped_packets += until - player.missing_from
+        self.stream.dropped_packets += until - player.missing_from
+        player.missing_from = until
 
     def _waiting(self) -> Collection[FanoutPlayer]:
         """Whom the flush that rests has not reached."""
@@ -155,16 +170,16 @@ class FanoutGroup:
         if player in self.live:
             del self.live[player]
             self._row = None
-            total, player.missing_from = self._written(player, self._waiting())
-            player.account(total)
+            player.missing_from = self._account(player, self._waiting())
         elif player.state in _MISSING:
-            player.session.dropped_packets += self._packets - player.missing_from
+            self._miss(player, self._packets)
         self.aside[player] = None
         player.state = state
 
-    def _set_live(self, player: FanoutPlayer, pieces: Sequence[bytes]) -> None:
+    def _set_live(self, player: FanoutPlayer, pieces: Sequence[bytes], begin: int) -> None:
+        """``player`` has got ``pieces``, and of the packets that are written to live players all from number ``begin`` on."""
         player.state = PlayerState.LIVE
-        player.accounted = self._bytes
+        player.accounted, player.accounted_packets = self._bytes, begin
         self.live[player] = None
         self._row = None
         player.send_start(pieces)
@@ -183,7 +198,7 @@ class FanoutGroup:
                 pending = set(map(id, self._pending))
                 packets = [packet for packet in gop if id(packet) not in pending]
                 self._burst = self._framed((*self._preamble(), *packets), packets[0].dts)
-            self._set_live(player, self._burst)
+            self._set_live(player, self._burst, self._packets)
             return
         # Nothing to show yet, or all of it is pending. Headers now, so that the player can set up; then the next keyframe.
         self.aside[player] = None
@@ -318,9 +333,9 @@ class FanoutGroup:
         start = [b"".join(self._framed(self._preamble() + words, self._sync_dts))]
         for player in waiting:
             if player.state is PlayerState.SKIPPING:
-                player.session.dropped_packets += missed - player.missing_from
+                self._miss(player, missed)
             del self.aside[player]
-            self._set_live(player, start)
+            self._set_live(player, start, missed)
 
 
 class Fanout:

@@ -52,8 +52,8 @@ class FanoutPlayer:
     """
 
     __slots__ = (
-        "_before", "_direct", "_is_closing", "_queued", "_since", "accounted", "burst_at", "descriptor", "full", "full_since",
-        "group", "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
+        "_before", "_direct", "_is_closing", "_queued", "_since", "accounted", "accounted_packets", "burst_at", "descriptor",
+        "full", "full_since", "group", "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +70,7 @@ class FanoutPlayer:
         self.full_since = full_since
         self.burst_at = -1.0
         self.missing_from = 0
-        self.accounted = 0
+        self.accounted = self.accounted_packets = 0
         # Why it was cut off, or lost, if it was.
         self.verdict = ""
         self._since = time.time()
@@ -175,10 +175,13 @@ class FanoutPlayer:
             seconds=now - self._since,
         )
 
-    def account(self, total: int) -> None:
-        """The group has sent ``total`` bytes to each live player: this one was sent all since the last account."""
+    def account(self, total: int, packets: int) -> int:
+        """The group has sent ``total`` bytes and ``packets`` to each live player: this one was sent all since the last account.
+        How many packets that were."""
         self.session.bytes_out += total - self.accounted
-        self.accounted = total
+        new = packets - self.accounted_packets
+        self.accounted, self.accounted_packets = total, packets
+        return new
 
     def pause_writing(self) -> None:
         """The transport holds more than it should."""

@@ -54,6 +54,9 @@ class LiveStream:
         # What former publishers of it sent; the present one's is in its session.
         self.bytes_before = 0
         self.discontinuities = 0
+        # To its players with a connection, those who have left included: what they were sent, and what was withheld from them.
+        self.sent_packets = 0
+        self.dropped_packets = 0
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
@@ -149,9 +152,10 @@ class LiveStream:
             bytes_in=self.bytes_before + (publisher.bytes_in - publisher.bytes_counted if publisher is not None else 0),
             tracks=tuple(describe(track) for track in self.tracks.values()),
             players=players,
-            dropped_packets=sum(session.dropped_packets for session in sessions),
+            dropped_packets=self.dropped_packets,
             discontinuities=self.discontinuities,
             source="" if self.source is None else self.source.name,
+            sent_packets=self.sent_packets,
         )
 
 

@@ -437,6 +437,33 @@ async def test_dropped_packets_are_those_that_a_player_did_not_get(stage: Stage)
     packets = got.count(b"K") + got.count(b"P")
     assert packets == written + 2
     assert slow.player.session.dropped_packets == 3
+    stage.fanout.settle()
+    # All but the keyframe that it began with.
+    assert (stage.stream.sent_packets, stage.stream.dropped_packets) == (packets - 1, 3)
+
+
+async def test_a_stream_s_counts_go_on_while_a_player_is_behind_and_stay_when_it_leaves(stage: Stage) -> None:
+    good, good_reader = await stage.player()
+    slow, _ = await stage.player()
+    stage.sockets[1].transport.pause_reading()
+    stage.write(0, keyframe=True)
+    await asyncio.sleep(0)
+    stage.join(good)
+    stage.join(slow)
+    body, written = bytes(40_000), 0
+    while slow.player.state is PlayerState.LIVE:
+        written += 1
+        stage.write(33 * written, body=body)
+        await lines(good_reader, 3 if written == 1 else 1)
+    for late in range(1, 11):
+        stage.write(33 * (written + late))
+        await lines(good_reader, 1)
+        stage.fanout.settle()
+        assert slow.player.session.dropped_packets == stage.stream.dropped_packets == late
+    assert stage.stream.sent_packets == (written + 10) + written
+    stage.fanout.leave(slow.player)
+    stage.fanout.leave(good.player)
+    assert (stage.stream.sent_packets, stage.stream.dropped_packets) == (2 * written + 10, 10)
 
 
 async def test_who_waits_for_its_first_keyframe_or_pauses_has_dropped_nothing(stage: Stage) -> None:

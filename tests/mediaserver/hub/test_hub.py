@@ -235,11 +235,11 @@ async def test_the_snapshot_tells_rates_and_players_by_protocol() -> None:
     for second in range(4):
         stream.meter.sample(float(second), second * 125_000, second * 30)
     players = [Session(Wire.RTMP, ""), Session(Wire.RTMP, ""), Session(Wire.HTTP_FLV, "")]
-    players[0].dropped_packets = 7
+    stream.sent_packets, stream.dropped_packets = 90, 7
     seen = stream.snapshot(publisher.session, players)
     assert (seen.bitrate, seen.frame_rate) == (1_000_000, 30.0)
     assert seen.players == {Wire.RTMP: 2, Wire.HTTP_FLV: 1}
-    assert seen.dropped_packets == 7
+    assert (seen.sent_packets, seen.dropped_packets) == (90, 7)
     assert seen.tracks[0].codec is Codec.H264
     stream.meter.sample(4.0, 10, 0)
     assert stream.meter.bitrate == 0
