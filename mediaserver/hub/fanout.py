@@ -255,12 +255,17 @@ class FanoutGroup:
         """Players keep their connection and wait: nothing to write."""
 
     def on_end(self) -> None:
-        for _ in self.flush():
-            pass
-        self._subscribed = False
-        for player in (*self.live, *self.aside):
-            self.leave(player)
-            player.on_end()
+        try:
+            for _ in self.flush():
+                pass
+        finally:
+            self._subscribed = False
+            for player in (*self.live, *self.aside):
+                self.leave(player)
+                try:
+                    player.on_end()
+                except Exception as error:  # noqa: BLE001 - its last words fail: it logs that
+                    player.give_up(error)
 
     def _gather(self, word: Word) -> None:
         if not self._pending:
@@ -335,7 +340,10 @@ class FanoutGroup:
             if player.state is PlayerState.SKIPPING:
                 self._miss(player, missed)
             del self.aside[player]
-            self._set_live(player, start, missed)
+            try:
+                self._set_live(player, start, missed)
+            except Exception as error:  # noqa: BLE001 - it logs it; the others wait for this flush
+                player.give_up(error)
 
 
 class Fanout:

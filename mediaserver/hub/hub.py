@@ -1,6 +1,7 @@
 """The hub: which names are live, who publishes them, and who waits for one to come."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import EventSink, PublishGrant, rendition_name
 from protocols.media import Metadata, Packet, Track
+
+log = logging.getLogger(__name__)
 
 TAKEN_OVER = "taken over by another publisher"
 #: Milliseconds between the last packet of a source and the first of what stands in for it, or the other way round, at least.
@@ -272,7 +275,10 @@ class Hub:
         """The server stops: every publisher is kicked, every stream ends now, and none begins."""
         self._stopping = reason
         for name in tuple(self.streams):
-            self.end(name, reason)
+            try:
+                self.end(name, reason)
+            except Exception:  # a bug with one stream keeps none of the others
+                log.exception("stream_failed", extra={"facts": {"name": name}})
 
     def sample(self, now: float) -> None:
         """Measure how fast each stream comes in. To be called every second."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from mediaserver.hub.session import Session
 
 if TYPE_CHECKING:
     from mediaserver.hub.fanout import FanoutGroup
+
+log = logging.getLogger(__name__)
 
 #: What a player may have waiting in this process beyond its start, in bytes, before it is told to skip. The kernel holds
 #: some seconds more.
@@ -149,6 +152,15 @@ class FanoutPlayer:
     def cut_off(self) -> None:
         """End the connection now: its peer takes nothing."""
         self.verdict = self.verdict or TOOK_NOTHING
+        self.transport.abort()
+
+    def give_up(self, error: Exception) -> None:
+        """A bug of ours, or of what is below: it ends this connection, and no other."""
+        session = self.session
+        facts = {"session_id": session.id, "address": session.address}
+        log.error("connection_failed", exc_info=error, extra={"facts": facts})
+        self._set_queued(True)
+        self.lost(error)
         self.transport.abort()
 
     def started(self) -> PlayStarted:

@@ -29,21 +29,35 @@ class Row:
         """Write ``data`` to ``players[begin:end]``. Not for a row that holds no more."""
         descriptors, write, size = self._descriptors, os.write, len(data)
         at = begin
-        for descriptor in descriptors[begin:end]:
-            try:
-                sent = write(descriptor, data)
-            except OSError as error:
-                self.players[at].fail(error, data)
-            else:
-                if sent != size:
-                    self.players[at].keep(data, sent)
+        try:
+            for descriptor in descriptors[begin:end]:
+                try:
+                    sent = write(descriptor, data)
+                except OSError as error:
+                    self.players[at].fail(error, data)
+                else:
+                    if sent != size:
+                        self.players[at].keep(data, sent)
+                at += 1
+        except Exception as error:  # noqa: BLE001 - it costs that player, who logs it; the others have theirs as after the row
+            self.players[at].give_up(error)
             at += 1
         if at < min(end, len(self.players)):
             send(self.players[at:end], data)
 
 
 def send(players: Iterable[FanoutPlayer], data: bytes) -> None:
-    """Write ``data`` to those of ``players`` who are still live."""
-    for player in players:
-        if player.state is PlayerState.LIVE:
-            player.send(data)
+    """Write ``data`` to those of ``players`` who are still live. One that fails costs the others nothing."""
+    waiting = iter(players)
+    player: FanoutPlayer | None = None
+    while True:
+        try:
+            for player in waiting:
+                if player.state is PlayerState.LIVE:
+                    player.send(data)
+        except Exception as error:
+            if player is None:
+                raise
+            player.give_up(error)
+        else:
+            return

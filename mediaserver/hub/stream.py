@@ -1,6 +1,7 @@
 """LiveStream: a name that is being published now, and everybody who receives it."""
 
 import enum
+import logging
 from functools import lru_cache
 
 from mediaserver.hub.gop import GopCache
@@ -13,6 +14,8 @@ from protocols import codec
 from protocols.errors import ProtocolError
 from protocols.media import MediaKind, Metadata, Packet, Track
 from protocols.timebase import Timeline
+
+log = logging.getLogger(__name__)
 
 
 class StreamState(enum.Enum):
@@ -123,13 +126,17 @@ class LiveStream:
         for rendition in self.renditions.values():
             if not rendition.trails or state is StreamState.LIVE:
                 rendition.follow()
-        if state is StreamState.AWAY:
-            for subscriber in self.subscribers:
-                subscriber.on_away()
-        elif state is StreamState.ENDED:
-            subscribers, self.subscribers = self.subscribers, ()
-            for subscriber in subscribers:
-                subscriber.on_end()
+        subscribers = self.subscribers
+        if state is StreamState.ENDED:
+            self.subscribers = ()
+        for subscriber in subscribers:
+            try:
+                if state is StreamState.AWAY:
+                    subscriber.on_away()
+                elif state is StreamState.ENDED:
+                    subscriber.on_end()
+            except Exception:  # a bug in one room: the others, and the stream itself, would never end
+                log.exception("subscriber_failed", extra={"facts": {"name": self.name}})
 
     def follow(self) -> None:
         """A rendition becomes what its source is. For whoever makes one that ``trails``: when its last packet is out."""

@@ -270,6 +270,7 @@ class RtmpEndpoint:
         )
         # Not BadName, which OBS's librtmp takes no notice of.
         self._connection.protocol.refuse_publish(event, StatusCode.PUBLISH_REJECTED, reason)
+        self._stop_playing(f"refused: {reason}")  # no media may come behind the last words
         self._connection.close(f"refused: {reason}", told=True)
 
     def _kick(self, reason: str) -> None:
@@ -331,6 +332,7 @@ class RtmpEndpoint:
 
     def _refuse_play(self, event: PlayRequested, code: StatusCode, reason: str) -> None:
         self._connection.protocol.refuse_play(event, code, reason)
+        self._stop_playing(f"play refused: {reason}")
         self._connection.turn_away(f"play refused: {reason}", told=True)
 
     def _stream_over(self) -> None:

@@ -508,6 +508,57 @@ async def test_the_end_of_the_stream_is_told_once_after_the_last_packet(stage: S
     assert protocol.player.state is PlayerState.LEFT
 
 
+async def test_who_can_be_told_nothing_any_more_keeps_no_end_from_the_others(stage: Stage) -> None:
+    mute, _ = await stage.player()
+    stays, reader = await stage.player()
+    stage.write(0, keyframe=True)
+    for protocol in (mute, stays):
+        stage.join(protocol)
+    stage.sockets[0].transport.pause_reading()
+    mute.player.say(bytes(HIGH_WATER - 1))
+    mute.player.transport.write_eof()
+    stage.write(33)
+    mute.player.on_end = lambda: mute.player.say(b"the end")
+    later = asyncio.Event()
+    stage.stream.subscribe(Later(later), replay=False)
+    stage.stream.move_to(StreamState.ENDED)
+    assert await lines(reader, 3) == [b"track 0", b"K0 x", b"P33 x"]
+    assert stays.ended.is_set()
+    assert later.is_set()
+    assert mute.player.transport.is_closing()
+    assert (mute.player.state, stays.player.state) == (PlayerState.LEFT, PlayerState.LEFT)
+
+
+async def test_who_fails_when_it_comes_back_costs_nobody_the_keyframe(stage: Stage) -> None:
+    mute, _ = await stage.player()
+    stays, reader = await stage.player()
+    for protocol in (mute, stays):
+        stage.join(protocol)
+    assert mute.player.state is PlayerState.JOINING
+    stage.sockets[0].transport.pause_reading()
+    mute.player.say(bytes(HIGH_WATER - 1))
+    mute.player.transport.write_eof()
+    stage.write(0, keyframe=True)
+    stage.write(33)
+    assert await lines(reader, 4) == [b"track 0", b"track 0", b"K0 x", b"P33 x"]
+    assert mute.player.transport.is_closing()
+
+
+class Later:
+    """A Subscriber that only hears the end."""
+
+    def __init__(self, ended: asyncio.Event) -> None:
+        self.on_end = ended.set
+
+    def on_track(self, track: Track) -> None: ...
+
+    def on_metadata(self, metadata: Metadata) -> None: ...
+
+    def on_packet(self, packet: Packet) -> None: ...
+
+    def on_away(self) -> None: ...
+
+
 async def test_new_parameters_and_a_new_description_reach_players_in_order(stage: Stage) -> None:
     protocol, reader = await stage.player()
     stage.write(0, keyframe=True)

@@ -159,6 +159,43 @@ async def test_ending_a_name_kicks_its_publisher_without_grace() -> None:
     assert not house.streams
 
 
+class Broken(Recorder):
+    """A Subscriber that breaks its word."""
+
+    def on_away(self) -> None:
+        raise ValueError("a bug")
+
+    def on_end(self) -> None:
+        raise ValueError("a bug")
+
+
+async def test_a_subscriber_that_fails_keeps_no_stream_from_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    house, note = hub()
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
+    publisher.write_track(TRACK)
+    listener = Recorder()
+    for each in (Broken(), listener):
+        publisher.stream.subscribe(each)
+    publisher.close("left")
+    house.end("cam", "enough")
+    assert listener.seen == [TRACK, "away", "end"]
+    assert isinstance(note.events[-1], PublishEnded)
+    assert [record.message for record in caplog.records] == ["subscriber_failed"] * 2
+
+
+async def test_a_stream_that_fails_to_end_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(reason: str) -> None:
+        raise ValueError("a bug")
+
+    house, note = hub()
+    house.publish(PublishGrant("one"), session(), broken)
+    house.publish(PublishGrant("two"), session(), ignore)
+    house.end_all("stopping")
+    assert not house.streams
+    assert [event.name for event in note.events if isinstance(event, PublishEnded)] == ["one", "two"]
+    assert [record.message for record in caplog.records] == ["stream_failed"]
+
+
 async def test_who_waits_for_a_name_does_not_get_a_stream_that_is_over() -> None:
     """A Subscriber of that would wait for ever."""
     house, _ = hub()

@@ -1,6 +1,8 @@
 """The row: bytes reach everybody in order, whoever falls behind, says something or vanishes between two writes."""
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -99,6 +101,42 @@ async def test_who_is_gone_costs_the_others_nothing(seats: list[Seat]) -> None:
     row = Row(players(seats))
     row.write(b"picture", 0, 4)
     assert seats[1].player.verdict == "reset by the peer"
+    assert seats[1].player.transport.is_closing()
+    assert not seats[1].player.ready
+    assert [each.taken() for each in (seats[0], *seats[2:])] == [b"picture"] * 3
+
+
+async def test_who_cannot_be_written_to_any_more_costs_itself_alone(seats: list[Seat], caplog: pytest.LogCaptureFixture) -> None:
+    # Its last words are on their way, and behind them nothing may be written: that raises what is no OSError.
+    mute, behind = seats[0].player, seats[1].player
+    mute.say(b"a" * 3 * ROOM)
+    mute.transport.write_eof()
+    behind.say(b"b" * 3 * ROOM + b".")
+    row = Row(players(seats))
+    assert row.players[2:] == (mute, behind)
+    row.write(b"picture", 0, 4)
+    assert mute.transport.is_closing()
+    assert "write_eof" in mute.verdict
+    assert [each.taken() for each in seats[2:]] == [b"picture"] * 2
+    assert await seats[1].taken_until(b"picture") == b"b" * 3 * ROOM + b".picture"
+    (record,) = caplog.records
+    assert (record.message, record.exc_info is not None) == ("connection_failed", True)
+
+
+async def test_who_fails_among_those_that_are_ready_costs_itself_alone(
+    seats: list[Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(FanoutPlayer, "keep", broken)
+    seats[1].taken()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(seats[1].player.descriptor, bytes(ROOM))
+    row = Row(players(seats))
+    row.write(b"picture", 0, 3)
+    row.write(b"picture", 3, 6)
     assert seats[1].player.transport.is_closing()
     assert not seats[1].player.ready
     assert [each.taken() for each in (seats[0], *seats[2:])] == [b"picture"] * 3

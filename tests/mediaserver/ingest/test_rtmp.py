@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,8 @@ from mediaserver.events import PlayEnded, PlayStarted, PublishEnded, PublishRefu
 from mediaserver.ports import Wire
 from protocols.rtmp.events import CommandFailed
 from protocols.rtmp.message import AUDIO
-from tests.mediaserver.running import GOP, Client, Running, picture, running
+from tests.mediaserver.running import GOP, Client, Running, picture, running, self_signed
+from tests.peers import free_port
 
 AT_ONCE = Config(rtmp=RtmpConfig(reconnect_grace=0))
 
@@ -155,6 +157,46 @@ async def test_who_publishes_does_not_play() -> None:
         await client.ask("play", "show", -2.0, stream_id=2)
         assert (await client.status("NetStream.Play.Failed")).description == "this connection is in use already"
         await client.closed()
+
+
+@pytest.mark.parametrize("what", ["publish", "play"])
+async def test_who_plays_and_asks_for_what_is_refused_hears_why_and_costs_the_others_nothing(what: str, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    secured = RtmpConfig(tls_port=free_port(), tls_cert=certificate, tls_key=key, reconnect_grace=0)
+    async with (
+        running(Config(rtmp=secured)) as town,
+        town.client("show") as client,
+        town.client("show") as viewer,
+        town.tls_client("show") as neighbour,
+    ):
+        await client.publish()
+        await client.send(*GOP)
+        await viewer.play()
+        await neighbour.play()
+        await neighbour.receive_until(GOP[-1][2])
+        (wanted,) = (
+            each for each in town.engine._rtmp.connections if each.session.wire is Wire.RTMP and not each.session.publishing
+        )
+        number = 3
+        while wanted.transport.get_write_buffer_size() < 1000:  # its last words wait behind that
+            await client.send(picture(number, size=100_000))
+            await neighbour.receive_until(picture(number, size=100_000)[2])
+            number += 1
+        await viewer.ask("createStream", stream_id=0)
+        await viewer.ask(what, "other", "live" if what == "publish" else -2.0, stream_id=2)
+        ended = await town.notes.wait_for(PlayEnded)
+        assert "refused: " in getattr(ended, "reason", "")
+        missed = [picture(number + each) for each in range(3)]
+        await client.send(*missed)
+        await neighbour.receive_until(missed[-1][2])
+        assert [event.body for event in neighbour.media[-3:]] == [body for _, _, body in missed]
+        status = await viewer.status("NetStream.Publish.Rejected" if what == "publish" else "NetStream.Play.Failed")
+        assert status.level == "error"
+        assert viewer.media[-1].body == picture(number - 1, size=100_000)[2]
+        await viewer.closed()
+        await client.ask("deleteStream", 1.0, stream_id=0)
+        await neighbour.status("NetStream.Play.UnpublishNotify")
+        assert (await town.notes.wait_for(PublishEnded)).name == "show"
 
 
 async def test_publish_again_on_the_same_stream_is_a_return_under_the_new_name() -> None:
