@@ -34,8 +34,10 @@ class Output:
         self._resting = False  # no picture comes, so that sound waits for none
         self._video: int | None = None  # the last picture's dts
         self._last = dict.fromkeys(MediaKind, -1)
-        # Kinds of which nothing goes on until a packet marks a new beginning.
+        # Kinds of which nothing goes on until a packet marks a new beginning; and those of which that is so once what the
+        # publisher left has come, unless a new beginning comes first.
         self._closed: set[MediaKind] = set()
+        self._trailing: set[MediaKind] = set()
 
     @property
     def name(self) -> str:
@@ -109,15 +111,21 @@ class Output:
             while self._held:
                 self._write(self._release())
 
+    def on_away(self, trailing: set[MediaKind]) -> None:
+        """The publisher is away. Of these kinds what it left is on its way yet; ``follow`` tells when it has come."""
+        self._trailing = trailing
+        self._shut_off(set(MediaKind) - trailing)
+        if not trailing:
+            self.follow()
+
     def follow(self) -> None:
-        """The publisher is away, and what it left has come: what comes yet is too late, until a packet marks a new beginning."""
-        self._closed = {kind for kind, last in self._last.items() if last >= 0}
+        """What the publisher left has come: what comes yet is too late, until a packet marks a new beginning."""
+        self._shut_off(self._trailing)
+        self._trailing = set()
         while self._held and not self._held[0].discontinuity:
             packet = self._release()
             if self._video is not None:
                 self._write(packet)
-        if self._held:
-            self._closed.discard(MediaKind.AUDIO)  # the publisher is back already
         if self.stream is not None:
             self.stream.follow()
 
@@ -131,9 +139,13 @@ class Output:
         elif stream is not None:
             self._hub.remove_rendition(stream)
 
+    def _shut_off(self, kinds: set[MediaKind]) -> None:
+        self._closed |= {kind for kind in kinds if self._last[kind] >= 0}
+
     def _shut(self, packet: Packet) -> bool:
         if packet.discontinuity:
             self._closed.discard(packet.kind)
+            self._trailing.discard(packet.kind)
         return packet.kind in self._closed
 
     def _is_late(self, packet: Packet) -> bool:

@@ -171,11 +171,17 @@ class Rungs:
         for output in self._outputs.values():
             output.rest()
 
-    def follow(self, *, copied: bool = False) -> None:
-        """The publisher is away, and of all rungs (or those that are only ``copied``) nothing more comes of what it left."""
+    def on_away(self) -> None:
+        """The publisher is away. What comes straight from it is over; what the process makes is on its way, see ``follow``."""
         for output in self._outputs.values():
-            if not copied or not (output.fitted.encoded or self._sound_lane(output.fitted) != SOURCE_LANE):
-                output.follow()
+            pictures = {MediaKind.VIDEO} if output.fitted.encoded else set()
+            sound = {MediaKind.AUDIO} if self._sound_lane(output.fitted) != SOURCE_LANE else set()
+            output.on_away(pictures | sound)
+
+    def follow(self) -> None:
+        """Nothing more comes of what the publisher left."""
+        for output in self._outputs.values():
+            output.follow()
 
     def close(self) -> None:
         """The source is over, and nothing more comes of it."""

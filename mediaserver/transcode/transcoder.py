@@ -159,7 +159,7 @@ class Transcoder:
 
     def on_away(self) -> None:
         self._left = True
-        self._rungs.follow(copied=True)
+        self._rungs.on_away()
         self._flush()
 
     def on_end(self) -> None:

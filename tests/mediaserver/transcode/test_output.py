@@ -170,6 +170,7 @@ async def test_what_comes_too_late_is_left_out_until_a_new_beginning() -> None:
     scene.output.on_video(video(0, keyframe=True))
     scene.output.on_audio(audio(10))
     scene.publisher.close("gone")
+    scene.output.on_away({MediaKind.VIDEO})
     scene.output.follow()
     scene.output.on_video(video(40))
     scene.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "127.0.0.1"), lambda _: None)
@@ -181,6 +182,51 @@ async def test_what_comes_too_late_is_left_out_until_a_new_beginning() -> None:
     assert heard[2:] == [
         "v0", "a10", "away", "!a5000", "!v5010", "a5020", "v5050"
     ]  # fmt: skip
+
+
+async def test_pictures_straight_from_a_publisher_that_is_back_go_on_when_the_last_sound_has_been_encoded() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    scene.output.on_audio(audio(0))
+    scene.publisher.close("gone")
+    scene.output.on_away({MediaKind.AUDIO})
+    scene.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "127.0.0.1"), lambda _: None)
+    scene.output.on_video(video(5010, keyframe=True, discontinuity=True))
+    scene.output.on_audio(audio(20))
+    scene.output.follow()
+    scene.output.on_audio(audio(40))  # the process's last words, too late
+    scene.output.on_video(video(5050))
+    scene.output.on_audio(audio(5020, discontinuity=True))
+    assert heard[2:] == ["v0", "a0", "!v5010", "a20", "v5050", "!a5020"]
+
+
+async def test_sound_at_rest_of_a_publisher_that_is_back_goes_on_when_the_last_pictures_have_come() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    scene.output.rest()
+    scene.output.on_audio(audio(4000))
+    scene.publisher.close("gone")
+    scene.output.on_away({MediaKind.VIDEO})
+    scene.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "127.0.0.1"), lambda _: None)
+    scene.output.on_audio(audio(4500, discontinuity=True))
+    scene.output.follow()
+    scene.output.on_audio(audio(4520))
+    scene.output.on_video(video(4600, keyframe=True, discontinuity=True))
+    scene.output.on_audio(audio(4540))
+    assert heard[2:] == ["v0", "a4000", "!a4500", "a4520", "!v4600", "a4540"]
+
+
+async def test_what_comes_straight_from_the_source_is_away_with_it() -> None:
+    scene = Scene()
+    heard = scene.begin()
+    scene.output.on_video(video(0, keyframe=True))
+    scene.publisher.close("gone")
+    scene.output.on_away(set())
+    assert heard[2:] == ["v0", "away"]
+    scene.output.follow()  # others' last pictures have come
+    assert heard[2:] == ["v0", "away"]
 
 
 async def test_at_rest_sound_goes_on_alone_until_a_picture_comes() -> None:

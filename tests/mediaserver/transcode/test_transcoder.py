@@ -60,6 +60,18 @@ class OnEnd:
     def on_away(self) -> None: ...
 
 
+class Pictures(OnEnd):
+    """A Subscriber that keeps the bodies of all pictures."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+        self.seen: list[bytes] = []
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.kind is MediaKind.VIDEO:
+            self.seen.append(packet.body)
+
+
 class Town:
     """A hub with a publisher of ``show``, and its transcoder."""
 
@@ -323,6 +335,31 @@ async def test_only_the_last_of_two_flushes_counts(town: Town) -> None:
     assert state_of(town) is StreamState.LIVE
     town.transcoder.on_frame(Note({"flushed": 2}))
     assert state_of(town) is StreamState.AWAY
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+@pytest.mark.parametrize("sound", [AAC, MP3])
+async def test_a_copied_rung_goes_on_though_its_publisher_is_back_before_the_others_are_done(
+    town: Town, sound: Track, taken_over: bool
+) -> None:
+    town.publisher.write_track(town.track)
+    town.publisher.write_track(sound)
+    town.publisher.write(replace(town.pictures[0]))
+    await town.settled()
+    town.see()
+    for picture in town.pictures[1:5]:
+        town.publisher.write(replace(picture))
+    viewer = Pictures()
+    town.hub.streams["show@240p"].subscribe(viewer, replay=False)
+    if not taken_over:
+        town.publisher.close("gone")
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda _: None)
+    for picture in town.pictures[:2]:
+        town.publisher.write(replace(picture))
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    for picture in town.pictures[2:]:
+        town.publisher.write(replace(picture))
+    assert viewer.seen == [picture.body for picture in town.pictures]
 
 
 def flushes_of(town: Town) -> list[Mapping[str, object]]:
