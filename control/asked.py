@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from control.rest import Operation
     from control.services import Services
 
+#: What every API key begins with, so that scanners of source code find one that slipped.
+KEY_MARK = "msk"
+
 #: A name for it, in logs and in its answer.
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 #: Where it comes from.
@@ -20,6 +23,8 @@ OPERATION: web.RequestKey["Operation"] = web.RequestKey("operation")
 SERVICES: web.RequestKey["Services"] = web.RequestKey("services")
 #: Who asks.
 ACTOR: web.RequestKey["Actor"] = web.RequestKey("actor")
+#: By what that is known.
+TOKEN: web.RequestKey[str] = web.RequestKey("token", str)
 
 
 def family_of(request: web.Request) -> Family:

@@ -52,7 +52,10 @@ def _handler(operation: Operation) -> Handler:
                 answer = await operation.handler(call, **values)
             else:
                 db = services.db
-                async with db.read() if operation.method == "GET" else db.write() as call.tx:
+                async with db.read() if operation.method == "GET" else db.write() as tx:
+                    if operation.method != "GET" or request.body_exists:
+                        await call.confirm(tx)
+                    call.tx = tx
                     answer = await operation.handler(call, **values)
         except Conflict:
             raise ControlError(ErrorCode.CONFLICT, "Something like it exists already") from None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from control.asked import ACTOR, ADDRESS, OPERATION, REQUEST_ID, SERVICES, family_of
+from control.asked import ACTOR, ADDRESS, KEY_MARK, OPERATION, REQUEST_ID, SERVICES, TOKEN, family_of
 from control.db import DatabaseUnavailable
 from control.errors import ControlError, DamagedBodyError, ErrorCode, Family, SlowBodyError
 from control.ratelimit import Draw, Limit
@@ -110,16 +110,26 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Who asks the API: a token that is none is refused, no token is nobody."""
     if _limit(request) is not None:
-        token = request.headers.get("X-API-Key", "")
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if given and scheme.lower() == "bearer":
-            token = given.strip()
+        token = _token(request)
         if token:
             try:
                 request[ACTOR] = await request[SERVICES].accounts.authenticate(token)
+                request[TOKEN] = token
             except ControlError as error:
                 request[_REFUSED] = error  # raised once it has been counted
     return await handler(request)
+
+
+def _token(request: web.Request) -> str:
+    """By what the asker is to be known: the bearer's token before an API key, and either before what is in the address."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and given.strip():
+        return given.strip()
+    if key := request.headers.get("X-API-Key", ""):
+        return key
+    in_query = request.query.get("token", "") if OPERATION in request and request[OPERATION].token_in_query else ""
+    # Addresses end up in logs and histories: what is good for long counts for nothing there.
+    return "" if in_query.startswith(f"{KEY_MARK}_") else in_query
 
 
 @web.middleware
@@ -135,7 +145,8 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
             if not draw.allowed:
                 raise ControlError(ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset})
     # Who logs in anew, or refreshes, may still send the token that has had its day: nobody looks at it there.
-    if _REFUSED in request and OPERATION in request and request[OPERATION].permission is not None:
+    operation = request.get(OPERATION)
+    if _REFUSED in request and operation is not None and (operation.permission is not None or operation.token_in_query):
         raise request[_REFUSED]
     return await handler(request)
 

@@ -5,15 +5,17 @@ ControlError for anything else. It has one transaction, ``call.tx``: returning c
 outside the database once that is safe goes through ``call.after``.
 """
 
+import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from pydantic import BaseModel
 
+from control.asked import TOKEN
 from control.db import Transaction, is_id
 from control.errors import ControlError, ErrorCode, Family, not_found
 from control.permissions import Actor, Permission
@@ -66,6 +68,27 @@ class Call:
     def tx(self, transaction: Transaction) -> None:
         self._tx = transaction
 
+    def require_login(self) -> None:
+        """A key that leaked must not outlive its own revocation, nor lock its owner out. Raises ControlError (403)."""
+        if not self.actor.login_id:
+            raise ControlError(ErrorCode.FORBIDDEN, "This takes a login: an API key cannot do it")
+
+    async def confirm(self, tx: Transaction) -> None:
+        """Who asks still may, as ``tx`` sees it: that may have ended while the body came, or while the database was busy.
+
+        Raises ControlError (401, 403).
+        """
+        if self.actor_or_none is not None:
+            await self.services.accounts.confirm(tx, self.request[TOKEN], self.actor_or_none)
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        """A transaction for an operation without one: it is then the call's. Raises ControlError where the asker may no more."""
+        async with self.services.db.write() as tx:
+            await self.confirm(tx)
+            self._tx = tx
+            yield tx
+
     def after(self, work: Callable[[], object]) -> None:
         """Do ``work`` when what the handler has written is safe; not at all if it fails."""
         self._after.append(work)
@@ -105,6 +128,7 @@ class Operation:
     form: bool
     errors: tuple[ErrorCode, ...]
     also: tuple[int, ...]
+    token_in_query: bool
 
 
 class Domain:
@@ -130,15 +154,19 @@ class Domain:
         form: bool = False,
         errors: tuple[ErrorCode, ...] = (),
         also: tuple[int, ...] = (),
+        token_in_query: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare the function below as the handler. ``permission`` None: anybody may ask. ``also``: its other statuses."""
+        """Declare the function below as the handler. ``permission`` None: anybody may ask. ``also``: its other statuses.
+
+        ``token_in_query``: an access token may stand in the address, for a browser that sends no headers of ours.
+        """
 
         def declare(handler: Handler) -> Handler:
             summary = inspect.getdoc(handler) or ""
             self.operations.append(
                 Operation(
                     method, path, handler, self.family, self.tag, summary, permission, body, query, answer, status, limit,
-                    transaction, form, errors, also,
+                    transaction, form, errors, also, token_in_query,
                 )
             )  # fmt: skip
             return handler

@@ -69,7 +69,7 @@ async def refresh(call: Call, body: Refresh) -> Login:
 @auth.post("/auth/logout", permission=Permission.ACCOUNT, answer=Message)
 async def log_out(call: Call) -> Message:
     """End this login: its tokens are worth nothing from now on"""
-    _require_login(call)
+    call.require_login()
     await models.revoke_login(call.tx, call.actor.login_id, call.now)
     await audit.record(call, audit.Action.LOGOUT, "user", call.actor.user_id)
     call.after(call.services.accounts.forget)
@@ -81,26 +81,19 @@ async def log_out(call: Call) -> Message:
 )
 async def change_password(call: Call, body: PasswordChange) -> Message:
     """Change the password: all logins end"""
-    accounts, db = call.services.accounts, call.services.db
-    _require_login(call)
-    async with db.read() as tx:
+    accounts = call.services.accounts
+    call.require_login()
+    async with call.services.db.read() as tx:
         user = await models.user_by_id(tx, call.actor.user_id)
     if user is None or not await accounts.is_password_of(user, body.current_password, call.address):
         raise ControlError(ErrorCode.FORBIDDEN, "The current password is wrong")
     hashed = await accounts.passwords.hash(body.new_password)
-    async with db.write() as tx:
-        call.tx = tx
+    async with call.write() as tx:
         await models.update_user(tx, user["id"], {"password_hash": hashed}, call.now)
         await models.end_generation(tx, user["id"], call.now)
         await audit.record(call, audit.Action.PASSWORD_CHANGED, "user", user["id"])
     accounts.forget()
     return Message(message="Password changed successfully")
-
-
-def _require_login(call: Call) -> None:
-    """A key that leaked must not outlive its own revocation by making another, nor lock its owner out."""
-    if not call.actor.login_id:
-        raise ControlError(ErrorCode.FORBIDDEN, "This takes a login: an API key cannot do it")
 
 
 def _api_key(row: Row) -> ApiKey:
@@ -131,7 +124,7 @@ async def list_keys(call: Call) -> ApiKeys:
 )
 async def create_key(call: Call, body: ApiKeyCreate) -> ApiKeyCreated:
     """Make an API key: it is shown this once"""
-    _require_login(call)
+    call.require_login()
     for scope in body.scopes:
         call.actor.require(scope)
     if await models.count_api_keys(call.tx, call.actor.user_id) >= service.MAX_API_KEYS:

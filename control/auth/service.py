@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from control import audit
+from control.asked import KEY_MARK
 from control.auth import models
 from control.auth.passwords import Passwords
-from control.auth.tokens import BadToken, Purpose, Tokens
+from control.auth.tokens import BadToken, Claims, Purpose, Tokens
 from control.db import Database, DatabaseUnavailable, Row, Transaction
 from control.errors import ControlError, ErrorCode, not_found
 from control.permissions import Actor, Permission, Role
@@ -33,8 +34,6 @@ FREE_FAILURES_OF_ADDRESS = 20
 LONGEST_WAIT = 900.0
 #: Seconds after which a wrong password is forgotten.
 FORGET = 3600.0
-#: What every API key begins with, so that scanners of source code find one that slipped.
-KEY_MARK = "msk"
 #: Keys that a user may have.
 MAX_API_KEYS = 100
 #: Seconds for which the use of an API key is not noted again.
@@ -55,6 +54,16 @@ class LoggedIn:
     access_token: str
     refresh_token: str
     expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Who holds a token, and until when at most; of an API key also its id and when it was last noted as used."""
+
+    actor: Actor
+    expires: float
+    key_id: int | None = None
+    used: float = 0.0
 
 
 class Accounts:
@@ -93,45 +102,63 @@ class Accounts:
         self._forgotten += 1
         self._known.clear()
 
+    async def confirm(self, tx: Transaction, token: str, actor: Actor) -> None:
+        """``token`` still makes its holder what ``actor`` is, as ``tx`` sees it. Raises ControlError (401, 403)."""
+        holder = await self._holder(tx, token, self.clock())
+        if holder is None or holder.actor.user_id != actor.user_id:
+            raise _unauthorized("Invalid or expired token")
+        if (holder.actor.role, holder.actor.scopes) != (actor.role, actor.scopes):
+            raise ControlError(ErrorCode.FORBIDDEN, "Your rights have just changed: ask again")
+
     async def _look_up(self, token: str, now: float) -> tuple[float, Actor | None]:
         """Whose token it is, and until when that may be believed without another look."""
-        look = self._holder_of_key if token.startswith(f"{KEY_MARK}_") else self._holder_of_login
-        actor, expires = await look(token, now)
-        return min(now + FRESH, expires), actor
+        holder = None
+        if _API_KEY.fullmatch(token) is not None or self._claims(token, now) is not None:
+            async with self._db.read() as tx:
+                holder = await self._holder(tx, token, now)
+        if holder is None:
+            return now + FRESH, None
+        if holder.key_id is not None and holder.used < now - USE_NOTED:
+            with contextlib.suppress(DatabaseUnavailable):
+                async with self._db.write() as tx:
+                    await models.touch_api_key(tx, holder.key_id, now)
+        return min(now + FRESH, holder.expires), holder.actor
 
-    async def _holder_of_login(self, token: str, now: float) -> tuple[Actor | None, float]:
-        nobody = None, now + FRESH
+    async def _holder(self, tx: Transaction, token: str, now: float) -> _Holder | None:
+        if token.startswith(f"{KEY_MARK}_"):
+            return await self._holder_of_key(tx, token, now)
+        return await self._holder_of_login(tx, token, now)
+
+    def _claims(self, token: str, now: float) -> Claims | None:
+        """What an access token says, if it is one of ours."""
         try:
             claims = self._tokens.read(token, now)
         except BadToken:
-            return nobody
-        if claims.purpose is not Purpose.ACCESS:
-            return nobody
-        async with self._db.read() as tx:
-            row = await models.login_by_id(tx, claims.login_id)
-        if row is None or row["id"] != claims.user_id or row["generation"] != claims.generation:
-            return nobody
-        if row["disabled"] or row["revoked_at"] is not None or row["expires_at"] <= now:
-            return nobody
-        return Actor(row["id"], row["username"], Role(row["role"]), claims.login_id), min(claims.expires, row["expires_at"])
+            return None
+        return claims if claims.purpose is Purpose.ACCESS else None
 
-    async def _holder_of_key(self, token: str, now: float) -> tuple[Actor | None, float]:
-        nobody = None, now + FRESH
+    async def _holder_of_login(self, tx: Transaction, token: str, now: float) -> _Holder | None:
+        claims = self._claims(token, now)
+        row = None if claims is None else await models.login_by_id(tx, claims.login_id)
+        if claims is None or row is None or row["id"] != claims.user_id or row["generation"] != claims.generation:
+            return None
+        if not _is_live(row, now):
+            return None
+        actor = Actor(row["id"], row["username"], Role(row["role"]), claims.login_id)
+        return _Holder(actor, min(claims.expires, row["expires_at"]))
+
+    async def _holder_of_key(self, tx: Transaction, token: str, now: float) -> _Holder | None:
         if _API_KEY.fullmatch(token) is None:
-            return nobody
-        async with self._db.read() as tx:
-            row = await models.api_key_by_prefix(tx, token.split("_")[1])
+            return None
+        row = await models.api_key_by_prefix(tx, token.split("_")[1])
         if row is None or not hmac.compare_digest(row["key_hash"], _digest(token)):
-            return nobody
+            return None
         expires = float("inf") if row["expires_at"] is None else row["expires_at"]
         if row["disabled"] or row["revoked_at"] is not None or expires <= now:
-            return nobody
-        if (row["last_used_at"] or 0.0) < now - USE_NOTED:
-            with contextlib.suppress(DatabaseUnavailable):
-                async with self._db.write() as tx:
-                    await models.touch_api_key(tx, row["key_id"], now)
+            return None
         scopes = frozenset(Permission(word) for word in row["scopes"].split()) if row["scopes"] else None
-        return Actor(row["id"], row["username"], Role(row["role"]), scopes=scopes), expires
+        actor = Actor(row["id"], row["username"], Role(row["role"]), scopes=scopes)
+        return _Holder(actor, expires, row["key_id"], row["last_used_at"] or 0.0)
 
     # -- logging in ------------------------------------------------------------------------------------------------------
 
@@ -142,7 +169,7 @@ class Accounts:
             user = await models.user_by_name(tx, name)
             subjects = _subjects(user, name, address)
             await self._begin_try(tx, subjects, now)
-        right = await self.passwords.verify(user["password_hash"] if user else None, password)
+        right = await self._verify(user["password_hash"] if user else None, password, subjects)
         if user is None or not right or user["disabled"]:
             async with self._db.write() as tx:
                 user_id = user["id"] if user else None
@@ -168,7 +195,7 @@ class Accounts:
         subjects = _subjects(user, "", address)
         async with self._db.write() as tx:
             await self._begin_try(tx, subjects, self.clock())
-        if not await self.passwords.verify(user["password_hash"], password):
+        if not await self._verify(user["password_hash"], password, subjects):
             return False
         async with self._db.write() as tx:
             await self._end_try(tx, subjects)
@@ -185,6 +212,16 @@ class Accounts:
             )
         for subject in subjects:
             await models.add_failure(tx, subject, now)
+
+    async def _verify(self, hashed: str | None, password: str, subjects: Sequence[str]) -> bool:
+        """Whether it is the password. A try that comes to no answer was none, and counts for nothing. Raises Busy."""
+        try:
+            return await self.passwords.verify(hashed, password)
+        except BaseException:
+            async with self._db.write() as tx:
+                for subject in subjects:
+                    await models.take_back_failure(tx, subject)
+            raise
 
     async def _end_try(self, tx: Transaction, subjects: Sequence[str]) -> None:
         """It was right: the account's failures are forgiven; the address's stay, or one account of one's own would free it."""

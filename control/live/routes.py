@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
 from typing import Annotated
 
 from aiohttp import web
 from pydantic import StringConstraints
 
-from control.auth.service import KEY_MARK
+from control.asked import KEY_MARK, TOKEN
+from control.db import DatabaseUnavailable
 from control.errors import ControlError, ErrorCode
 from control.live.service import LiveUpdates, Reader, Update
-from control.permissions import Actor, Permission
+from control.permissions import Permission
 from control.rest import Call, Domain
 from control.schema import Taken
+
+log = logging.getLogger(__name__)
 
 live = Domain("Live updates")
 
@@ -31,7 +35,14 @@ class EventsQuery(Taken):
     last_event_id: Annotated[str, StringConstraints(max_length=64)] = ""
 
 
-@live.get("/events", permission=None, query=EventsQuery, transaction=False, errors=(ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN))
+@live.get(
+    "/events",
+    permission=None,
+    query=EventsQuery,
+    transaction=False,
+    token_in_query=True,
+    errors=(ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN),
+)
 async def follow_events(call: Call, query: EventsQuery) -> web.StreamResponse:
     """Live updates of your streams as server-sent events
 
@@ -39,10 +50,12 @@ async def follow_events(call: Call, query: EventsQuery) -> web.StreamResponse:
     ``recording.finished`` and ``viewers``, each with JSON. After a pause ``Last-Event-ID`` brings what was missed; ``missed``
     says that it is too late for that.
     """
-    token = _token(call, query)
-    actor = await _actor(call, token)
-    updates = call.services.live
-    with updates.read(actor, call.request.headers.get("Last-Event-ID", "")[:64] or query.last_event_id) as reader:
+    if query.token.startswith(f"{KEY_MARK}_"):
+        # Addresses end up in logs and histories: what is good for ever does not belong there.
+        raise ControlError(ErrorCode.FORBIDDEN, "An API key goes into a header, never into an address")
+    call.actor.require(Permission.STREAMS)
+    updates, last = call.services.live, call.request.headers.get("Last-Event-ID", "")[:64] or query.last_event_id
+    with updates.read(call.actor, last, lambda: call.request.transport is None) as reader:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -51,32 +64,24 @@ async def follow_events(call: Call, query: EventsQuery) -> web.StreamResponse:
             return response
         try:
             await _write(response, f"retry: {RETRY}\n\n" + ("event: missed\ndata: {}\n\n" if reader.missed else ""))
-            await _pump(call, response, updates, reader, token)
+            await _pump(call, response, updates, reader)
             async with asyncio.timeout(SLOW):
                 await response.write_eof()
         except (TimeoutError, ConnectionError):
             # Its buffers are full, or it is gone: nothing more can be said to it.
-            if call.request.transport is not None:
-                call.request.transport.abort()
+            _cut_off(call)
+        except Exception:  # a page about it would stand in the middle of the updates
+            log.exception("updates_failed", extra={"facts": {"request_id": call.request_id}})
+            _cut_off(call)
     return response
 
 
-def _token(call: Call, query: EventsQuery) -> str:
-    """What must stay valid while the connection lives."""
-    given = call.request.headers.get("X-API-Key", "") or call.request.headers.get("Authorization", "").partition(" ")[2].strip()
-    if query.token.startswith(f"{KEY_MARK}_"):
-        # Addresses end up in logs and histories: what is good for ever does not belong there.
-        raise ControlError(ErrorCode.FORBIDDEN, "An API key goes into a header, never into an address")
-    return given or query.token
+def _cut_off(call: Call) -> None:
+    if call.request.transport is not None:
+        call.request.transport.abort()
 
 
-async def _actor(call: Call, token: str) -> Actor:
-    actor = await call.services.accounts.authenticate(token) if token else call.actor
-    actor.require(Permission.STREAMS)
-    return actor
-
-
-async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, reader: Reader, token: str) -> None:
+async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, reader: Reader) -> None:
     loop = asyncio.get_running_loop()
     checked = loop.time()
     while not reader.lost:
@@ -89,13 +94,16 @@ async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, 
         if loop.time() - checked >= HEARTBEAT:
             checked = loop.time()
             try:
-                # Logged out, disabled or expired meanwhile: a role that changed counts from the next connection on.
-                await _actor(call, token)
+                # Logged out, disabled or expired meanwhile: it is over. With another role it sees what that one sees.
+                reader.actor = await call.services.accounts.authenticate(call.request[TOKEN])
+                reader.actor.require(Permission.STREAMS)
+            except DatabaseUnavailable:
+                pass  # asked once more with the next
             except ControlError:
                 break
         if update is None:
             await _write(response, ": alive\n\n")
-        else:
+        elif reader.sees(update):
             text = f"id: {updates.id_of(update)}\nevent: {update.kind}\ndata: {update.data}\n\n"
             await _write(response, text)
 

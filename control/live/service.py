@@ -56,10 +56,11 @@ class Update:
 
 @dataclass(eq=False)
 class Reader:
-    """One who looks on. ``lost``: too far behind, or the server stops."""
+    """One who looks on. ``gone`` tells whether it has hung up; ``lost``: too far behind, or the server stops."""
 
     actor: Actor
     missed: bool
+    gone: Callable[[], bool]
     queue: asyncio.Queue[Update] = field(default_factory=lambda: asyncio.Queue(BEHIND))
     lost: bool = False
 
@@ -166,12 +167,16 @@ class LiveUpdates:
     # -- readers ------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def read(self, actor: Actor, last_id: str) -> Iterator[Reader]:
+    def read(self, actor: Actor, last_id: str, gone: Callable[[], bool]) -> Iterator[Reader]:
         """A Reader that begins behind the update ``last_id``, if that is remembered. Raises ControlError (429)."""
+        for left in [reader for reader in self._readers if reader.gone()]:
+            # Who reloads a page has left before there is anything to write that would show it.
+            left.end()
+            self._forget(left)
         if len(self._readers) >= ALL or self._each[actor.user_id] >= EACH:
             raise ControlError(ErrorCode.RATE_LIMITED, "Too many live updates are open", {"limit": EACH}, {"Retry-After": "10"})
         since = self._since(last_id)
-        reader = Reader(actor, missed=bool(last_id) and since is None)
+        reader = Reader(actor, bool(last_id) and since is None, gone)
         missed = [update for update in self._remembered if since is not None and update.number > since and reader.sees(update)]
         if len(missed) > BEHIND:
             reader.missed, missed = True, []
@@ -182,8 +187,12 @@ class LiveUpdates:
         try:
             yield reader
         finally:
+            self._forget(reader)
+
+    def _forget(self, reader: Reader) -> None:
+        if reader in self._readers:
             self._readers.discard(reader)
-            self._each -= Counter([actor.user_id])
+            self._each -= Counter([reader.actor.user_id])
 
     def id_of(self, update: Update) -> str:
         """What a reader says to go on behind ``update``."""

@@ -29,6 +29,8 @@ def _user(row: Row) -> User:
 
 #: What users may change of themselves here; a password takes the present one, at /auth/password.
 _ONE_S_OWN = {"username", "email"}
+#: What one logs in with.
+_LOGIN = {"username", "email", "password"}
 
 
 def _require_unless_self(call: Call, permission: Permission) -> None:
@@ -81,8 +83,7 @@ async def show_user(call: Call) -> User:
 async def create_user(call: Call, body: UserCreate) -> User:
     """Create a user"""
     hashed = await call.services.accounts.passwords.hash(body.password)
-    async with call.services.db.write() as tx:
-        call.tx = tx
+    async with call.write() as tx:
         try:
             number = await models.insert_user(tx, body.username, body.email, hashed, body.role.value, call.now)
         except Conflict:
@@ -107,9 +108,10 @@ async def update_user(call: Call, body: UserUpdate) -> User:
     wanted = {name: value for name, value in changes(body).items() if value is not None}
     if wanted.keys() - _ONE_S_OWN:
         call.actor.require(Permission.USERS)
+    if wanted.keys() & _LOGIN:
+        call.require_login()
     hashed = await call.services.accounts.passwords.hash(wanted.pop("password")) if "password" in wanted else ""
-    async with call.services.db.write() as tx:
-        call.tx = tx
+    async with call.write() as tx:
         row = await _found(call)
         fields = _columns(wanted, hashed)
         await models.hold_administrators(tx)

@@ -173,7 +173,7 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
         "created_at": call.now,
         "updated_at": call.now,
     }
-    async with call.services.db.write() as call.tx:
+    async with call.write():
         await models.hold_user(call.tx, call.actor.user_id)
         if await models.count_webhooks(call.tx, call.actor.user_id) >= most:
             raise ControlError(ErrorCode.CONFLICT, f"Nobody has more than {most} webhooks: delete one")
@@ -196,7 +196,7 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
 async def update_webhook(call: Call, body: WebhookUpdate) -> WebhookDone:
     """Change a webhook: what waits in its outbox goes to its new URL. Enabling one forgives its failures"""
     await _check_addresses(call, _addresses(body.url, body.urls or {}))
-    async with call.services.db.write() as call.tx:
+    async with call.write():
         before = await _found(call)
         urls = _merged(_urls(call, before), body)
         events = body.events or [EventName(event) for event in json.loads(before["events"])]

@@ -439,6 +439,19 @@ async def test_scopes_narrow_a_key_and_never_widen_its_user(here: Panel) -> None
         assert (await here.nobody.ask(method, path, json=body, headers=narrow)).status == 403
 
 
+async def test_a_key_changes_nothing_that_one_logs_in_with(here: Panel) -> None:
+    number, _ = await here.person("someone")
+    admin = await here.log_in()
+    made = await admin.post("/api/auth/api-keys", json={"name": "key"})
+    headers = {"X-API-Key": made.json["key"]}
+    for whose in (1, number):
+        for change in ({"username": "taken-over"}, {"email": "evil@x.y"}, {"password": "another password"}):
+            answer = await here.nobody.put(f"/api/users/{whose}", json=change, headers=headers)
+            assert (answer.status, answer.error["code"]) == (403, "FORBIDDEN"), (whose, change)
+    assert (await here.nobody.put(f"/api/users/{number}", json={"role": "moderator"}, headers=headers)).status == 200
+    await here.log_in("someone")
+
+
 @pytest.mark.parametrize("scopes", [[], ["account"]])
 async def test_a_key_makes_no_key_and_changes_no_password_and_does_not_log_out(here: Panel, scopes: list[str]) -> None:
     admin = await here.log_in()
@@ -514,6 +527,21 @@ async def test_too_many_passwords_at_once_are_an_answer_and_no_queue_without_end
     monkeypatch.setattr(hashing, "MAX_WAITING", 0)
     answer = await here.nobody.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD})
     assert (answer.status, answer.error["code"], answer.headers["Retry-After"]) == (503, "UNAVAILABLE", "5")
+
+
+async def test_a_password_that_nobody_had_time_to_check_was_no_wrong_one(
+    panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = await panel(http=PROXIED)
+    admin = await here.log_in()
+    with monkeypatch.context() as patched:
+        patched.setattr(hashing, "MAX_WAITING", 0)
+        for _ in range(service.FREE_FAILURES_OF_ADDRESS):
+            assert (await guess(here, password=PASSWORD)).status == 503
+        change = {"current_password": PASSWORD, "new_password": "another password"}
+        assert (await admin.post("/api/auth/password", json=change)).status == 503
+    assert sum(row["failures"] for row in await rows(here, "SELECT failures FROM login_failures")) == 0
+    assert (await guess(here, password=PASSWORD)).status == 200
 
 
 def test_what_is_kept_is_argon2id_with_the_parameters_of_rfc_9106() -> None:

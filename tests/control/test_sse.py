@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
+from control.db import DatabaseUnavailable
 from control.live import routes, service
 from control.permissions import Role
 from mediaserver.events import (
@@ -27,6 +28,8 @@ from tests.control.panel import Panel, Person
 
 AT = 1_735_725_600.0
 PATIENCE = 10.0
+
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class Reader:
@@ -223,6 +226,105 @@ async def test_a_heartbeat_shows_that_it_lives_and_ends_for_who_may_no_longer(
         assert (await admin.put(f"/api/users/{number}", json={"enabled": False})).status == 200
         with pytest.raises(EOFError):
             await reader.next()
+
+
+async def test_the_token_of_a_header_comes_before_the_others_and_in_one_order_everywhere(panel: OpenPanel) -> None:
+    opened = await panel()
+    _, ann = await opened.person("ann")
+    admin = await opened.log_in()
+    key = (await ann.post("/api/auth/api-keys", json={"name": "k"})).json["key"]
+    nobody = Person(opened)
+    assert (await nobody.get("/api/events", headers={"Authorization": f"Basic {admin.token}"})).status == 401
+    number = await make_stream(admin)
+    async with reading(admin, f"/api/events?token={ann.token}", **{"X-API-Key": key}) as reader:
+        opened.control.feed.emit(started(number))
+        assert await reader.take(1) == ["stream.started"]
+
+
+@one_database
+async def test_a_token_in_the_address_is_counted_as_its_user_s(panel: OpenPanel) -> None:
+    opened = await panel(limits={"api_without_token": 3})
+    admin = await opened.log_in()
+    for _ in range(5):
+        assert (await opened.nobody.ask("HEAD", f"/api/events?token={admin.token}")).status == 200
+
+
+@one_database
+async def test_a_role_that_changed_counts_from_the_next_heartbeat_on(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+    opened = await panel()
+    number, ann = await opened.person("ann", Role.MODERATOR)
+    key = (await ann.post("/api/auth/api-keys", json={"name": "k"})).json["key"]
+    admin = await opened.log_in()
+    theirs, own = await make_stream(admin), await make_stream(ann, "another_key")
+    async with reading(Person(opened), **{"X-API-Key": key}) as reader:
+        opened.control.feed.emit(started(theirs))
+        assert (await reader.next())[2]["stream_id"] == theirs
+        assert await reader.take(1) == ["stream.status"]
+        assert (await admin.put(f"/api/users/{number}", json={"role": "user"})).status == 200
+        async with asyncio.timeout(PATIENCE):
+            while any(r.actor.role is not Role.USER for r in updates(opened)._readers):  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.01)
+        for stream_id in (theirs, own):
+            opened.control.feed.emit(started(stream_id))
+        assert (await reader.next())[2]["stream_id"] == own
+
+
+@one_database
+async def test_a_database_that_does_not_answer_ends_no_updates(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+    opened = await panel()
+    admin = await opened.log_in()
+    number = await make_stream(admin)
+    asked = asyncio.Event()
+
+    async def away(_: str) -> None:
+        asked.set()
+        raise DatabaseUnavailable("locked")
+
+    async with reading(admin) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr((await opened.services()).accounts, "authenticate", away)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+        opened.control.feed.emit(started(number))
+        assert await reader.take(1) == ["stream.started"]
+
+
+@one_database
+async def test_a_mistake_of_ours_puts_no_second_answer_among_the_updates(
+    panel: OpenPanel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+    opened = await panel()
+    admin = await opened.log_in()
+
+    async def broken(_: str) -> None:
+        raise ZeroDivisionError
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", opened.client.port)
+    writer.write(f"GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin.token}\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        answer = await reader.readuntil(b"retry: ")
+        monkeypatch.setattr((await opened.services()).accounts, "authenticate", broken)
+        with contextlib.suppress(ConnectionError):
+            answer += await reader.read()
+    writer.close()
+    assert answer.count(b"HTTP/1.1") == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+@one_database
+async def test_who_has_left_makes_room_at_once(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "EACH", 2)
+    opened = await panel()
+    admin = await opened.log_in()
+    for _ in range(4):
+        async with reading(admin):
+            pass
+        # How long a closed connection takes to be seen as such is the kernel's business; no update comes that would show it.
+        async with asyncio.timeout(PATIENCE):
+            while (await admin.ask("HEAD", "/api/events")).status == 429:
+                pass
 
 
 async def test_a_reader_that_does_not_keep_up_is_cut_off_and_the_others_go_on(
