@@ -27,6 +27,7 @@ class Action(enum.Enum):
     STREAM_UPDATED = "stream.updated"
     STREAM_DELETED = "stream.deleted"
     STREAM_STARTED = "stream.started"
+    STREAM_NOT_STARTED = "stream.not_started"
     STREAM_STOPPED = "stream.stopped"
     STREAM_KEY_ROTATED = "stream.key_rotated"
     DESTINATION_CREATED = "destination.created"

@@ -5,13 +5,12 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from control.db import Database, DatabaseUnavailable, Row
-from control.streams import models, service
+from control.db import DatabaseUnavailable
+from control.streams.grants import Grants
 from control.streams.onair import stream_id_of
-from control.vault import Vault
 from mediaserver.errors import Refused
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name, objection_to
 
@@ -63,40 +62,25 @@ class ConfigAuthorizer:
 class ControlAuthorizer:
     """Stream rows come first: whose key it is, decides. A key that is no row's is for the configuration to judge."""
 
-    def __init__(self, db: Database, vault: Vault, otherwise: ConfigAuthorizer, clock: Callable[[], float] = time.time) -> None:
-        self._db = db
-        self._vault = vault
+    def __init__(self, grants: Grants, otherwise: ConfigAuthorizer, clock: Callable[[], float] = time.time) -> None:
+        self._grants = grants
         self._otherwise = otherwise
         self._clock = clock
 
     async def may_publish(self, request: PublishRequest) -> PublishGrant:
         try:
-            async with self._db.read() as tx:
-                key_hash = self._vault.look_up("stream key", request.key)
-                if rows := await models.streams_by_key(tx, key_hash) if request.key else ():
-                    self._require_wanted(rows)
-                    return await service.grant(tx, self._vault, rows[0])
+            grant = await self._grants.by_key(request.key, self._clock()) if request.key else None
         except DatabaseUnavailable:
             log.exception("authorizer_failed", extra={"facts": {"session_id": request.session_id}})
             raise Refused("the server cannot look the key up now") from None
+        if grant is not None:
+            return grant
         if stream_id_of(request.key) is not None:
             raise Refused("this name belongs to a stream of the API: push with its key")
         return await self._otherwise.may_publish(request)
 
     async def may_play(self, request: PlayRequest) -> PlayGrant:
         return await self._otherwise.may_play(request)
-
-    def _require_wanted(self, rows: Sequence[Row]) -> None:
-        """Raises Refused where their owner wants none of the streams with a key on air; else it is the first one's turn."""
-        if rows[0]["owner_disabled"]:
-            raise Refused("the account of its owner is disabled")
-        if rows[0]["started"]:
-            return
-        if not rows[0]["auto_start"]:
-            raise Refused("the stream is stopped: start it first")
-        now = self._clock()
-        if any(row["stopped_at"] is not None and now - row["stopped_at"] < service.STOP_HOLD for row in rows):
-            raise Refused("the stream was stopped by its owner")
 
 
 class LoggingSink:

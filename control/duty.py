@@ -29,9 +29,9 @@ LAST_WORDS = 3.0
 async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> AsyncIterator[Resident]:
     """Listen to ``engine``, until after its last event: webhooks, live updates, statistics, viewers. And remove what is old."""
     on_air = OnAir(engine)
-    conductor = Conductor(engine, control.db, control.vault, on_air)
+    conductor = Conductor(engine, control.db, control.vault, on_air, control.grants)
     webhooks = Webhooks(control.db, control.vault, config.webhooks, engine.resolve, control.clock)
-    live, pulse = LiveUpdates(control.db, control.clock), Pulse(on_air)
+    live, pulse = LiveUpdates(control.db, control.clock, conductor.status), Pulse(on_air)
     attendance = Attendance(control.db, control.vault, control.atlas, control.clock)
     sampler, sweeper = Sampler(control.db, on_air), Sweeper(control.db, kept(config), control.clock)
     for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event, attendance.on_event):

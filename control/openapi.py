@@ -66,11 +66,13 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     ]
     if parameters:
         codes.add(ErrorCode.NOT_FOUND)
+    summary, _, description = operation.summary.partition("\n")
     told = {
         # Two domains may use the same word: a list is a list.
         "operationId": f"{operation.handler.__module__.split('.')[1]}_{operation.handler.__name__}",
         "tags": [operation.tag],
-        "summary": operation.summary,
+        "summary": summary,
+        "description": description.strip(),
         "parameters": parameters + _query(operation, schemas),
         "responses": {
             **_errors(operation, codes),

@@ -19,6 +19,7 @@ from control.ondemand import PASSWORDS
 from control.permissions import Role
 from control.ratelimit import RateLimiter
 from control.secret import server_secret
+from control.streams.grants import Grants
 from control.vault import Vault
 from mediaserver.ondemand import load
 
@@ -36,6 +37,7 @@ class ControlPlane:
     limiter: RateLimiter
     vault: Vault
     feed: Feed
+    grants: Grants
     authorizer: ControlAuthorizer
     atlas: Atlas
     secret: bytes
@@ -62,8 +64,9 @@ async def open_control(
         limiter = RateLimiter(config.limits, config.redis.url.get_secret_value())
         stack.push_async_callback(limiter.close)
         vault = Vault(secret)
-        authorizer = ControlAuthorizer(db, vault, ConfigAuthorizer(config.auth))
-        yield ControlPlane(db, limiter, vault, Feed(), authorizer, atlas, secret, clock, passwords, new_password)
+        grants = Grants(db, vault)
+        authorizer = ControlAuthorizer(grants, ConfigAuthorizer(config.auth), clock)
+        yield ControlPlane(db, limiter, vault, Feed(), grants, authorizer, atlas, secret, clock, passwords, new_password)
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: "Passwords | None", secret: bytes) -> str:

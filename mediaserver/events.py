@@ -128,7 +128,8 @@ class RecordingRemoved(Event):
 
 @dataclass(frozen=True, slots=True)
 class PullChanged(Event):
-    """A pull connected, lost its source or gave up; ``connected`` says which, ``reason`` why."""
+    """A pull connected, lost its source or gave up; ``connected`` says which, ``reason`` why. ``over``: it is tried no more."""
 
     connected: bool
     reason: str
+    over: bool = False

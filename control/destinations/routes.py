@@ -93,7 +93,7 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
     number = await models.insert_destination(call.tx, fields)
     await audit.record(call, audit.Action.DESTINATION_CREATED, "destination", number)
     row = {"id": number, **fields}
-    call.after(lambda: call.services.conductor.redirect(row, before=None))
+    call.after(lambda: call.services.conductor.follow_destination(row))
     return DestinationDone.model_validate({**_shown(call, row), "message": "Destination created successfully"})
 
 
@@ -116,8 +116,7 @@ async def update_destination(call: Call, body: DestinationUpdate) -> Destination
         await models.update_destination(call.tx, before["id"], fields, call.now)
     await audit.record(call, audit.Action.DESTINATION_UPDATED, "destination", before["id"], fields=sorted(fields))
     row = {**before, **fields, "updated_at": call.now if fields else before["updated_at"]}
-    if fields.keys() & {"rtmp_url", "stream_key", "rendition", "enabled"}:
-        call.after(lambda: call.services.conductor.redirect(row, before=before))
+    call.after(lambda: call.services.conductor.follow_destination(row))
     return DestinationDone.model_validate({**_shown(call, row), "message": "Destination updated successfully"})
 
 
@@ -127,5 +126,5 @@ async def delete_destination(call: Call) -> Message:
     row = await _found(call)
     await models.delete_destination(call.tx, row["id"])
     await audit.record(call, audit.Action.DESTINATION_DELETED, "destination", row["id"])
-    call.after(lambda: call.services.conductor.drop(row))
+    call.after(lambda: call.services.conductor.follow_destination(row))
     return Message(message="Destination deleted successfully")

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from control.db import Database, DatabaseUnavailable
+from control.db import Database, DatabaseUnavailable, Row
 from control.errors import ControlError, ErrorCode
 from control.live.pulse import Watched
 from control.permissions import Actor, Permission
 from control.streams import models as stream_rows
+from control.streams.kinds import StreamStatus
 from control.streams.onair import stream_id_of
 from control.timestamps import timestamp
 from mediaserver.events import (
@@ -79,9 +80,10 @@ class Reader:
 class LiveUpdates:
     """From the engine's events, and how many watch, to readers."""
 
-    def __init__(self, db: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, db: Database, clock: Callable[[], float], status: Callable[[Row], StreamStatus]) -> None:
         self._db = db
         self._clock = clock
+        self._status = status
         #: An id of another life of the server is none of ours.
         self._life = secrets.token_hex(4)
         self._number = 0
@@ -162,7 +164,7 @@ class LiveUpdates:
         """A stream that is still wanted is waited for."""
         async with self._db.read() as tx:
             row = await stream_rows.stream_by_id(tx, stream_id)
-        return "starting" if row is not None and row["started"] else _OVER
+        return _OVER if row is None else self._status(row).value
 
     # -- readers ------------------------------------------------------------------------------------------------------
 

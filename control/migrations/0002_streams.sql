@@ -23,7 +23,8 @@ CREATE TABLE streams (
     keyframe_interval DOUBLE PRECISION NOT NULL,
     qualities TEXT NOT NULL,              -- JSON
     started SMALLINT NOT NULL DEFAULT 0,  -- whether its user wants it on air
-    stopped_at DOUBLE PRECISION,
+    starts BIGINT NOT NULL DEFAULT 0,     -- how often it was wanted: which time a pull belongs to
+    stopped_at DOUBLE PRECISION,          -- when it was stopped, or the last push after that was refused
     created_at DOUBLE PRECISION NOT NULL,
     updated_at DOUBLE PRECISION NOT NULL
 );

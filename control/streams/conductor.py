@@ -1,18 +1,22 @@
 """Rows to the engine: what was ordered is begun, changed and ended there, after its transaction is safe."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from control.db import Database, Row
+from control.db import Database, DatabaseUnavailable, Row
 from control.streams import models, service
-from control.streams.onair import OnAir, playback_name, relay_id, stream_id_of
+from control.streams.grants import Granted, Grants
+from control.streams.kinds import StreamStatus
+from control.streams.onair import OnAir, playback_name, stream_id_of
 from control.vault import Vault
-from mediaserver.errors import Refused
-from mediaserver.events import Event, PublishEnded
-from mediaserver.ports import PublishGrant, RelayTarget
+from mediaserver.errors import Refused, Unavailable
+from mediaserver.events import Event, PublishEnded, PullChanged
 
 if TYPE_CHECKING:
+    from control.cipher import Cipher
     from mediaserver.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -22,115 +26,154 @@ class CannotEncode(Refused):
     """Nothing on this machine makes the renditions that a stream shall have, and it shall not go on without."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A pull, and which time of its stream's it belongs to (the row's ``starts``)."""
+
+    session_id: str
+    starts: int
+
+
 class Conductor:
     """Starts and stops what the engine does for stream rows."""
 
-    def __init__(self, engine: "Engine", db: Database, vault: Vault, on_air: OnAir) -> None:
+    def __init__(self, engine: "Engine", db: Database, vault: Vault, on_air: OnAir, grants: Grants) -> None:
         self._engine = engine
         self._on_air = on_air
         self._db = db
         self._vault = vault
-        self._pulls: dict[int, str] = {}
+        self._grants = grants
+        #: One order after the other, each as the rows are when it is its turn: the last one leaves what is written down.
+        self._turn = asyncio.Lock()
+        self._pulls: dict[int, Fetch] = {}
+        #: Of streams that were fetched to the end, or cannot be had for good, the time that is over.
+        self._over: dict[int, int] = {}
+
+    def status(self, row: Row) -> StreamStatus:
+        """What the stream of ``row`` is doing."""
+        live = self._on_air.stream(row["id"])
+        if live is not None and live.publishing:
+            return StreamStatus.RUNNING
+        wanted = row["started"] and self._over.get(row["id"]) != row["starts"]
+        return StreamStatus.STARTING if wanted or live is not None else StreamStatus.STOPPED
+
+    # -- starting and stopping ----------------------------------------------------------------------------------------
 
     async def resume(self) -> None:
         """After a start of the server: what was being fetched is fetched again."""
-        async with self._db.read() as tx:
-            rows = [row for row in await models.started_streams(tx) if row["key_hash"] is None]
-            grants = [await service.grant(tx, self._vault, row) for row in rows]
-        for row, grant in zip(rows, grants, strict=True):
-            try:
-                await self.start(row, grant)
-            except Refused as refusal:
-                log.warning("stream_not_resumed", extra={"facts": {"stream": row["id"], "reason": refusal.reason}})
+        lacking = await self._lacking_encoder()
+        async with self._turn:
+            cipher = await self._vault.cipher()
+            async with self._db.read() as tx:
+                wanted = await models.wanted_pulls(tx)
+            for stream_id, granted in (await self._grants.by_ids(wanted)).items():
+                try:
+                    self._begin(granted, cipher, lacking)
+                except Refused as refusal:
+                    log.warning("stream_not_resumed", extra={"facts": {"stream": stream_id, "reason": refusal.reason}})
+                    self._finish(stream_id, granted.row["starts"])
 
-    async def start(self, row: Row, grant: PublishGrant) -> None:
+    async def start(self, row: Row) -> None:
         """The stream of ``row`` is wanted on air: fetch it, unless it is pushed. Raises Refused."""
-        if grant.ladder is not None:
-            await self._require_encoder()
-        if row["key_hash"] is not None:
-            return
-        source = service.pull_source(await self._vault.cipher(), row)
-        if not self.fetches(row["id"]):
-            self._pulls[row["id"]] = self._engine.start_pull(source, grant)
+        try:
+            lacking = await self._lacking_encoder() if service.qualities(row) else ""
+            async with self._turn:
+                cipher = await self._vault.cipher()
+                granted = (await self._grants.by_ids([row["id"]])).get(row["id"])
+                # It may have been stopped or deleted in the meantime.
+                if granted is not None and granted.row["started"]:
+                    self._begin(granted, cipher, lacking)
+        except (Refused, DatabaseUnavailable):
+            if row["key_hash"] is None:
+                self._over[row["id"]] = row["starts"]
+            raise
+
+    def _begin(self, granted: Granted, cipher: "Cipher", lacking: str) -> None:
+        row = granted.row
+        if lacking and granted.grant.ladder is not None:
+            raise CannotEncode(lacking)
+        if row["key_hash"] is None and row["id"] not in self._pulls:
+            session_id = self._engine.start_pull(service.pull_source(cipher, row), granted.grant)
+            self._pulls[row["id"]] = Fetch(session_id, row["starts"])
             self._on_air.forget()
 
-    def fetches(self, stream_id: int) -> bool:
-        """Whether it is being fetched: a source that has come to its end, or cannot be had for good, is not."""
-        session_id = self._pulls.get(stream_id)
-        return session_id is not None and self._on_air.fetches(session_id)
-
-    async def _require_encoder(self) -> None:
-        """Raises CannotEncode where the configuration insists on an encoder that does not work here."""
+    async def _lacking_encoder(self) -> str:
+        """What is wrong where the configuration insists on an encoder that does not work here; else empty."""
         wanted = self._engine.config.transcode
         if wanted.policy == "fail" and wanted.encoder != "auto" and wanted.encoder not in await self._engine.encoders():
-            raise CannotEncode(f"the encoder {wanted.encoder} does not work on this machine (transcode.encoder)")
+            return f"the encoder {wanted.encoder} does not work on this machine (transcode.encoder)"
+        return ""
 
     def stop(self, stream_id: int, reason: str) -> None:
         """End it, whoever publishes it, with all that hangs on it. Harmless if it is not on air."""
-        session_id = self._pulls.pop(stream_id, "")
-        if session_id:
-            self._engine.kick(session_id, reason)
+        self._grants.forget()
+        fetch = self._pulls.pop(stream_id, None)
+        self._over.pop(stream_id, None)
+        if fetch is not None:
+            self._engine.kick(fetch.session_id, reason)
         self._engine.end(playback_name(stream_id), reason)
         self._on_air.forget()
-
-    def relay(self, stream_id: int, target: RelayTarget) -> None:
-        """A destination was added or enabled in mid-stream. Raises Refused."""
-        self._engine.start_relay(playback_name(stream_id), target)
-        self._on_air.forget()
-
-    def end_relay(self, stream_id: int, destination_id: int) -> None:
-        """A destination was taken away or disabled. Harmless if there is none."""
-        self._engine.stop_relay(playback_name(stream_id), relay_id(destination_id))
-        self._on_air.forget()
-
-    def record(self, stream_id: int, *, wanted: bool) -> None:
-        """Recording was switched in mid-stream."""
-        name, order = playback_name(stream_id), service.recording_order(stream_id)
-        if not wanted:
-            self._engine.stop_recording(name, order.id)
-            return
-        try:
-            self._engine.start_recording(name, order)
-        except Refused as refusal:
-            log.info("recording_not_started", extra={"facts": {"name": name, "reason": refusal.reason}})
 
     def stop_all(self, stream_ids: Sequence[int], reason: str) -> None:
         """End all of them, whose owner was disabled, say."""
         for stream_id in stream_ids:
             self.stop(stream_id, reason)
 
-    def on_event(self, event: Event) -> None:
-        """A stream is over: Relays that were added in mid-stream do not wait for the next one."""
-        if not isinstance(event, PublishEnded):
-            return
-        name = event.name
-        stream_id = stream_id_of(name)
-        if stream_id is None or "@" in name:
-            return
-        for relay in self._engine.snapshot().relays:
-            if relay.name == name and relay.relay_id.startswith("destination_"):
-                self._engine.stop_relay(name, relay.relay_id)
+    def forget(self) -> None:
+        """Something was written down that decides about pushes to come."""
+        self._grants.forget()
 
-    async def redirect(self, destination: Row, *, before: Row | None) -> None:
-        """A destination changed: what is on air goes where it leads now. ``before`` None: it is new."""
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    async def follow(self, stream_ids: Collection[int]) -> None:
+        """What these streams' rows and destinations say has changed: what is on air or fetched of them does as they say now."""
+        self._grants.forget()
+        present = self._present() & set(stream_ids)
+        if present:
+            async with self._turn:
+                for granted in (await self._grants.by_ids(present)).values():
+                    self._engine.regrant(granted.grant)
+            self._on_air.forget()
+
+    async def follow_destination(self, destination: Row) -> None:
+        """The same of the streams that a destination concerns, which is new, has changed or is gone."""
+        if destination["stream_id"] is not None:
+            await self.follow([destination["stream_id"]])
+            return
         async with self._db.read() as tx:
-            if destination["stream_id"] is not None:
-                stream_ids = [destination["stream_id"]]
-            else:
-                stream_ids = [row["id"] for row in await models.list_streams(tx, destination["user_id"], 10_000, 0)]
-        cipher = await self._vault.cipher()
-        live = {stream.name for stream in self._engine.snapshot().streams}
-        for stream_id in stream_ids:
-            if playback_name(stream_id) not in live:
-                continue
-            if before is not None:
-                self.end_relay(stream_id, destination["id"])
-            if destination["enabled"]:
-                try:
-                    self.relay(stream_id, service.relay_target(cipher, destination))
-                except Refused as refusal:
-                    log.warning("relay_not_started", extra={"facts": {"stream": stream_id, "reason": refusal.reason}})
+            owners = await models.owners(tx, self._present())
+        await self.follow([stream_id for stream_id, owner in owners.items() if owner == destination["user_id"]])
 
-    async def drop(self, destination: Row) -> None:
-        """A destination is gone."""
-        await self.redirect({**destination, "enabled": 0}, before=destination)
+    def _present(self) -> set[int]:
+        """Streams of rows that are on air, or fetched."""
+        self._on_air.forget()
+        live = {stream_id_of(stream.name) for stream in self._on_air.everything()}
+        return {stream_id for stream_id in live | self._pulls.keys() if stream_id is not None}
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        """A listener of the Feed: what is over for good is not wanted any more."""
+        if not isinstance(event, (PublishEnded, PullChanged)):
+            return
+        self._on_air.forget()
+        stream_id = stream_id_of(event.name)
+        fetch = None if stream_id is None else self._pulls.get(stream_id)
+        over = isinstance(event, PullChanged) and event.over
+        if stream_id is not None and fetch is not None and over and fetch.session_id == event.session_id:
+            del self._pulls[stream_id]
+            self._finish(stream_id, fetch.starts)
+
+    def _finish(self, stream_id: int, starts: int) -> None:
+        self._over[stream_id] = starts
+        self._engine.spawn(self._write_end(stream_id, starts))
+
+    async def _write_end(self, stream_id: int, starts: int) -> None:
+        """Where the server itself stops, it is fetched again when that starts."""
+        try:
+            if self._engine.snapshot().draining:
+                return
+            async with self._db.write() as tx:
+                await models.end_start(tx, stream_id, starts, None)
+        except (DatabaseUnavailable, Unavailable) as error:
+            log.warning("end_not_noted", extra={"facts": {"stream": stream_id, "reason": type(error).__name__}})

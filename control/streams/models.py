@@ -6,7 +6,7 @@ from control.db import Row, Transaction
 
 _STREAM = (
     "id, user_id, name, input_type, input_url, key_hash, latency_mode, record_enabled, auto_start, video_codec, audio_codec,"
-    " bitrate_mode, keyframe_interval, qualities, started, stopped_at, created_at, updated_at"
+    " bitrate_mode, keyframe_interval, qualities, started, starts, stopped_at, created_at, updated_at"
 )
 
 
@@ -16,6 +16,19 @@ async def insert_stream(tx: Transaction, fields: Row) -> int:
     row = await tx.row(f"INSERT INTO streams ({', '.join(fields)}) VALUES ({marks}) RETURNING id", *fields.values())
     assert row is not None  # noqa: S101  RETURNING gives one
     return int(row["id"])
+
+
+async def hold_stream(tx: Transaction, stream_id: int) -> Row | None:
+    """The stream, which nobody else changes until this transaction ends, nor whose turn it is of those with its key.
+
+    Always the key first: two that waited for each other would wait for ever.
+    """
+    held = None
+    while (row := await stream_by_id(tx, stream_id)) is not None and row["key_hash"] != held:
+        held = row["key_hash"]
+        await tx.execute("UPDATE stream_keys SET user_id = user_id WHERE key_hash = ?", held)
+    await tx.execute("UPDATE streams SET updated_at = updated_at WHERE id = ?", stream_id)
+    return await stream_by_id(tx, stream_id)
 
 
 async def stream_by_id(tx: Transaction, stream_id: int) -> Row | None:
@@ -54,6 +67,28 @@ async def end_turns(tx: Transaction, key_hash: str, stream_id: int) -> None:
     await tx.execute("UPDATE streams SET started = 0 WHERE key_hash = ? AND id <> ? AND started = 1", key_hash, stream_id)
 
 
+async def hold_on(tx: Transaction, key_hash: str, since: float, now: float) -> None:
+    """What was stopped after ``since`` and has that key counts as stopped ``now``."""
+    await tx.execute("UPDATE streams SET stopped_at = ? WHERE key_hash = ? AND stopped_at > ?", now, key_hash, since)
+
+
+async def start_stream(tx: Transaction, stream_id: int, now: float) -> None:
+    """It is wanted on air. ``starts`` tells this time from others."""
+    await tx.execute(
+        "UPDATE streams SET started = 1, starts = starts + 1, stopped_at = NULL, updated_at = ? WHERE id = ?", now, stream_id
+    )
+
+
+async def end_start(tx: Transaction, stream_id: int, starts: int, stopped_at: float | None) -> None:
+    """It is wanted no more, unless it was stopped or started again since then."""
+    await tx.execute(
+        "UPDATE streams SET started = 0, stopped_at = ? WHERE id = ? AND starts = ? AND started = 1",
+        stopped_at,
+        stream_id,
+        starts,
+    )
+
+
 async def end_all_of(tx: Transaction, user_id: int) -> Sequence[int]:
     """None of a user's streams is wanted on air. All of their ids."""
     await tx.execute("UPDATE streams SET started = 0 WHERE user_id = ? AND started = 1", user_id)
@@ -64,7 +99,7 @@ async def page_of_streams(tx: Transaction, user_id: int | None, limit: int, offs
     """What a list shows of a user's streams, or of everybody's (None), and how many there are altogether."""
     whose, values = ("", ()) if user_id is None else (" WHERE user_id = ?", (user_id,))
     rows = await tx.rows(
-        f"SELECT id, user_id, name, key_hash, input_url, latency_mode, started, created_at, updated_at,"
+        f"SELECT id, user_id, name, key_hash, input_url, latency_mode, started, starts, created_at, updated_at,"
         f" (SELECT count(*) FROM streams{whose}) AS number FROM streams{whose} ORDER BY id LIMIT ? OFFSET ?",
         *values, *values, limit, offset,
     )  # fmt: skip
@@ -87,9 +122,10 @@ async def count_streams(tx: Transaction, user_id: int | None) -> int:
     return int(row["number"]) if row else 0
 
 
-async def started_streams(tx: Transaction) -> Sequence[Row]:
-    """Those that are to be on air: after a restart of the server they are."""
-    return await tx.rows(f"SELECT {_STREAM} FROM streams WHERE started = 1 ORDER BY id LIMIT 10000")
+async def wanted_pulls(tx: Transaction) -> Sequence[int]:
+    """The ids of those that are to be fetched: after a restart of the server they are."""
+    rows = await tx.rows("SELECT id FROM streams WHERE started = 1 AND key_hash IS NULL ORDER BY id LIMIT 10000")
+    return [row["id"] for row in rows]
 
 
 async def streams_by_ids(tx: Transaction, stream_ids: Collection[int]) -> Sequence[Row]:

@@ -1,6 +1,5 @@
 """``/api/streams``."""
 
-import functools
 import json
 from collections.abc import Sequence
 
@@ -28,7 +27,6 @@ from control.streams.schemas import (
     StreamUpdate,
 )
 from mediaserver.errors import Refused
-from mediaserver.ports import PublishGrant
 
 streams = Domain("Streams")
 
@@ -38,10 +36,13 @@ _MISSING = (ErrorCode.STREAM_NOT_FOUND,)
 # -- finding ----------------------------------------------------------------------------------------------------------
 
 
-async def found(call: Call, everybody: Permission) -> Row:
-    """The stream in the path. Raises ControlError (404) where there is none, or it is none of the asker's business."""
+async def found(call: Call, everybody: Permission, *, hold: bool = False) -> Row:
+    """The stream in the path; with ``hold`` nobody else changes it until the call is done.
+
+    Raises ControlError (404) where there is none, or it is none of the asker's business.
+    """
     number = call.id("stream_id", "Stream", "stream")
-    row = await models.stream_by_id(call.tx, number)
+    row = await (models.hold_stream if hold else models.stream_by_id)(call.tx, number)
     if row is None or not (
         call.actor.owns(row["user_id"], everybody) or call.actor.owns(row["user_id"], Permission.STREAMS_VIEW_ALL)
     ):
@@ -105,6 +106,7 @@ async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
     for destination in body.destinations:
         await _add_destination(call, number, call.actor.user_id, destination)
     await audit.record(call, audit.Action.STREAM_CREATED, "stream", number)
+    call.after(call.services.conductor.forget)
     return StreamCreated(id=number, name=body.name, status=StreamStatus.STOPPED, message="Stream created successfully")
 
 
@@ -127,7 +129,7 @@ async def _source(call: Call, owner: int, input_type: StreamInput, input_url: st
     }
 
 
-async def _add_destination(call: Call, stream_id: int, owner: int, destination: DestinationCreate) -> Row:
+async def _add_destination(call: Call, stream_id: int, owner: int, destination: DestinationCreate) -> None:
     fields = {
         "user_id": owner,
         "stream_id": stream_id,
@@ -140,7 +142,7 @@ async def _add_destination(call: Call, stream_id: int, owner: int, destination: 
         "created_at": call.now,
         "updated_at": call.now,
     }
-    return {"id": await destination_rows.insert_destination(call.tx, fields), **fields}
+    await destination_rows.insert_destination(call.tx, fields)
 
 
 @streams.put(
@@ -152,7 +154,7 @@ async def _add_destination(call: Call, stream_id: int, owner: int, destination: 
 )
 async def update_stream(call: Call, body: StreamUpdate) -> Stream:
     """Change a stream: recording and destinations at once, all else from its next start on"""
-    row = await found(call, Permission.STREAMS_ALL)
+    row = await found(call, Permission.STREAMS_ALL, hold=True)
     fields = await _columns(call, row, {name: value for name, value in changes(body).items() if value is not None})
     if fields:
         await models.update_stream(call.tx, row["id"], fields, call.now)
@@ -161,8 +163,7 @@ async def update_stream(call: Call, body: StreamUpdate) -> Stream:
     if body.destinations is not None:
         await _replace_destinations(call, row, body.destinations)
     await audit.record(call, audit.Action.STREAM_UPDATED, "stream", row["id"], fields=sorted(body.model_fields_set))
-    if fields.get("record_enabled", row["record_enabled"]) != row["record_enabled"]:
-        call.after(lambda: call.services.conductor.record(row["id"], wanted=bool(fields["record_enabled"])))
+    call.after(lambda: call.services.conductor.follow([row["id"]]))
     changed = await models.stream_by_id(call.tx, row["id"])
     assert changed is not None  # noqa: S101  found above, in this transaction
     return await shown.full(call, changed)
@@ -170,16 +171,14 @@ async def update_stream(call: Call, body: StreamUpdate) -> Stream:
 
 async def _replace_destinations(call: Call, row: Row, wanted: Sequence[DestinationCreate]) -> None:
     """The stream's own destinations are those that were sent; one that was there already goes on as it is."""
-    conductor, cipher = call.services.conductor, call.services.cipher
+    cipher = call.services.cipher
     present = await destination_rows.destinations_of_stream(call.tx, row["id"])
     gone = {service.destination_words(cipher, each): each for each in present}
     for destination in wanted:
         if gone.pop(service.wanted_words(destination), None) is None:
-            added = await _add_destination(call, row["id"], row["user_id"], destination)
-            call.after(functools.partial(conductor.redirect, added, before=None))
+            await _add_destination(call, row["id"], row["user_id"], destination)
     for each in gone.values():
         await destination_rows.delete_destination(call.tx, each["id"])
-        call.after(functools.partial(conductor.drop, each))
 
 
 async def _columns(call: Call, row: Row, wanted: dict[str, object]) -> dict[str, object]:
@@ -193,18 +192,18 @@ async def _columns(call: Call, row: Row, wanted: dict[str, object]) -> dict[str,
     before = StreamInput(row["input_type"]), call.services.cipher.open(service.INPUT_URL, row["input_url"])
     after = kind if isinstance(kind, StreamInput) else before[0], url if isinstance(url, str) else before[1]
     if after != before:
-        if shown.status(call, row) is not StreamStatus.STOPPED:
+        if call.services.conductor.status(row) is not StreamStatus.STOPPED:
             raise ControlError(
                 ErrorCode.STREAM_ALREADY_RUNNING, "The input of a stream that is on air cannot change: stop it first"
             )
-        fields |= await _source(call, row["user_id"], *after)
+        fields |= {"started": 0, **await _source(call, row["user_id"], *after)}
     return fields
 
 
 @streams.delete("/streams/{stream_id}", permission=Permission.STREAMS, answer=Message, errors=_MISSING)
 async def delete_stream(call: Call) -> Message:
     """Delete a stream; one that is on air ends"""
-    row = await found(call, Permission.STREAMS_ALL)
+    row = await found(call, Permission.STREAMS_ALL, hold=True)
     await models.delete_stream(call.tx, row["id"])
     if row["key_hash"] is not None:
         await models.leave_key(call.tx, row["key_hash"])
@@ -222,28 +221,31 @@ async def delete_stream(call: Call) -> Message:
 )
 async def start_stream(call: Call) -> StreamStarted:
     """Start a stream: it is fetched, or its encoder may push. Of several with one key it is this one's turn"""
-    row = await found(call, Permission.STREAMS_ALL)
-    if shown.status(call, row) is not StreamStatus.STOPPED:
+    row = await found(call, Permission.STREAMS_ALL, hold=True)
+    if call.services.conductor.status(row) is not StreamStatus.STOPPED:
         raise ControlError(ErrorCode.STREAM_ALREADY_RUNNING, "Stream is already active", {"stream_id": row["id"]})
-    await models.update_stream(call.tx, row["id"], {"started": 1, "stopped_at": None}, call.now)
+    await models.start_stream(call.tx, row["id"], call.now)
     if row["key_hash"] is not None:
         await models.end_turns(call.tx, row["key_hash"], row["id"])
-    grant = await service.grant(call.tx, call.services.vault, row)
     await audit.record(call, audit.Action.STREAM_STARTED, "stream", row["id"])
-    call.after(lambda: _begin(call, row, grant))
+    call.after(lambda: _begin(call, row))
     call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STARTING.value))
     site = call.services.config.server.public_url or f"{call.request.scheme}://{call.request.host}"
     outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in shown.outputs(row)]
     return StreamStarted(status="success", message="Stream started successfully", stream_id=row["id"], outputs=outputs)
 
 
-async def _begin(call: Call, row: Row, grant: PublishGrant) -> None:
-    """It is safe that the stream of ``row`` is wanted, so it is begun; what cannot be, is wanted no longer."""
+async def _begin(call: Call, before: Row) -> None:
+    """It is safe that a stream is wanted, whose row was ``before``: it is begun. What cannot be, is wanted no longer."""
+    conductor, starts = call.services.conductor, before["starts"] + 1
+    conductor.forget()
     try:
-        await call.services.conductor.start(row, grant)
+        await conductor.start({**before, "starts": starts})
     except Refused as refusal:
-        async with call.services.db.write() as tx:
-            await models.update_stream(tx, row["id"], {"started": 0, "stopped_at": row["stopped_at"]}, call.now)
+        async with call.services.db.write() as call.tx:
+            await models.end_start(call.tx, before["id"], starts, before["stopped_at"])
+            await audit.record(call, audit.Action.STREAM_NOT_STARTED, "stream", before["id"])
+        conductor.forget()
         if isinstance(refusal, CannotEncode):
             error = ControlError(ErrorCode.ENCODING, "Nothing here makes its qualities", {"reason": refusal.reason})
         else:
@@ -256,8 +258,11 @@ async def _begin(call: Call, row: Row, grant: PublishGrant) -> None:
     "/streams/{stream_id}/stop", permission=Permission.STREAMS, answer=StreamStopped, limit=Limit.STREAMING, errors=_MISSING
 )
 async def stop_stream(call: Call) -> StreamStopped:
-    """Stop a stream: whoever publishes it is sent away, and all that hangs on it ends. Harmless twice"""
-    row = await found(call, Permission.STREAMS_STOP_ALL)
+    """Stop a stream: whoever publishes it is sent away, and all that hangs on it ends. Harmless twice
+
+    Where `auto_start` is set, a push starts it again once nobody has tried to push it for a minute; until then only a start does.
+    """
+    row = await found(call, Permission.STREAMS_STOP_ALL, hold=True)
     await models.update_stream(call.tx, row["id"], {"started": 0, "stopped_at": call.now}, call.now)
     await audit.record(call, audit.Action.STREAM_STOPPED, "stream", row["id"])
     call.after(lambda: call.services.conductor.stop(row["id"], "stopped by its owner"))

@@ -6,13 +6,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from control.db import Row, Transaction
-from control.destinations import models as destination_rows
+from control.db import Row
 from control.destinations.platforms import target_url
 from control.errors import invalid
 from control.streams.kinds import LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
-from control.vault import Vault
 from mediaserver.ports import (
     Codec,
     InputType,
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from control.cipher import Cipher
     from control.destinations.schemas import DestinationCreate
     from mediaserver.config import Config
-
-#: Seconds for which a stream that was stopped does not begin by itself again: an encoder that was cut off tries at once.
-STOP_HOLD = 30.0
 
 INPUT_URL = "streams.input_url"
 STREAM_KEY = "destinations.stream_key"
@@ -86,15 +81,13 @@ def qualities(row: Row) -> list[Quality]:
     return [Quality(word) for word in json.loads(row["qualities"])]
 
 
-async def grant(tx: Transaction, vault: Vault, row: Row) -> PublishGrant:
-    """What is to be made of the stream of ``row`` while it is on air."""
+def grant(cipher: "Cipher", row: Row, destinations: Sequence[Row]) -> PublishGrant:
+    """What is to be made of the stream of ``row``, which has these ``destinations``, while it is on air."""
     wanted = qualities(row)
     codec = _CODECS[VideoCodec(row["video_codec"])]
     constant = row["bitrate_mode"] == "cbr"
     rungs = tuple(Rung(q.value, _HEIGHTS[q], codec=codec, constant_bitrate=constant) for q in wanted)
-    found = await destination_rows.destinations_of(tx, [row["id"]], [row["user_id"]])
-    destinations = [destination for destination in found if destination["enabled"]]
-    relays = [relay_target(await vault.cipher(), destination) for destination in destinations]
+    relays = [relay_target(cipher, destination) for destination in destinations if destination["enabled"]]
     return PublishGrant(
         playback_name(row["id"]),
         pacing=PACING[LatencyMode(row["latency_mode"])],

@@ -7,22 +7,11 @@ from control.destinations import models as destination_rows
 from control.permissions import Permission
 from control.rest import Call
 from control.streams import service
-from control.streams.kinds import StreamStatus
 from control.streams.onair import playback_name
 from control.streams.schemas import ListedDestination, ListedStream, Output, Stream, StreamDestination, StreamState
 from mediaserver.snapshot import StreamSnapshot
 
 _FILES = (("hls", "m3u8"), ("dash", "mpd"))
-
-
-def status(call: Call, row: Row) -> StreamStatus:
-    """What the stream of ``row`` is doing."""
-    live = call.services.on_air.stream(row["id"])
-    if live is not None and live.publishing:
-        return StreamStatus.RUNNING
-    # What is fetched is waited for as long as somebody fetches it: a source that cannot be had for good is not.
-    waited_for = row["started"] and (row["key_hash"] is not None or call.services.conductor.fetches(row["id"]))
-    return StreamStatus.STARTING if waited_for or live is not None else StreamStatus.STOPPED
 
 
 def outputs(row: Row) -> list[Output]:
@@ -50,7 +39,7 @@ def listed(call: Call, row: Row, destinations: Sequence[Row]) -> ListedStream:
     return ListedStream(
         id=row["id"],
         name=row["name"],
-        status=status(call, row),
+        status=call.services.conductor.status(row),
         input_url=_url(call, row),
         latency_mode=row["latency_mode"],
         created_at=row["created_at"],
@@ -68,7 +57,7 @@ async def full(call: Call, row: Row) -> Stream:
     return Stream(
         id=row["id"],
         name=row["name"],
-        status=status(call, row),
+        status=call.services.conductor.status(row),
         input_url=_url(call, row),
         input_type=row["input_type"],
         latency_mode=row["latency_mode"],
@@ -113,7 +102,7 @@ def state(call: Call, row: Row) -> StreamState:
     best = live and on_air.best_rendition(row["id"])
     return StreamState(
         stream_id=row["id"],
-        status=status(call, row),
+        status=call.services.conductor.status(row),
         uptime=0 if live is None else max(0, int(call.now - live.since)),
         current_viewers=on_air.viewers(row["id"]),
         peak_viewers=on_air.peak(row["id"]),

@@ -277,4 +277,5 @@ class Pull:
         told = state is PullState.LIVE, reason
         if reason != CONNECTING and (told != self._told or state is PullState.OVER):
             self._told = told
-            self._sink.emit(PullChanged(self.grant.name, self.session.id, time.time(), *told))
+            over = state is PullState.OVER
+            self._sink.emit(PullChanged(self.grant.name, self.session.id, time.time(), *told, over=over))

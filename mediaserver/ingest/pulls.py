@@ -41,6 +41,12 @@ class Pulls:
         pull.task = self._spawn(self._run(pull))
         return pull.session.id
 
+    def regrant(self, grant: PublishGrant) -> None:
+        """What is fetched for ``grant.name`` is published as ``grant`` says, from its next return on."""
+        for pull in self._running():
+            if pull.grant.name == grant.name:
+                pull.grant = grant
+
     def stop(self, session_id: str, reason: str) -> bool:
         """End that pull and its stream. False if there is none."""
         pull = self._pulls.get(session_id)

@@ -13,7 +13,7 @@ from mediaserver.errors import Refused
 from mediaserver.events import RecordingFailed, RecordingFinished, RecordingRemoved
 from mediaserver.hub.hub import Hub
 from mediaserver.hub.stream import LiveStream
-from mediaserver.ports import EventSink, RecordingOrder, is_name, rendition_name
+from mediaserver.ports import EventSink, PublishGrant, RecordingOrder, is_name, rendition_name
 from mediaserver.recording import recovery, retention
 from mediaserver.recording.file import SPRITES_SUFFIX
 from mediaserver.recording.recording import Recording, RecordingServices
@@ -73,11 +73,23 @@ class Recordings:
         if self._config.always and all(order.rendition for order in orders):
             orders.append(RecordingOrder(ALWAYS))
         for order in orders:
-            try:
-                self._add(stream, order)
-            except Refused as error:
-                # The publisher is not to blame, and goes on.
-                self._sink.emit(RecordingFailed(stream.name, "", time.time(), order.id, error.reason))
+            self._add_granted(stream, order)
+
+    def follow(self, stream: LiveStream, before: PublishGrant) -> None:
+        """The grant of ``stream`` was another ``before``: end and start what makes the difference."""
+        for order in before.recordings:
+            if order not in stream.grant.recordings:
+                self.stop(stream.name, order.id)
+        for order in stream.grant.recordings:
+            if order not in before.recordings:
+                self._add_granted(stream, order)
+
+    def _add_granted(self, stream: LiveStream, order: RecordingOrder) -> None:
+        try:
+            self._add(stream, order)
+        except Refused as error:
+            # The publisher is not to blame, and goes on.
+            self._sink.emit(RecordingFailed(stream.name, "", time.time(), order.id, error.reason))
 
     def start(self, name: str, order: RecordingOrder) -> None:
         """Record ``name`` from now on. Raises Refused where it is not live, or is recorded under that id already."""

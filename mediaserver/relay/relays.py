@@ -10,7 +10,7 @@ from mediaserver.errors import Refused
 from mediaserver.events import RelayChanged
 from mediaserver.hub.hub import Hub
 from mediaserver.hub.stream import LiveStream, StreamState
-from mediaserver.ports import EventSink, RelayTarget
+from mediaserver.ports import EventSink, PublishGrant, RelayTarget
 from mediaserver.relay.address import parse
 from mediaserver.relay.confirmation import Confirmer
 from mediaserver.relay.dialler import Dialler
@@ -45,22 +45,38 @@ class Relays:
             if relay.name == stream.name and relay.owner is None and relay.state is RelayState.FAILED:
                 relay.start()
         for target in stream.grant.relays:
-            present = self._relays.get((stream.name, target.id))
-            if present is not None and present.owner is None:
-                continue  # who started it by hand knows of it
-            try:
-                self._start(stream.name, target, stream)
-            except Refused as refusal:
-                self._sink.emit(
-                    RelayChanged(
-                        name=stream.name,
-                        session_id="",
-                        at=time.time(),
-                        relay_id=target.id,
-                        state=RelayState.FAILED,
-                        reason=refusal.reason,
-                    )
+            self._start_granted(stream, target)
+
+    def follow(self, stream: LiveStream, before: PublishGrant) -> None:
+        """The grant of ``stream`` was another ``before``: end and start what differs, and what had failed once more."""
+        wanted = {target.id: target for target in stream.grant.relays}
+        for target in before.relays:
+            relay = self._relays.get((stream.name, target.id))
+            if relay is not None and relay.owner is not None and wanted.get(target.id) != target:
+                self.stop(stream.name, target.id)
+        for target in wanted.values():
+            relay = self._relays.get((stream.name, target.id))
+            if relay is None or relay.state is RelayState.FAILED or relay.owner not in (None, stream):
+                self._start_granted(stream, target)
+
+    def _start_granted(self, stream: LiveStream, target: RelayTarget) -> None:
+        """The publisher is not to blame for an address that cannot be."""
+        present = self._relays.get((stream.name, target.id))
+        if present is not None and present.owner is None:
+            return  # who started it by hand knows of it
+        try:
+            self._start(stream.name, target, stream)
+        except Refused as refusal:
+            self._sink.emit(
+                RelayChanged(
+                    name=stream.name,
+                    session_id="",
+                    at=time.time(),
+                    relay_id=target.id,
+                    state=RelayState.FAILED,
+                    reason=refusal.reason,
                 )
+            )
 
     def start(self, name: str, target: RelayTarget) -> None:
         """Relay ``name`` to ``target`` from now on, or as soon as it is live. Raises Refused for an address that cannot be."""

@@ -3,10 +3,10 @@
 from tests.conftest import Serve
 from tests.contract.asking import ROOMY, Caller, log_in
 from tests.contract.conftest import Town
-from tests.contract.document import DESTINATION, DESTINATIONS, MESSAGE, error, new_stream
+from tests.contract.document import DESTINATION, DESTINATIONS, MESSAGE, STREAM, error, new_stream
 from tests.e2e.players import LivePlayer
 from tests.media import Clips
-from tests.peers import Peers, ffprobe
+from tests.peers import Peers, ffprobe, wait_until
 
 DONE = DESTINATION | {"message": str}
 
@@ -81,3 +81,41 @@ def test_destinations_come_and_go_in_mid_stream(serve: Serve, clips: Clips, peer
     nowhere = admin.made("/api/destinations", target | {"rtmp_url": "rtmp://127.0.0.1:9/live/", "stream_id": number})["id"]
     seen = admin.wait_for(f"/api/destinations/{nowhere}", status="backing_off")
     assert seen["reason"]
+
+
+def test_a_stream_that_is_fetched_comes_back_to_the_destinations_that_it_has_then(
+    serve: Serve, clips: Clips, peers: Peers
+) -> None:
+    """What was changed while it was on air, or away, holds when its source returns: recording too."""
+    there, clip = serve(rtmp={"reconnect_grace": 0.0}), clips.get()
+    admin = log_in(serve(**ROOMY, rtmp={"reconnect_grace": 0.0}, recording={"min_free_bytes": 0}))
+    stream = {"name": "Fetched", "input_url": there.url("/live/source.flv"), "input_type": "http", "record_enabled": True}
+    number = admin.made("/api/streams", stream)["id"]
+    path = f"/api/streams/{number}"
+
+    def aim(key: str) -> int:
+        target = {"name": key, "rtmp_url": f"rtmp://127.0.0.1:{there.rtmp_port}/live/", "stream_key": key, "stream_id": number}
+        return int(admin.made("/api/destinations", target)["id"])
+
+    one, other = aim("one"), aim("other")
+    encoder = peers.ffmpeg_push(clip, there.rtmp("source"))
+    there.wait_live("source")
+    admin.post(f"{path}/start")
+    there.wait_live("one")
+    there.wait_live("other")
+    admin.delete(f"/api/destinations/{one}")
+    admin.put(path, {"record_enabled": False}).fits(STREAM)
+    wait_until(lambda: "one" not in there.live(), "the relay's end")
+    encoder.stop()
+    admin.wait_for(f"{path}/status", status="starting")
+    admin.put(f"/api/destinations/{other}", {"enabled": False})
+    third = aim("third")
+    peers.ffmpeg_push(clip, there.rtmp("source"))
+    admin.wait_for(f"/api/destinations/{third}", status="active")
+    there.wait_live("third")
+    assert admin.get(f"{path}/status").json["status"] == "running"
+    # Its relays begin in one go: with the third all of them would be there.
+    assert {"source", "third"} == set(there.live())
+    assert [each["name"] for each in admin.get(path).json["destinations"] if each["status"] == "active"] == ["third"]
+    recordings = list((admin.server.folder / "data" / "recordings").rglob("*.mp4"))
+    assert len(recordings) == 1, recordings

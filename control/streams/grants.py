@@ -1,0 +1,113 @@
+"""What stream rows grant, as it is written down: asked for with a key by who pushes, by its number for what is on air."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from control.db import Database, Row, Transaction
+from control.destinations import models as destination_rows
+from control.streams import models, service
+from control.vault import Vault
+from mediaserver.errors import Refused
+from mediaserver.ports import PublishGrant
+
+#: Seconds for which an answer serves again (another node may have changed its rows), and how many keys are remembered.
+FRESH, REMEMBERED = 2.0, 10_000
+#: Seconds for which a stream that was stopped does not begin by itself again, counted anew whenever a push is refused for it.
+STOP_HOLD = 60.0
+#: Seconds between two of those refusals that are written down.
+_NOTED = 1.0
+#: Streams whose grants are read at a time.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A stream's row, and what it grants."""
+
+    row: Row
+    grant: PublishGrant
+
+
+class Grants:
+    """Reads and remembers them. Whoever changes a row that they are made from calls ``forget`` once that is safe."""
+
+    def __init__(self, db: Database, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = db
+        self._vault = vault
+        self._clock = clock
+        self._changes = 0
+        self._known: OrderedDict[str, tuple[float, PublishGrant | None]] = OrderedDict()
+
+    def forget(self) -> None:
+        """Something has changed: what was read before counts no more, nor what is being read now."""
+        self._changes += 1
+        self._known.clear()
+
+    async def by_key(self, key: str, now: float) -> PublishGrant | None:
+        """What a push with ``key`` may do at ``now`` (Unix time); None where the key is no row's.
+
+        Raises Refused where its owner does not want it on air, and DatabaseUnavailable.
+        """
+        key_hash = self._vault.look_up("stream key", key)
+        while True:
+            at, grant = self._known.get(key_hash, (float("-inf"), None))
+            if self._clock() - at < FRESH:
+                return grant
+            changes = self._changes
+            async with self._db.read() as tx:
+                rows = await models.streams_by_key(tx, key_hash)
+                refusal = _objection(rows, now)
+                grant = None if refusal or not rows else (await _granted(tx, self._vault, rows[:1]))[0].grant
+            if changes != self._changes:
+                continue
+            if refusal:
+                await self._hold_on(key_hash, rows, now)
+                raise Refused(refusal)
+            self._known[key_hash] = self._clock(), grant
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+            return grant
+
+    async def by_ids(self, stream_ids: Collection[int]) -> Mapping[int, Granted]:
+        """Of those streams that are there, by id, as it stands when this returns."""
+        while True:
+            changes, numbers = self._changes, sorted(stream_ids)
+            found: dict[int, Granted] = {}
+            async with self._db.read() as tx:
+                for first in range(0, len(numbers), _AT_ONCE):
+                    rows = await models.streams_by_ids(tx, numbers[first : first + _AT_ONCE])
+                    found |= {each.row["id"]: each for each in await _granted(tx, self._vault, rows)}
+            if changes == self._changes:
+                return found
+
+    async def _hold_on(self, key_hash: str, rows: Sequence[Row], now: float) -> None:
+        """A push was refused: the hold of what was stopped is counted anew."""
+        if any(now - row["stopped_at"] > _NOTED for row in _held(rows, now)):
+            async with self._db.write() as tx:
+                await models.hold_on(tx, key_hash, now - STOP_HOLD, now)
+
+
+def _objection(rows: Sequence[Row], now: float) -> str:
+    """Why none of the streams ``rows`` of one key may be pushed; empty where it is the first one's turn."""
+    if rows and rows[0]["owner_disabled"]:
+        return "the account of its owner is disabled"
+    if not rows or rows[0]["started"]:
+        return ""
+    if not rows[0]["auto_start"]:
+        return "the stream is stopped: start it first"
+    return "the stream was stopped: start it, or let nobody push for a minute" if _held(rows, now) else ""
+
+
+def _held(rows: Sequence[Row], now: float) -> Sequence[Row]:
+    """Those that were stopped, and do not begin by themselves yet."""
+    return [row for row in rows if row["stopped_at"] is not None and now - row["stopped_at"] < STOP_HOLD]
+
+
+async def _granted(tx: Transaction, vault: Vault, rows: Sequence[Row]) -> Sequence[Granted]:
+    """What each of ``rows`` grants."""
+    cipher, users = await vault.cipher(), sorted({row["user_id"] for row in rows})
+    found = await destination_rows.destinations_of(tx, [row["id"] for row in rows], users)
+    whose = service.destinations_by_stream(rows, found)
+    return [Granted(row, service.grant(cipher, row, whose[row["id"]])) for row in rows]

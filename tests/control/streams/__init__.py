@@ -1,0 +1,1 @@
+"""Streams of the API, over an engine that a test looks at."""
