@@ -50,7 +50,7 @@ class Api:
             cipher=cipher,
             feed=control.feed,
             authorizer=control.authorizer,
-            prober=Prober(config, control.db),
+            prober=Prober(config, control.db, resident.engine),
             on_air=resident.on_air,
             conductor=resident.conductor,
             webhooks=resident.webhooks,

@@ -15,7 +15,7 @@ class Health(enum.Enum):
 
 
 class SystemUsage(Given):
-    """The machine, in percent."""
+    """The machine, in percent: ``cpu_usage`` over the last seconds."""
 
     cpu_usage: float
     memory_usage: float
@@ -33,7 +33,7 @@ class ServiceStates(Given):
 
 
 class Performance(Given):
-    """What it does now; ``total_bandwidth`` in kbit/s, in and out."""
+    """What it does now; ``total_bandwidth`` in kbit/s: what comes in and goes out, counted."""
 
     active_streams: int
     total_bandwidth: int
@@ -52,7 +52,7 @@ class SystemStatus(Given):
 
 
 class ProbeResult(Given):
-    """One service that was asked; ``response_time`` in ms."""
+    """One service that was asked, the database by a write; ``response_time`` in ms."""
 
     status: Health
     response_time: int
@@ -68,7 +68,8 @@ class StorageResult(Given):
 
 
 class NetworkResult(Given):
-    """The network. ``bandwidth_available`` is what its interfaces say of themselves, ``unknown`` where they do not."""
+    """The network: unhealthy where no interface is up by which the server could be reached. ``bandwidth_available`` is what the
+    interfaces say of themselves, ``unknown`` where they do not; ``bandwidth_used`` what they move, loopback left out."""
 
     status: Health
     bandwidth_available: str

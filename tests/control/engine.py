@@ -1,5 +1,8 @@
 """An engine as the control plane sees it: whatever snapshot a test puts in."""
 
+import asyncio
+from collections.abc import Coroutine
+
 from mediaserver.errors import Unavailable
 from mediaserver.ports import Wire
 from mediaserver.snapshot import EngineSnapshot, SessionSnapshot, StreamSnapshot, TrackSnapshot
@@ -39,6 +42,7 @@ class FakeEngine:
         self.now = now
         self.asked = 0
         self.allow_private = True
+        self.tasks: set[asyncio.Task[None]] = set()
 
     def snapshot(self) -> EngineSnapshot:
         self.asked += 1
@@ -48,6 +52,12 @@ class FakeEngine:
 
     async def resolve(self, host: str, port: int) -> tuple[targets.Target, ...]:
         return targets.resolve(host, port, allow_private=self.allow_private)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     def end(self, name: str, reason: str) -> bool:
         return False

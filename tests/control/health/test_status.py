@@ -1,19 +1,72 @@
 """The machine and what the server stands on, over engines, disks and clocks that a test arranges."""
 
+import asyncio
+import sqlite3
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
 import pytest
 
+from control.health import gauge, service
+from mediaserver.snapshot import EngineSnapshot
 from mediaserver.version import VERSION
 from tests.control.conftest import OpenPanel
 from tests.control.contract.conftest import ObedientEngine
-from tests.control.engine import FakeEngine
-from tests.control.panel import Panel
+from tests.control.panel import Panel, Person
+
+MEGABIT = 125_000
+ROOM = SimpleNamespace(free=50 * 10**9, total=200 * 10**9, percent=75.0)
+
+
+class BusyEngine(ObedientEngine):
+    """Takes one megabit a second and sends three."""
+
+    def snapshot(self) -> EngineSnapshot:
+        now = time.monotonic()
+        return replace(super().snapshot(), bytes_in=round(now * MEGABIT), bytes_out=round(now * 3 * MEGABIT))
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    obedient = ObedientEngine()
-    obedient.show()
-    return obedient
+def engine() -> BusyEngine:
+    busy = BusyEngine()
+    busy.show()
+    return busy
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter busy, eight megabits a second on its network and a lot more in itself; probes are not waited for long."""
+    monkeypatch.setattr(gauge, "SHORTEST", 0.1)
+    monkeypatch.setattr(service, "PATIENCE", 0.5)
+    monkeypatch.setattr(service, "FRESH", 0.0)
+
+    kind = type(psutil.cpu_times())
+    shares = {"user": 0.2, "system": 0.05, "idle": 0.7, "iowait": 0.05}
+
+    def cpu() -> Any:
+        return kind(**{name: time.monotonic() * shares.get(name, 0.0) for name in kind._fields})
+
+    def counters(*, pernic: bool) -> Any:
+        now = time.monotonic()
+        moved = {"lo": 1e9, "eth0": 8 * MEGABIT}
+        return {name: SimpleNamespace(bytes_sent=now * rate / 2, bytes_recv=now * rate / 2) for name, rate in moved.items()}
+
+    monkeypatch.setattr(psutil, "cpu_times", cpu)
+    monkeypatch.setattr(psutil, "net_io_counters", counters)
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: ROOM)
+    interfaces(monkeypatch, up=True)
+
+
+def interfaces(monkeypatch: pytest.MonkeyPatch, *, up: bool) -> None:
+    lo = SimpleNamespace(isup=True, flags="up,loopback,running", speed=0)
+    eth0 = SimpleNamespace(isup=up, flags="up,broadcast", speed=1000)
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: {"lo": lo, "eth0": eth0})
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": [SimpleNamespace(address="127.0.0.1")], "eth0": []})
 
 
 @pytest.fixture
@@ -26,9 +79,122 @@ async def here(panel: OpenPanel) -> Panel:
     return await panel()
 
 
-async def test_the_uptime_is_the_server_s_and_not_that_of_the_first_question(here: Panel, engine: FakeEngine) -> None:
+async def test_the_uptime_is_the_server_s_and_not_that_of_the_first_question(here: Panel, engine: BusyEngine) -> None:
     assert engine.now is not None
     admin = await here.log_in()
     told = (await admin.get("/api/system/status")).json
     assert told["uptime"] == int(here.clock.now - engine.now.since)
     assert told["version"] == VERSION
+
+
+async def look(person: Person) -> tuple[str, dict[str, str]]:
+    """Both answers, which say the same: in a word, and what each check says."""
+    status, health = await person.get("/api/system/status"), await person.get("/api/system/health")
+    assert status.json["status"] == health.json["status"]
+    assert health.status == (200 if health.json["status"] == "healthy" else 503)
+    return health.json["status"], {name: check["status"] for name, check in health.json["checks"].items()}
+
+
+async def healthy_again(person: Person) -> None:
+    """Whatever hung comes back when it likes."""
+    async with asyncio.timeout(15):
+        while (await person.get("/api/system/health")).status != 200:  # noqa: ASYNC110 - a probe announces nothing
+            await asyncio.sleep(0.02)
+    assert (await look(person))[0] == "healthy"
+
+
+def one_of(checks: dict[str, str]) -> list[str]:
+    return [name for name, state in checks.items() if state == "unhealthy"]
+
+
+async def test_how_busy_the_machine_is_holds_for_who_asks_first_and_for_who_asks_often(here: Panel) -> None:
+    admin = await here.log_in()
+    for _ in range(6):
+        told = (await admin.get("/api/system/status")).json
+        assert told["system"]["cpu_usage"] == pytest.approx(25, abs=0.2)
+        assert told["system"]["disk_usage"] == 75
+        assert told["performance"]["total_bandwidth"] == pytest.approx(4000, rel=0.02)
+    network = (await admin.get("/api/system/health")).json["checks"]["network"]
+    assert (network["bandwidth_used"], network["bandwidth_available"]) == ("8Mbps", "1000Mbps")
+
+
+async def test_what_is_measured_is_now_and_not_since_somebody_asked_long_ago() -> None:
+    busy = BusyEngine()
+    busy.show()
+    late = 0.0
+    measured = gauge.Gauge(busy, lambda: time.monotonic() + late)
+    before = await measured.load()
+    assert before is await measured.load()
+    late = gauge.LONGEST + 1  # bytes of a second ago would count for all that time
+    assert (await measured.load()).media == pytest.approx(before.media, rel=0.02)
+
+
+async def test_each_check_alone_makes_the_server_unhealthy(
+    here: Panel, engine: BusyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = await here.log_in()
+    assert await look(admin) == (
+        "healthy",
+        dict.fromkeys(("database", "storage", "network", "rtmp_server", "encoders"), "healthy")
+        | dict.fromkeys(("redis", "nginx"), "not_configured"),
+    )
+    with monkeypatch.context() as changed:
+        changed.setattr(psutil, "disk_usage", lambda _: SimpleNamespace(free=10**6, total=10**9, percent=99.9))
+        word, checks = await look(admin)
+        assert (word, one_of(checks)) == ("unhealthy", ["storage"])
+    with monkeypatch.context() as changed:
+        interfaces(changed, up=False)
+        word, checks = await look(admin)
+        assert (word, one_of(checks)) == ("unhealthy", ["network"])
+    with monkeypatch.context() as changed:
+        changed.setattr(engine, "rtmp_since", 0.0)
+        word, checks = await look(admin)
+        assert (word, one_of(checks)) == ("unhealthy", ["rtmp_server"])
+    with monkeypatch.context() as changed:
+        changed.setattr(engine, "encoders", nothing)
+        word, checks = await look(admin)
+        assert (word, one_of(checks)) == ("unhealthy", ["encoders"])
+    assert (await look(admin))[0] == "healthy"
+
+
+async def nothing() -> tuple[str, ...]:
+    return ()
+
+
+async def test_a_server_on_loopback_needs_no_other_interface(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    interfaces(monkeypatch, up=False)
+    here = await panel(http={"host": "127.0.0.1"}, rtmp={"host": "127.0.0.1"})
+    assert (await look(await here.log_in()))[0] == "healthy"
+
+
+async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(here: Panel, tmp_path: Path) -> None:
+    admin = await here.log_in()
+    other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None, check_same_thread=False)
+    await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")  # whoever writes at the moment finishes meanwhile
+    word, checks = await look(admin)
+    assert (word, one_of(checks)) == ("unhealthy", ["database"])
+    assert (await admin.get("/api/users/me")).status == 200
+    other.execute("ROLLBACK")
+    other.close()
+    await healthy_again(admin)
+
+
+async def test_a_disk_that_hangs_holds_one_thread_and_nobody_else(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = await here.log_in()
+    back, asked = threading.Event(), []
+
+    def hang(folder: str) -> Any:
+        asked.append(folder)
+        back.wait()
+        return ROOM
+
+    monkeypatch.setattr(psutil, "disk_usage", hang)
+    try:
+        asking = asyncio.gather(*(look(admin) for _ in range(3)))
+        assert (await here.nobody.get("/healthz")).status == 200
+        assert not asking.done()
+        assert {(word, *one_of(checks)) for word, checks in await asking} == {("unhealthy", "storage")}
+        assert len(asked) == 1
+    finally:
+        back.set()
+    await healthy_again(admin)
