@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mediaserver.engine import Engine
 
 
-#: Seconds that the last viewers may take to be written down when the server stops.
+#: Seconds that the last viewers and the last minute may take to be written down when the server stops.
 LAST_WORDS = 3.0
 
 
@@ -34,7 +34,7 @@ async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> 
     live, pulse = LiveUpdates(control.db, control.clock, conductor.status), Pulse(on_air)
     attendance = Attendance(control.db, control.vault, control.atlas, control.clock)
     sampler, sweeper = Sampler(control.db, on_air), Sweeper(control.db, kept(config), control.clock)
-    for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event, attendance.on_event):
+    for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event, attendance.on_event, sampler.on_event):
         control.feed.tell(listener)
     pulse.tell(webhooks.announcer.on_watched)
     pulse.tell(live.on_watched)
@@ -54,7 +54,9 @@ async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> 
                 attendance=attendance,
             )
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await attendance.close(LAST_WORDS)
+            try:
+                await asyncio.gather(sampler.close(LAST_WORDS), attendance.close(LAST_WORDS))
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)

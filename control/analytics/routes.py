@@ -134,7 +134,7 @@ async def _stream(call: Call, row: Row, first: date, last: date, wanted: set[str
             peak_concurrent_viewers=await span.peak(call.tx),
             engagement_rate=service.share(totals["engaged"], sessions),
             quality_metrics=QualityMetrics(
-                average_bitrate=round(service.average(samples, "bitrate"), 1),
+                average_bitrate=round(statistics.average(samples, "bitrate"), 1),
                 buffer_rate=service.share(totals["stalled"], seen),
                 startup_time=round(totals["startup"] or 0.0, 3),
                 reported_sessions=totals["reported"],

@@ -79,9 +79,3 @@ def timeline(
             point["engagement"] = share(engaged, sessions)
         points.append(point)
     return points
-
-
-def average(samples: Sequence[Row], column: str) -> float:
-    """Of the minutes on air."""
-    minutes = sum(sample["minutes"] for sample in samples)
-    return sum(sample[column] * sample["minutes"] for sample in samples) / minutes if minutes else 0.0

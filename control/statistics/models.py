@@ -8,48 +8,61 @@ from control.db import Row, Transaction
 #: The steps that are kept, in seconds.
 STEPS = (60, 300, 3600, 86400)
 
-_ADD = "INSERT INTO samples (stream_id, step, at, minutes, viewers, peak, bitrate, frame_rate, packet_loss) VALUES "
+_ADD = "INSERT INTO samples (stream_id, step, at, seconds, viewers, peak, bitrate, frame_rate, sent, dropped) VALUES "
+
+
+def _averaged(column: str) -> str:
+    both = f"samples.{column} * samples.seconds + excluded.{column} * excluded.seconds"
+    return f"{column} = ({both}) / (samples.seconds + excluded.seconds)"
+
+
 _MERGE = (
-    " ON CONFLICT (stream_id, step, at) DO UPDATE SET"
-    " viewers = (samples.viewers * samples.minutes + excluded.viewers) / (samples.minutes + 1),"
+    f" ON CONFLICT (stream_id, step, at) DO UPDATE SET {', '.join(map(_averaged, ('viewers', 'bitrate', 'frame_rate')))},"
     " peak = CASE WHEN excluded.peak > samples.peak THEN excluded.peak ELSE samples.peak END,"
-    " bitrate = (samples.bitrate * samples.minutes + excluded.bitrate) / (samples.minutes + 1),"
-    " frame_rate = (samples.frame_rate * samples.minutes + excluded.frame_rate) / (samples.minutes + 1),"
-    " packet_loss = (samples.packet_loss * samples.minutes + excluded.packet_loss) / (samples.minutes + 1),"
-    " minutes = samples.minutes + 1"
+    " sent = samples.sent + excluded.sent, dropped = samples.dropped + excluded.dropped,"
+    " seconds = samples.seconds + excluded.seconds"
 )
 
 
 class Minute(NamedTuple):
-    """What a stream did in a minute: averages, but for ``peak``; ``bitrate`` in kbit/s, ``packet_loss`` in percent."""
+    """What a stream did in the ``seconds`` (more than 0) of a minute in which it was on air: averages, but for ``peak``;
+    ``bitrate`` in kbit/s. ``sent`` and ``dropped`` are packets, for each player that is connected to be sent them."""
 
     stream_id: int
+    seconds: float
     viewers: float
     peak: int
     bitrate: float
     frame_rate: float
-    packet_loss: float
+    sent: int
+    dropped: int
 
 
 async def add_minutes(tx: Transaction, at: float, minutes: Sequence[Minute]) -> None:
-    """The minute that began at ``at``, of several streams, into every step that it belongs to. Raises Conflict where a stream
-    is gone."""
+    """The minute that began at ``at``, of several streams, into every step that it belongs to."""
     marks, values = [], []
     for stream_id, *figures in minutes:
         for step in STEPS:
-            marks.append("(?, ?, ?, 1, ?, ?, ?, ?, ?)")
+            marks.append("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
             values += [stream_id, step, at - at % step, *figures]
     if marks:
         await tx.execute(_ADD + ", ".join(marks) + _MERGE, *values)
 
 
 async def samples(tx: Transaction, stream_id: int, step: int, start: float, end: float, limit: int) -> Sequence[Row]:
-    """A stream's samples in time order."""
+    """A stream's samples in time order, from the step that ``start`` lies in. ``packet_loss`` in percent."""
     return await tx.rows(
-        "SELECT at, minutes, viewers, peak, bitrate, frame_rate, packet_loss FROM samples"
+        "SELECT at, seconds, viewers, peak, bitrate, frame_rate,"
+        " CASE WHEN sent + dropped > 0 THEN 100.0 * dropped / (sent + dropped) ELSE 0.0 END AS packet_loss FROM samples"
         " WHERE stream_id = ? AND step = ? AND at >= ? AND at < ? ORDER BY at LIMIT ?",
-        stream_id, step, start, end, limit,
+        stream_id, step, start - start % step, end, limit,
     )  # fmt: skip
+
+
+def average(samples: Sequence[Row], column: str) -> float:
+    """Of the time on air; 0 of none."""
+    seconds = sum(sample["seconds"] for sample in samples)
+    return sum(sample[column] * sample["seconds"] for sample in samples) / seconds if seconds else 0.0
 
 
 def forgetter(step: int) -> Callable[[Transaction, float, int], Awaitable[int]]:

@@ -30,8 +30,7 @@ async def show_stats(call: Call, query: StatsQuery) -> Stats:
         raise invalid(end_time="must be later than start_time")
     if (end - start) / query.interval.seconds > MOST:
         raise invalid(interval=f"more than {MOST} steps: take a longer one, or less time")
-    rows = await models.samples(call.tx, row["id"], query.interval.seconds, start, end, MOST + 1)
-    minutes = sum(sample["minutes"] for sample in rows)
+    rows = await models.samples(call.tx, row["id"], query.interval.seconds, start, end, MOST + 2)
     return Stats(
         stream_id=row["id"],
         stats=[
@@ -45,9 +44,9 @@ async def show_stats(call: Call, query: StatsQuery) -> Stats:
             for sample in rows
         ],
         summary=Summary(
-            avg_viewers=round(sum(s["viewers"] * s["minutes"] for s in rows) / minutes, 2) if minutes else 0.0,
+            avg_viewers=round(models.average(rows, "viewers"), 2),
             peak_viewers=max((sample["peak"] for sample in rows), default=0),
-            avg_bitrate=round(sum(s["bitrate"] * s["minutes"] for s in rows) / minutes, 1) if minutes else 0.0,
-            uptime=minutes * 60,
+            avg_bitrate=round(models.average(rows, "bitrate"), 1),
+            uptime=round(sum(sample["seconds"] for sample in rows)),
         ),
     )

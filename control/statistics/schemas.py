@@ -43,7 +43,7 @@ Moment = Annotated[datetime, BeforeValidator(_begins_with_a_day), AfterValidator
 
 
 class StatsQuery(Taken):
-    """Which time, and in which steps. Without a beginning the last day."""
+    """Which time, and in which steps: the first is the one that it begins in. Without a beginning the last day."""
 
     start_time: Moment | None = None
     end_time: Moment | None = None
@@ -51,7 +51,8 @@ class StatsQuery(Taken):
 
 
 class Sample(Given):
-    """One step, on average; ``viewers`` in whole people. ``bitrate`` in kbit/s, ``packet_loss`` in percent."""
+    """One step, on average while on air; ``viewers`` in whole people. ``bitrate`` in kbit/s. ``packet_loss``: of the packets for
+    players of RTMP and FLV, how many percent were withheld because those were too slow; players of HLS and DASH lose none."""
 
     timestamp: Timestamp
     viewers: int
@@ -61,7 +62,7 @@ class Sample(Given):
 
 
 class Summary(Given):
-    """All of them together. ``uptime`` in seconds."""
+    """All of them together. ``uptime``: seconds on air."""
 
     avg_viewers: float
     peak_viewers: int

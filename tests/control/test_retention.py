@@ -36,7 +36,7 @@ async def fill(database: Database, days: int) -> None:
         at = MORNING - ago * DAY - 60
         await put(database, session(stream, user, at - 100, at))
         async with database.write() as tx:
-            await samples.add_minutes(tx, at, [samples.Minute(stream, 1.0, 1, 1.0, 1.0, 0.0)])
+            await samples.add_minutes(tx, at, [samples.Minute(stream, 60.0, 1.0, 1, 1.0, 1.0, 1, 0)])
             await tx.execute(
                 "INSERT INTO audit_log (at, action, object_type, object_id, address, request_id, details)"
                 " VALUES (?, 'login', 'user', '1', '', '', '{}')",

@@ -1,18 +1,24 @@
-"""The sampler: what is on air, looked at every few seconds, as a row a minute and rolled up, on each kind of database."""
+"""The sampler: what is on air, looked at every second, as a row a minute and rolled up, on each kind of database."""
+
+import asyncio
+import contextlib
 
 import pytest
 
-from control.db import Conflict, Database
-from control.statistics import models
+from control.db import Conflict, Database, DatabaseUnavailable
+from control.duty import on_duty
+from control.statistics import models, service
 from control.statistics.service import Sampler
 from control.streams import models as stream_rows
 from control.streams.onair import OnAir
+from mediaserver.events import PublisherLeft, PublishStarted
 from mediaserver.ports import Wire
 from tests.control.analytics.material import DAY, HOUR, MORNING, a_stream, a_user, rows
+from tests.control.conftest import OpenPanel
 from tests.control.engine import FakeEngine, stream
 from tests.control.panel import Clock
 
-FIGURES = ("minutes", "viewers", "peak", "bitrate", "frame_rate", "packet_loss")
+FIGURES = ("seconds", "viewers", "peak", "bitrate", "frame_rate", "packet_loss")
 
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -29,6 +35,16 @@ def sampler(database: Database, engine: FakeEngine) -> Sampler:
     return Sampler(database, OnAir(engine, later))
 
 
+def begin(sampler: Sampler, number: int, second: float) -> None:
+    sampler.on_event(
+        PublishStarted(f"stream_{number}", "s-1", MORNING + second, Wire.RTMP, "192.0.2.1", "encoder", resumed=False)
+    )
+
+
+def leave(sampler: Sampler, number: int, second: float) -> None:
+    sampler.on_event(PublisherLeft(f"stream_{number}", "s-1", MORNING + second, "gone"))
+
+
 async def figures(database: Database, stream_id: int, step: int) -> list[tuple[float, ...]]:
     async with database.read() as tx:
         found = await models.samples(tx, stream_id, step, 0.0, MORNING + 10 * DAY, 1000)
@@ -40,22 +56,101 @@ async def test_a_minute_is_written_when_it_is_over_as_it_was_on_average(
 ) -> None:
     number = await a_stream(database, await a_user(database, "ada"))
     name = f"stream_{number}"
-    for second, viewers, dropped in ((0, 10, 5), (5, 20, 5), (55, 30, 23)):
+    begin(sampler, number, 0)
+    for second, viewers in ((0, 10), (5, 20), (55, 30)):
         engine.show(
-            stream(name, players={Wire.RTMP: viewers - 2}, dropped_packets=dropped),
+            stream(name, players={Wire.RTMP: viewers - 2}),
             stream(f"{name}@360p", source=name, players={Wire.HLS: 2}),
             stream("demo"),
             stream(f"stream_{number + 1}"),
         )
         await sampler.sample(MORNING + second)
     assert await rows(database, "samples") == []
+    leave(sampler, number, 58.5)
     engine.show()
     await sampler.sample(MORNING + 61)
     ((at, *found),) = await figures(database, number, 60)
-    assert (at, found[:5]) == (0.0, [1, 20.0, 30, 2500.0, 30.0])
-    # 18 of the pictures of 30 a second to 60 viewers, in 5 s.
-    assert found[5] == pytest.approx(100 * 18 / (30 * 60 * 5 + 18))
+    assert (at, found[:5]) == (0.0, [58.5, 20.0, 30, 2500.0, 30.0])
     assert len(await rows(database, "samples")) == len(models.STEPS)
+
+
+# -- how long it was on air ----------------------------------------------------------------------------------------------
+
+
+async def test_the_time_on_air_is_counted_to_the_second_whatever_minutes_it_touches(
+    sampler: Sampler, database: Database, engine: FakeEngine
+) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    engine.show(stream(f"stream_{number}"))
+    begin(sampler, number, 58)
+    await sampler.sample(MORNING + 59)
+    await sampler.sample(MORNING + 61)
+    leave(sampler, number, 62)
+    begin(sampler, number, 70)
+    leave(sampler, number, 70.25)
+    engine.show()
+    await sampler.sample(MORNING + 200)
+    assert [found[:2] for found in await figures(database, number, 60)] == [(0.0, 2.0), (60.0, 2.25)]
+    assert [found[:2] for found in await figures(database, number, 3600)] == [(0.0, 4.25)]
+
+
+async def test_a_sampler_that_comes_late_gives_each_minute_its_part(
+    sampler: Sampler, database: Database, engine: FakeEngine
+) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    engine.show(stream(f"stream_{number}"))
+    begin(sampler, number, 30)
+    await sampler.sample(MORNING + 180)
+    assert [found[:2] for found in await figures(database, number, 60)] == [(0.0, 30.0), (60.0, 60.0), (120.0, 60.0)]
+
+
+async def test_averages_are_of_the_time_on_air(database: Database) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    for seconds, viewers in ((60.0, 10.0), (20.0, 2.0)):
+        async with database.write() as tx:
+            await models.add_minutes(tx, MORNING, [models.Minute(number, seconds, viewers, 10, 100 * viewers, 30.0, 0, 0)])
+    assert [found[1:6] for found in await figures(database, number, 60)] == [(80.0, 8.0, 10, 800.0, 30.0)]
+
+
+# -- what was lost -------------------------------------------------------------------------------------------------------
+
+
+async def lost(sampler: Sampler, engine: FakeEngine, database: Database, looks: list[list[tuple[str, float, int, int]]]) -> float:
+    """Percent, of a stream that was looked at like this: name of the rendition (or none), beginning, packets sent and dropped."""
+    number = await a_stream(database, await a_user(database, "ada"))
+    name = f"stream_{number}"
+    begin(sampler, number, 0)
+    for second, seen in enumerate(looks):
+        engine.show(
+            *(
+                stream(name + rung, source=name if rung else "", since=since, sent_packets=sent, dropped_packets=dropped)
+                for rung, since, sent, dropped in seen
+            )
+        )
+        await sampler.sample(MORNING + second)
+    await sampler.sample(MORNING + 61)
+    return (await figures(database, number, 60))[0][-1]
+
+
+async def test_packets_that_were_withheld_are_compared_with_those_that_were_due(
+    sampler: Sampler, database: Database, engine: FakeEngine
+) -> None:
+    looks = [[("", 1.0, 0, 0)], [("", 1.0, 100, 0)], [("", 1.0, 270, 30)]]
+    assert await lost(sampler, engine, database, looks) == pytest.approx(10.0)
+
+
+@one_database
+async def test_what_renditions_withhold_is_lost_too_and_another_stream_of_that_name_begins_at_nought(
+    sampler: Sampler, database: Database, engine: FakeEngine
+) -> None:
+    looks = [
+        [("", 1.0, 1000, 10), ("@360p", 1.0, 500, 40)],
+        [("", 2.0, 400, 20), ("@360p", 2.0, 20, 10)],
+    ]
+    assert await lost(sampler, engine, database, looks) == pytest.approx(100 * 80 / 2000)
+
+
+# -- what is written, and when -------------------------------------------------------------------------------------------
 
 
 @one_database
@@ -71,16 +166,29 @@ async def test_minutes_are_rolled_up_as_they_come(database: Database) -> None:
     number = await a_stream(database, await a_user(database, "ada"))
     for minute, viewers in ((0, 1.0), (1, 3.0), (7, 8.0), (60, 10.0), (24 * 60, 100.0)):
         async with database.write() as tx:
-            row = models.Minute(number, viewers, int(viewers) + 1, 100 * viewers, 30.0, viewers / 100)
+            row = models.Minute(number, 60.0, viewers, int(viewers) + 1, 100 * viewers, 30.0, 100, 0)
             await models.add_minutes(tx, MORNING + minute * 60, [row])
     five = await figures(database, number, 300)
-    assert [found[:4] for found in five] == [(0, 2, 2.0, 4), (300, 1, 8.0, 9), (HOUR, 1, 10.0, 11), (DAY, 1, 100.0, 101)]
+    assert [found[:4] for found in five] == [(0, 120, 2.0, 4), (300, 60, 8.0, 9), (HOUR, 60, 10.0, 11), (DAY, 60, 100.0, 101)]
     assert [found[:5] for found in await figures(database, number, 3600)] == [
-        (0, 3, 4.0, 9, 400.0),
-        (HOUR, 1, 10.0, 11, 1000.0),
-        (DAY, 1, 100.0, 101, 10000.0),
+        (0, 180, 4.0, 9, 400.0),
+        (HOUR, 60, 10.0, 11, 1000.0),
+        (DAY, 60, 100.0, 101, 10000.0),
     ]
-    assert [found[1:4] for found in await figures(database, number, 86400)] == [(4, 5.5, 11), (1, 100.0, 101)]
+    assert [found[1:4] for found in await figures(database, number, 86400)] == [(240, 5.5, 11), (60, 100.0, 101)]
+
+
+@one_database
+async def test_samples_begin_with_the_step_that_the_time_lies_in(database: Database) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    async with database.write() as tx:
+        await models.add_minutes(tx, MORNING + 2400, [models.Minute(number, 60.0, 1.0, 1, 100.0, 30.0, 1, 0)])
+    for start, end, step, count in (
+        (1800, 2700, 3600, 1), (2430, 2700, 60, 1), (2460, 2700, 60, 0), (0, 2400, 60, 0), (3600, 7200, 3600, 0),
+    ):  # fmt: skip
+        async with database.read() as tx:
+            found = await models.samples(tx, number, step, MORNING + start, MORNING + end, 10)
+        assert len(found) == count, (start, end, step)
 
 
 async def test_many_streams_are_written_together_and_one_that_is_gone_is_left_out(
@@ -89,6 +197,8 @@ async def test_many_streams_are_written_together_and_one_that_is_gone_is_left_ou
     user = await a_user(database, "ada")
     numbers = [await a_stream(database, user, f"Show {number}") for number in range(60)]
     engine.show(*(stream(f"stream_{number}") for number in numbers))
+    for number in numbers:
+        begin(sampler, number, 0)
     await sampler.sample(MORNING)
     async with database.write() as tx:
         await stream_rows.delete_stream(tx, numbers[7])
@@ -98,20 +208,58 @@ async def test_many_streams_are_written_together_and_one_that_is_gone_is_left_ou
     assert found == set(numbers) - {numbers[7]}
 
 
+@pytest.mark.parametrize("error", [Conflict("in that moment"), DatabaseUnavailable("locked"), RuntimeError("a bug")], ids=repr)
 @one_database
-async def test_a_stream_that_goes_in_that_very_moment_costs_the_others_nothing(
-    sampler: Sampler, database: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+async def test_a_minute_that_cannot_be_written_is_written_later_and_once(
+    error: Exception, sampler: Sampler, database: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = await a_stream(database, await a_user(database, "ada"))
-    engine.show(stream(f"stream_{number}"))
+    monkeypatch.setattr(service, "BATCH", 2)
+    user = await a_user(database, "ada")
+    numbers = [await a_stream(database, user, f"Show {number}") for number in range(5)]
+    engine.show(*(stream(f"stream_{number}") for number in numbers))
+    for number in numbers:
+        begin(sampler, number, 0)
     await sampler.sample(MORNING)
-    add, refused = models.add_minutes, [Conflict("in that moment")]
+    add, tries = models.add_minutes, list[int]()
 
     async def flaky(*args: object) -> None:
-        if refused:
-            raise refused.pop()
+        tries.append(1)
+        if len(tries) == 2:
+            raise error
         await add(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(models, "add_minutes", flaky)
-    await sampler.sample(MORNING + 60)
-    assert len(await rows(database, "samples")) == len(models.STEPS)
+    for second in (60, 61):
+        with contextlib.suppress(RuntimeError):  # its caller logs it
+            await sampler.sample(MORNING + second)
+    assert {row["stream_id"] for row in await rows(database, "samples")} == set(numbers[:2])
+    await sampler.sample(MORNING + 60 + service.RETRY)
+    for number in numbers:
+        assert [found[:2] for found in await figures(database, number, 60)] == [(0.0, 60.0)]
+
+
+@one_database
+async def test_minutes_that_wait_for_the_database_are_bounded(
+    sampler: Sampler, database: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "WAITING", 3)
+    number = await a_stream(database, await a_user(database, "ada"))
+    engine.show(stream(f"stream_{number}"))
+    begin(sampler, number, 0)
+    await database.close()
+    for minute in range(6):
+        await sampler.sample(MORNING + 60 * minute)
+    assert sorted(sampler._minutes) == [MORNING + 60 * minute for minute in (2, 3, 4, 5)]
+    assert [record.getMessage() for record in caplog.records].count("samples_lost") == 2
+
+
+async def test_a_server_that_stops_writes_its_last_minute(panel: OpenPanel, engine: FakeEngine) -> None:
+    opened = await panel()
+    db, feed = opened.control.db, opened.control.feed
+    number = await a_stream(db, await a_user(db, "ada"))
+    engine.show(stream(f"stream_{number}"))
+    async with on_duty(engine, opened.resident.config, opened.control):  # type: ignore[arg-type]
+        feed.emit(PublishStarted(f"stream_{number}", "s-1", MORNING, Wire.RTMP, "192.0.2.1", "encoder", resumed=False))
+        feed.emit(PublisherLeft(f"stream_{number}", "s-1", MORNING + 7.5, "the server is stopping"))
+        await asyncio.sleep(0)
+    assert [found[:2] for found in await figures(db, number, 60)] == [(0.0, 7.5)]

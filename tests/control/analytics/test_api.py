@@ -208,7 +208,7 @@ async def test_a_stream_s_analytics_tell_what_happened(here: Panel) -> None:
     for begun, minutes, viewers, bitrate in ((DAY + HOUR, 30, 2.0, 3000.0), (HOUR, 10, 1.0, 1000.0), (8 * DAY, 10, 9.0, 9000.0)):
         for minute in range(minutes):
             async with db.write() as tx:
-                row = samples.Minute(number, viewers, int(viewers), bitrate, 30.0, 0.0)
+                row = samples.Minute(number, 60.0, viewers, int(viewers), bitrate, 30.0, 100, 0)
                 await samples.add_minutes(tx, MORNING - begun + minute * 60, [row])
     await watched(
         here, number, user_id, (DAY + HOUR, DAY + HOUR - 1800), viewer=1, startup=1.0, played=1700.0, stalls=2, stalled=100.0

@@ -10,6 +10,7 @@ from control.analytics.models import Span
 from control.analytics.schemas import StreamAnalyticsQuery
 from control.db import Database
 from control.errors import ControlError
+from control.statistics import models as statistics
 from tests.control.analytics.material import DAY, HOUR, MORNING, a_stream, a_user, put, session
 
 FOREVER = float("inf")
@@ -225,7 +226,7 @@ def test_a_timeline_goes_by_the_hour_while_those_are_few_and_kept(days: int, ago
 
 
 def test_a_timeline_has_every_step_and_of_each_what_was_asked_for() -> None:
-    samples = [{"at": MORNING + HOUR, "minutes": 30, "viewers": 2.345, "bitrate": 2500.06}]
+    samples = [{"at": MORNING + HOUR, "seconds": 1800.0, "viewers": 2.345, "bitrate": 2500.06}]
     began = {int(MORNING // 3600) + 1: (4, 3)}
     points = service.timeline(MORNING, MORNING + 2.5 * HOUR, 3600, samples, began, {"viewers", "bitrate", "engagement"})
     assert points == [
@@ -238,7 +239,7 @@ def test_a_timeline_has_every_step_and_of_each_what_was_asked_for() -> None:
     ]
 
 
-def test_an_average_is_one_of_minutes_on_air() -> None:
-    samples = [{"minutes": 60, "bitrate": 3000.0}, {"minutes": 20, "bitrate": 1000.0}]
-    assert service.average(samples, "bitrate") == 2500.0
-    assert service.average([], "bitrate") == 0.0
+def test_an_average_is_one_of_the_time_on_air() -> None:
+    samples = [{"seconds": 60.0, "bitrate": 3000.0}, {"seconds": 20.0, "bitrate": 1000.0}]
+    assert statistics.average(samples, "bitrate") == 2500.0
+    assert statistics.average([], "bitrate") == 0.0
