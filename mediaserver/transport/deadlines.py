@@ -20,7 +20,7 @@ class Limited(Protocol):
 
 
 class Deadlines:
-    """Whose deadline is to be looked at. The newcomers all have the same time, so only the first of them need be."""
+    """Whose deadline is to be looked at. The newcomers all have the same time from now on, so only the first of them need be."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -34,7 +34,7 @@ class Deadlines:
         self._newcomers[connection] = None
 
     def watch(self, connection: Limited) -> None:
-        """``connection`` has a deadline that moves: look at it each time."""
+        """``connection`` has a deadline that moves, or began before this: look at it each time."""
         self.forget(connection)
         self._others[connection] = None
 

@@ -381,7 +381,11 @@ class RtmpListener:
         if not self._accepting:  # its TLS handshake took longer than the port was open
             obstacle = "the port is closed"
         self.connections.add(connection)
-        self.set_deadline(connection)
+        if connection.session.wire is Wire.RTMPS:
+            # Its time runs since before its TLS handshake: it is not the last of the newcomers.
+            self._deadlines.watch(connection)
+        else:
+            self.set_deadline(connection)
         return obstacle
 
     def set_deadline(self, connection: RtmpConnection) -> None:

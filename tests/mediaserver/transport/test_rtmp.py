@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from time import monotonic
+from typing import cast
 
 import pytest
 
@@ -14,6 +15,8 @@ from mediaserver.engine import EngineState
 from mediaserver.errors import Unavailable
 from mediaserver.events import PublishEnded
 from mediaserver.hub.beat import Beat, Pace
+from mediaserver.ports import Wire
+from mediaserver.transport.deadlines import IN_A_ROW
 from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.limits import SessionLimits
@@ -92,6 +95,29 @@ async def test_a_connection_that_does_not_come_to_the_point_is_closed(caplog: py
         (record,) = caplog.records
         assert record.getMessage() == "connection_refused"
         assert vars(record)["facts"]["reason"] == "neither published nor played in time"
+
+
+async def test_who_dawdles_over_the_tls_handshake_has_no_more_time_than_others(certificate: tuple[str, str]) -> None:
+    rtmp = RtmpConfig(tls_port=free_port(), tls_cert=certificate[0], tls_key=certificate[1])
+    async with running(Config(rtmp=rtmp)) as town, contextlib.AsyncExitStack() as stack:
+        listener = town.engine._rtmp
+        dawdler = town.tls_client("show")
+        dawdler.reader, dawdler.writer = await asyncio.open_connection("127.0.0.1", dawdler.port)
+        stack.callback(dawdler.writer.transport.abort)
+        # By the time that one has an answer, the dawdler has been accepted.
+        await (await stack.enter_async_context(town.client("show"))).connect()
+        before = set(listener.connections)
+        crowd = [await stack.enter_async_context(town.client("show")) for _ in range(2 * IN_A_ROW)]
+        for client in crowd:
+            await client.connect()
+        first = min(connection._started for connection in listener.connections - before)
+        await dawdler.writer.start_tls(cast(ssl.SSLContext, dawdler.context), server_hostname="127.0.0.1")
+        await dawdler.connect()
+        (late,) = (connection for connection in listener.connections if connection.session.wire is Wire.RTMPS)
+        assert late._started < first
+        listener.sweep((late._started + first) / 2 + rtmp.handshake_timeout)
+        await dawdler.closed()
+        assert not any(client.reader.at_eof() for client in crowd)
 
 
 async def test_a_publisher_that_falls_silent_is_gone_after_the_idle_timeout() -> None:
