@@ -74,12 +74,13 @@ def _may_see(call: Call, name: str, rows: Mapping[str, Row]) -> bool:
 def _key(call: Call, name: str, rows: Mapping[str, Row]) -> str:
     """The key that ``name`` is pushed with, for who may know it."""
     row = rows.get(name)
-    if row is None:
+    if row is None or row["key_hash"] is None:
         # Published by the configuration's leave: its name is public.
         return name
     if not _may_see(call, name, rows):
         return _MASK
-    return call.services.cipher.open(service.INPUT_URL, row["input_url"]).rpartition("/")[2]
+    path = urlsplit(call.services.cipher.open(service.INPUT_URL, row["input_url"])).path
+    return path.strip("/").partition("/")[2]
 
 
 @rtmp.post("/rtmp/start", permission=Permission.RTMP, answer=RtmpStarted, limit=Limit.STREAMING, errors=(ErrorCode.RTMP_SERVER,))

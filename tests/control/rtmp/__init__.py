@@ -1,0 +1,1 @@
+"""The RTMP server as the API shows it."""
