@@ -58,8 +58,10 @@ class Publisher:
 
     def close(self, reason: str, silent_for: float = 0.0) -> None:
         """Unpublish. The name lives on for the grace period. ``silent_for``: seconds since its last packet. Harmless twice."""
-        self.closed = True
-        self._hub.unpublish(self, reason, silent_for)
+        if not self.closed:
+            self.closed = True
+            self._hub.unpublish(self, reason, silent_for)
+            self.session.publishing = False  # where others stood in for it, too
 
     def pause(self, reason: str, silent_for: float) -> None:
         """Let others stand in, as nothing has come for so many seconds. Its session stays a publisher's."""
@@ -221,7 +223,7 @@ class Hub:
             PublishStarted(
                 name=stream.name,
                 session_id=session.id,
-                at=time.time(),
+                at=time.time() if resumed else stream.since,
                 wire=session.wire,
                 address=session.address,
                 encoder=session.agent,

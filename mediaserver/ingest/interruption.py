@@ -40,9 +40,13 @@ class Interruption:
     def end(self, reason: str) -> None:
         """Send the publisher away: the name is not its own any more. Harmless when it is back, or has gone by itself."""
         if self.state is InterruptionState.SILENT:
-            self._become(InterruptionState.GONE)
-            if not self.publisher.closed:
-                self.publisher.on_kick(reason)
+            self._send_away(reason)
+
+    def _send_away(self, reason: str) -> None:
+        self._become(InterruptionState.GONE)
+        if not self.publisher.closed:  # its session may publish something else by now
+            self.publisher.session.publishing = False
+            self.publisher.on_kick(reason)
 
     def _become(self, state: InterruptionState) -> None:
         """The one place where the state changes."""
@@ -79,8 +83,7 @@ class Interruption:
         try:
             publisher.go_on()
         except Refused as refusal:
-            self._become(InterruptionState.GONE)
-            publisher.on_kick(refusal.reason)
+            self._send_away(refusal.reason)
             return
         publisher.write, publisher.write_track, publisher.write_metadata = stream.write, stream.write_track, stream.write_metadata
         for track in self._tracks.values():

@@ -234,11 +234,17 @@ class Slates:
             reason = "the source did not come back"
         except BaseException:
             # Nobody else would end a stream that has no picture any more.
-            screen.publisher = None
+            self._take_off(screen, publisher)
             publisher.close("the slate failed")
             raise
-        if seconds and reason == "the source did not come back":
+        if screen.publisher is publisher and seconds and reason == "the source did not come back":
             self._hub.end(publisher.stream.name, reason)
         else:
-            screen.publisher = None
+            self._take_off(screen, publisher)
             publisher.close(reason)
+
+    @staticmethod
+    def _take_off(screen: _Screen, publisher: Publisher) -> None:
+        """This slate is shown no more. Another one may be shown already, if the source was back for a moment."""
+        if screen.publisher is publisher:
+            screen.publisher = None

@@ -367,6 +367,22 @@ async def test_what_stands_in_leaves_the_grace_period_behind_and_is_not_stood_in
     assert house.publish(PublishGrant("cam"), session(), ignore).stream is publisher.stream
 
 
+async def test_a_session_is_a_publisher_s_while_others_stand_in_and_until_it_closes() -> None:
+    house, _ = hub(grace=60)
+    house.on_lost(lambda stream: house.stand_in(stream, session(""), ignore))
+    publisher = house.publish(PublishGrant("cam"), session(), ignore)
+    publisher.write_track(TRACK)
+    publisher.pause("silent", 3.0)
+    assert publisher.session.publishing
+    publisher.close("gone")
+    assert not publisher.session.publishing
+    assert house.publishers["cam"].stand_in
+    # What it publishes then is another matter.
+    house.publish(PublishGrant("other"), publisher.session, ignore)
+    publisher.close("gone")
+    assert publisher.session.publishing
+
+
 async def test_a_stream_that_is_ended_from_outside_is_not_bridged() -> None:
     house, _ = hub(grace=60)
     house.on_lost(lambda stream: house.stand_in(stream, session(""), ignore))

@@ -112,6 +112,7 @@ async def test_a_name_that_is_taken_meanwhile_is_lost() -> None:
     town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.2"), lambda _: None)
     assert town.kicked == ["taken over by another publisher"]
     assert interruption.state is InterruptionState.GONE
+    assert not town.publisher.session.publishing
     before = len(list(town.stream.gop))
     town.publisher.write_track(SOUND)
     town.publisher.write_metadata(Metadata(b"about"))

@@ -173,3 +173,26 @@ async def test_what_cannot_be_made_says_why() -> None:
         await make(form, Config())
     with pytest.raises(SlateFailed, match="no such file"):
         await make(form, Config(pull=PullConfig(file_roots=("/nowhere",))))
+
+
+async def test_a_slate_that_gives_way_does_not_hide_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = asyncio.Event()
+
+    async def cook(form: SlateForm, config: Config) -> Reel:
+        await never.wait()
+        return Reel(25)
+
+    monkeypatch.setattr(slates, "make", cook)
+    town = Town()
+    town.publisher.close("lost")
+    await asyncio.sleep(0)
+    first = town.hub.publishers["cam"]
+    # Back, and lost again, before the first slate has heard that it is over.
+    again = town.hub.publish(PublishGrant("cam", slate=Slate()), Session(Wire.RTMP, "192.0.2.1"), lambda _: None)
+    again.close("lost again")
+    await asyncio.wait(town.tasks, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    second = town.hub.publishers["cam"]
+    assert second is not first
+    assert town.slates.stop(second.session.id, "enough")
+    assert not town.hub.streams
+    await town.slates.close()
