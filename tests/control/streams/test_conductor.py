@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from control.db import Database
 from control.streams import models
 from mediaserver.config import Config
+from mediaserver.events import PublishEnded
 from tests.control.conftest import OpenPanel
 from tests.control.panel import Panel, Person
 from tests.control.streams.conftest import Stage
+from tests.control.test_sse import reading
 
 FETCHED = {"name": "Fetched", "input_url": "http://203.0.113.5/live.flv", "input_type": "http"}
 TARGET = {"name": "There", "platform": "twitch", "stream_key": "k"}
@@ -125,6 +128,27 @@ async def test_what_is_over_for_good_is_not_wanted_any_more(engine: Stage, panel
     assert await _started(here.control.db, number) == 0
     await admin.put(f"/api/streams/{number}", json={"input_type": "rtmp", "input_url": "rtmp://localhost/live/own"})
     assert await status(admin, number) == "stopped"
+
+
+async def test_live_updates_and_answers_say_the_same_of_what_is_over(engine: Stage, panel: OpenPanel) -> None:
+    here = await panel()
+    admin = await here.log_in()
+    number = await made(admin, "streams", **FETCHED)
+    await admin.post(f"/api/streams/{number}/start")
+    engine.spawn = keep  # type: ignore[method-assign]  # nothing is written down yet
+    here.control.feed.emit(engine.over(number, "pull-1"))
+    assert await _started(here.control.db, number) == 1
+    async with reading(admin) as reader:
+        here.control.feed.emit(PublishEnded(f"stream_{number}", "s-1", 1.0, "all of it has been had", 1000, 60.4))
+        while (told := await reader.next())[1] != "stream.status":
+            pass
+    assert told[2]["status"] == await status(admin, number) == "stopped"
+
+
+def keep(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """A loop that has no time for it."""
+    work.close()
+    return asyncio.get_running_loop().create_task(asyncio.sleep(0))
 
 
 async def test_the_end_of_one_start_is_not_the_next_one_s(engine: Stage, panel: OpenPanel) -> None:
