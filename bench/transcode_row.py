@@ -23,12 +23,12 @@ from bench.load.process import LoadError
 from bench.options import Options
 from bench.row import Goal, Row, Runs, note_at_most, ratio_at_most
 from bench.servers import free_ports
+from mediaserver.bitrates import suitable_bitrate
 from mediaserver.config import Config, HttpConfig, RtmpConfig, TranscodeConfig
 from mediaserver.engine import Engine
 from mediaserver.events import Event
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest
 from mediaserver.transcode.encoding import PEAK, PEAK_SECONDS
-from mediaserver.transcode.ladder import suitable_bitrate
 from mediaserver.transcode.plan import Lane, Plan, read_sight
 from mediaserver.transcode.transcoder import BACKLOG, MODULE
 from mediaserver.worker.child import NICENESS

@@ -83,7 +83,8 @@ class Streams(Given):
 
 
 class Output(Given):
-    """Where a quality is played. ``bitrate`` in kbit/s, 0 for what is passed on as it comes."""
+    """Where a quality is played. ``bitrate`` in kbit/s: what it is encoded at, or usually is, while it is not on air; 0 for what
+    is passed on as it comes."""
 
     format_type: str
     resolution: str

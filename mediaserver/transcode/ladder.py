@@ -3,19 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mediaserver.bitrates import AUDIO_BITRATE, EFFICIENCY, REFERENCE_RATE, suitable_bitrate
 from mediaserver.ports import Ladder, Rung
 from protocols.media import Codec
 
 #: The rung that is sound alone, by its name in the configuration.
 AUDIO = "audio"
-#: Bits a second for sound alone, and for sound beside pictures where it has to be encoded.
-AUDIO_BITRATE = 128_000
-
-#: What H.264 gets at 1280x720 and up to 30 frames a second; other sizes in proportion to pixels ** GROWTH, because large
-#: pictures hold less detail a pixel (so 240p has 0.4 Mbit/s, 1080p 5.5).
-_REFERENCE_BITRATE, _REFERENCE_PIXELS, _GROWTH = 2_800_000, 1280 * 720, 0.84
-_REFERENCE_RATE, _RATE_GROWTH = 30.0, 0.6
-_EFFICIENCY = {Codec.H264: 1.0, Codec.HEVC: 0.65, Codec.AV1: 0.55}
 #: A frame rate this much above a cap is the cap: 30.02 is 30.
 _RATE_TOLERANCE = 1.02
 
@@ -91,7 +84,7 @@ def _fit_sound(rung: Rung, source: Source) -> FittedRung:
 def _fit_picture(rung: Rung, ladder: Ladder, source: Source) -> FittedRung:
     if source.codec is None:
         return FittedRung(rung, reason="the source has no pictures")
-    if rung.codec not in _EFFICIENCY:
+    if rung.codec not in EFFICIENCY:
         return FittedRung(rung, reason=f"{rung.codec.value} is not encoded here")
     width, height = source.size
     shorter = min(width, height)
@@ -102,16 +95,9 @@ def _fit_picture(rung: Rung, ladder: Ladder, source: Source) -> FittedRung:
     if alike and not rung.reencode and not ladder.keyframe_interval:
         return FittedRung(rung, source.width, source.height, rung.bitrate, copied=True)
     width, height = (_even(side * rung.height / shorter, side) for side in (width, height))
-    rate = min(source.frame_rate or _REFERENCE_RATE, rung.frame_rate or 1000.0)
+    rate = min(source.frame_rate or REFERENCE_RATE, rung.frame_rate or 1000.0)
     bitrate = rung.bitrate or suitable_bitrate(rung.codec, width, height, rate)
     return FittedRung(rung, width, height, bitrate, rung.frame_rate if capped else 0.0)
-
-
-def suitable_bitrate(codec: Codec, width: int, height: int, frame_rate: float) -> int:
-    """Bits a second that suit pictures of that size."""
-    bitrate: float = _REFERENCE_BITRATE * (width * height / _REFERENCE_PIXELS) ** _GROWTH * _EFFICIENCY[codec]
-    bitrate *= max(1.0, frame_rate / _REFERENCE_RATE) ** _RATE_GROWTH
-    return max(10_000, round(bitrate / 10_000) * 10_000)
 
 
 def _even(wanted: float, most: int) -> int:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 from av.codec.context import Flags
 
-from mediaserver.transcode.ladder import AUDIO_BITRATE
+from mediaserver.bitrates import AUDIO_BITRATE
 from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
 from protocols import flv
 from protocols.media import Codec, MediaKind, Packet, Track

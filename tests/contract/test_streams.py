@@ -92,6 +92,9 @@ def test_get_stream_details(town: Town) -> None:
     outputs = {(output["format_type"], output["resolution"]): output["output_path"] for output in stream["outputs"]}
     assert set(outputs) == {(kind, size) for kind in ("hls", "dash") for size in sizes}
     assert outputs["hls", "240p"] == f"/static/streams/hls/stream_{town.stream_id}_240p.m3u8"
+    (rung,) = town.server.live()[f"stream_{town.stream_id}"]["rungs"]
+    told = {output["resolution"]: output["bitrate"] for output in stream["outputs"]}
+    assert told == {"240p": round(rung["bitrate"] / 1000), "source": 0}
     for (kind, resolution), path in outputs.items():
         seen = ffprobe(town.server.url(path))
         pictures = {(s["width"], s["height"]) for s in seen["streams"] if s["codec_type"] == "video"}
@@ -150,7 +153,8 @@ def test_create_stream(quiet: Caller) -> None:
     assert destination["status"] == "inactive"
     assert "your_stream_key" not in str(stream)
     assert stream["created_at"] == stream["updated_at"]
-    assert {o["resolution"]: o["bitrate"] for o in stream["outputs"]} == {"720p": 2500, "480p": 1200, "360p": 700, "source": 0}
+    # What the encoder would be told for pictures of 16:9.
+    assert {o["resolution"]: o["bitrate"] for o in stream["outputs"]} == {"720p": 2800, "480p": 1420, "360p": 870, "source": 0}
 
 
 def test_what_is_left_out_has_its_default(quiet: Caller) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from mediaserver.bitrates import suitable_bitrate, usual_bitrate
 from mediaserver.ports import Ladder, Rung
-from mediaserver.transcode.ladder import FittedRung, Source, fit, named, suitable_bitrate
+from mediaserver.transcode.ladder import FittedRung, Source, fit, named
 from protocols.media import Codec
 
 HD = Source(Codec.H264, 1920, 1080, Codec.AAC, 30.0)
@@ -32,6 +33,15 @@ def test_what_is_like_the_source_is_copied_unless_asked() -> None:
     assert [name for name, each in by_name(FULL, HD).items() if each.copied] == ["1080p", "audio"]
     again = Ladder((Rung("1080p", 1080, reencode=True), Rung("audio", 0, reencode=True)))
     assert not any(each.copied for each in fit(again, HD))
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.HEVC, Codec.AV1])
+def test_what_is_told_beforehand_is_what_a_usual_source_gets(codec: Codec) -> None:
+    rungs = tuple(Rung(f"{height}p", height, codec=codec, reencode=True) for height in (2160, 1440, 1080, 720, 480, 360, 240))
+    for fitted in fit(Ladder(rungs), replace(HD, width=3840, height=2160)):
+        assert fitted.bitrate == usual_bitrate(codec, fitted.rung.height), fitted
+    (sound,) = fit(Ladder((Rung("audio", 0),)), replace(HD, audio=Codec.OPUS))
+    assert sound.bitrate == usual_bitrate(codec, 0)
 
 
 def test_sound_alone_of_a_bit_rate_is_encoded_at_it() -> None:
