@@ -29,7 +29,6 @@ class Action(enum.Enum):
     STREAM_STARTED = "stream.started"
     STREAM_NOT_STARTED = "stream.not_started"
     STREAM_STOPPED = "stream.stopped"
-    STREAM_KEY_ROTATED = "stream.key_rotated"
     DESTINATION_CREATED = "destination.created"
     DESTINATION_UPDATED = "destination.updated"
     DESTINATION_DELETED = "destination.deleted"

@@ -18,10 +18,8 @@ class Family(enum.Enum):
 class ErrorCode(enum.Enum):
     """The word in an error's ``code`` and its HTTP status; a second pair where the Studio document has its own."""
 
-    BAD_REQUEST = ("BAD_REQUEST", 400)
     VALIDATION = ("VALIDATION_ERROR", 422, "INVALID_REQUEST", 400)
     UNAUTHORIZED = ("UNAUTHORIZED", 401)
-    PAYMENT_REQUIRED = ("PAYMENT_REQUIRED", 402)
     FORBIDDEN = ("FORBIDDEN", 403)
     NOT_FOUND = ("NOT_FOUND", 404)
     STREAM_NOT_FOUND = ("STREAM_NOT_FOUND", 404)
@@ -36,8 +34,6 @@ class ErrorCode(enum.Enum):
     RTMP_SERVER = ("RTMP_SERVER_ERROR", 500)
     ENCODING = ("ENCODING_ERROR", 500)
     UNAVAILABLE = ("UNAVAILABLE", 503)
-    NOT_CONFIGURED = ("NOT_CONFIGURED", 503)
-    STORAGE_EXCEEDED = ("STORAGE_EXCEEDED", 507)
 
     def __init__(self, word: str, status: int, studio_word: str = "", studio_status: int = 0) -> None:
         self.word = word

@@ -1,13 +1,11 @@
 """What goes in and out of the API: declared, checked, and described by the same classes."""
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from control.timestamps import timestamp
-
-T = TypeVar("T")
 
 #: Unix time inside, ISO 8601 in JSON.
 Timestamp = Annotated[
@@ -59,7 +57,7 @@ class Page(Taken):
         return (self.page - 1) * self.per_page
 
 
-class Listed(Given, Generic[T]):
+class Listed(Given):
     """Where in a list an answer stands."""
 
     total: int

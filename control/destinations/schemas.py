@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from control.destinations.platforms import ADDRESSES
-from control.schema import Address, Given, Taken, Timestamp, Title
+from control.schema import Address, Given, Listed, Taken, Timestamp, Title
 
 Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 RtmpUrl = Annotated[
@@ -76,10 +76,7 @@ class DestinationDone(Destination):
     message: str
 
 
-class Destinations(Given):
+class Destinations(Listed):
     """A page of destinations."""
 
     destinations: list[Destination]
-    total: int
-    page: int
-    per_page: int

@@ -6,7 +6,7 @@ from pydantic import Field, PlainSerializer, StringConstraints
 from typing_extensions import TypedDict  # of typing, but pydantic asks for this one before Python 3.12
 
 from control.destinations.schemas import DestinationCreate
-from control.schema import Address, Given, Taken, Timestamp, Title
+from control.schema import Address, Given, Listed, Taken, Timestamp, Title
 from control.streams.kinds import AudioCodec, BitrateMode, LatencyMode, Quality, StreamInput, StreamStatus, VideoCodec
 
 #: A number that is written without a point where it has nothing behind it, as the document does.
@@ -73,13 +73,10 @@ class ListedStream(TypedDict):
     destinations: list[ListedDestination]
 
 
-class Streams(Given):
+class Streams(Listed):
     """A page of streams."""
 
     streams: list[ListedStream]
-    total: int
-    page: int
-    per_page: int
 
 
 class Output(Given):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from control.permissions import Role
-from control.schema import Given, Taken, Timestamp
+from control.schema import Given, Listed, Taken, Timestamp
 
 Username = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=64, pattern=r"^[\w.+-]+$")]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
@@ -43,10 +43,7 @@ class User(Given):
     last_login: Timestamp | None
 
 
-class Users(Given):
+class Users(Listed):
     """A page of users."""
 
     users: list[User]
-    total: int
-    page: int
-    per_page: int

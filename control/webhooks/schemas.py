@@ -87,7 +87,7 @@ class NewSecret(Message):
     old_secret_until: Timestamp
 
 
-class Webhooks(Listed[Webhook]):
+class Webhooks(Listed):
     """A page of webhooks."""
 
     webhooks: list[Webhook]
@@ -137,7 +137,7 @@ class DeliveryReplayed(Delivery, Message):
     """A delivery that begins anew."""
 
 
-class Deliveries(Listed[Delivery]):
+class Deliveries(Listed):
     """A page of deliveries, the newest first."""
 
     deliveries: list[Delivery]

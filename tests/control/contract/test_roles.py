@@ -80,6 +80,7 @@ TABLE: Mapping[str, Row] = {
     "GET /webhooks/{webhook_id}/deliveries/{delivery_id}": Row("webhooks", "200 200 200", "404 404 404"),
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Row("webhooks", "201 201 201", "404 404 404"),
     "GET /events": Row("streams", "200 200 200"),
+    "GET /audit": Row("audit", "200 403 403"),
 }
 OPERATIONS = [f"{operation.method} {operation.path}" for domain in DOMAINS for operation in domain.operations]
 #: After these a login is over.
