@@ -22,7 +22,6 @@ from control.rtmp.routes import rtmp
 from control.services import Resident, Services
 from control.statistics.routes import statistics
 from control.streams.routes import streams
-from control.trail.routes import trail
 from control.users.routes import users
 from control.web.assets import Assets
 from control.webhooks.routes import webhooks
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from control.cipher import Cipher
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, analytics, webhooks, live, trail]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, analytics, webhooks, live]
 
 
 class Api:
@@ -45,7 +44,7 @@ class Api:
             config=config,
             db=control.db,
             engine=resident.engine,
-            accounts=Accounts(control.db, Tokens(control.secret, config.auth.token_ttl), passwords, control.clock),
+            accounts=Accounts(control.db, Tokens(control.vault.token_key, config.auth.token_ttl), passwords, control.clock),
             limiter=control.limiter,
             vault=control.vault,
             cipher=cipher,

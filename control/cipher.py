@@ -7,6 +7,8 @@ import secrets
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from control.vault import Unreadable
+
 _MARK = "v1:"
 _NONCE = 12
 
@@ -24,9 +26,16 @@ class Cipher:
         return _MARK + base64.b64encode(nonce + self._aes.encrypt(nonce, text.encode(), purpose.encode())).decode()
 
     def open(self, purpose: str, sealed: str) -> str:
-        """The text again. Raises ValueError for what was not sealed here."""
+        """The text again. Raises Unreadable for what was not sealed here."""
         try:
             data = binascii.a2b_base64(sealed.removeprefix(_MARK), strict_mode=True)
             return self._aes.decrypt(data[:_NONCE], data[_NONCE:], purpose.encode()).decode()
-        except InvalidTag:
-            raise ValueError("sealed under another key") from None
+        except (InvalidTag, ValueError):
+            raise Unreadable from None
+
+    def read(self, purpose: str, sealed: str) -> str | None:
+        """The same to show it; None for what was not sealed here."""
+        try:
+            return self.open(purpose, sealed)
+        except Unreadable:
+            return None

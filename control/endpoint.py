@@ -10,6 +10,7 @@ from control.db import Conflict
 from control.errors import ControlError, ErrorCode
 from control.intake import read_body, read_query
 from control.rest import PREFIXES, Call, Operation
+from control.vault import Unreadable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +60,10 @@ def _handler(operation: Operation) -> Handler:
                     answer = await operation.handler(call, **values)
         except Conflict:
             raise ControlError(ErrorCode.CONFLICT, "Something like it exists already") from None
+        except Unreadable as unreadable:
+            raise ControlError(
+                ErrorCode.CONFLICT, "A secret that this stands on cannot be read", {"reason": unreadable.reason}
+            ) from None
         await call.committed()
         return _response(operation, call, answer)
 

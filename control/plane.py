@@ -40,7 +40,6 @@ class ControlPlane:
     grants: Grants
     authorizer: ControlAuthorizer
     atlas: Atlas
-    secret: bytes
     clock: Callable[[], float]
     passwords: "Passwords | None"
     new_password: str
@@ -66,7 +65,7 @@ async def open_control(
         vault = Vault(secret)
         grants = Grants(db, vault)
         authorizer = ControlAuthorizer(grants, ConfigAuthorizer(config.auth), clock)
-        yield ControlPlane(db, limiter, vault, Feed(), grants, authorizer, atlas, secret, clock, passwords, new_password)
+        yield ControlPlane(db, limiter, vault, Feed(), grants, authorizer, atlas, clock, passwords, new_password)
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: "Passwords | None", secret: bytes) -> str:

@@ -28,7 +28,11 @@ def server_secret(configured: str, data_dir: Path) -> bytes:
         secret = b""
     if len(secret) < LEAST_SECRET:
         # A new one in its place would end every login and lose what was encrypted under the old one: not without being asked.
-        raise ValueError(f"{file} is broken: restore it, or remove it to have a new one made (all must log in again)")
+        raise ValueError(
+            f"{file} is broken: restore it, or remove it to have a new one made (then all must log in again, and what was"
+            " encrypted under it is lost: the inputs and stream keys of streams, the keys of destinations, and webhooks"
+            " must be set anew)"
+        )
     return secret
 
 

@@ -5,16 +5,26 @@ import hmac
 from typing import TYPE_CHECKING
 
 from control.ondemand import CIPHER
+from mediaserver.errors import Refused
 from mediaserver.ondemand import load
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
 
 
+class Unreadable(Refused):
+    """A secret was encrypted under another key: the server's own secret is not what it was."""
+
+    def __init__(self) -> None:
+        super().__init__("it was encrypted under another secret of the server (auth.jwt_secret, secret.key): set it anew")
+
+
 class Vault:
     """Keys that are derived from the server's ``secret`` (RFC 5869)."""
 
     def __init__(self, secret: bytes) -> None:
+        #: What access tokens are signed with.
+        self.token_key = _derive(secret, b"tokens")
         self._cipher_key = _derive(secret, b"vault")
         self._hash_key = _derive(secret, b"look-up")
         self._cipher: Cipher | None = None

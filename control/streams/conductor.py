@@ -11,7 +11,7 @@ from control.streams import models, service
 from control.streams.grants import Granted, Grants
 from control.streams.kinds import StreamStatus
 from control.streams.onair import OnAir, playback_name, stream_id_of
-from control.vault import Vault
+from control.vault import Unreadable, Vault
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.events import Event, PublishEnded, PullChanged
 
@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 
 class CannotEncode(Refused):
     """Nothing on this machine makes the renditions that a stream shall have, and it shall not go on without."""
+
+
+class OwnerDisabled(Refused):
+    """Nothing of who is disabled goes on air."""
+
+    def __init__(self) -> None:
+        super().__init__("the account of its owner is disabled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,11 @@ class Conductor:
                     self._begin(granted, cipher, lacking)
                 except Refused as refusal:
                     log.warning("stream_not_resumed", extra={"facts": {"stream": stream_id, "reason": refusal.reason}})
-                    self._finish(stream_id, granted.row["starts"])
+                    if isinstance(refusal, Unreadable):
+                        # With the secret that it was written under it is resumed at another start.
+                        self._over[stream_id] = granted.row["starts"]
+                    else:
+                        self._finish(stream_id, granted.row["starts"])
 
     async def start(self, row: Row) -> None:
         """The stream of ``row`` is wanted on air: fetch it, unless it is pushed. Raises Refused."""
@@ -90,6 +101,8 @@ class Conductor:
 
     def _begin(self, granted: Granted, cipher: "Cipher", lacking: str) -> None:
         row = granted.row
+        if row["owner_disabled"]:
+            raise OwnerDisabled
         if lacking and granted.grant.ladder is not None:
             raise CannotEncode(lacking)
         if row["key_hash"] is None and row["id"] not in self._pulls:

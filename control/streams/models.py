@@ -9,6 +9,8 @@ _STREAM = (
     " bitrate_mode, keyframe_interval, qualities, started, starts, stopped_at, created_at, updated_at"
 )
 
+_OWNER_DISABLED = "(SELECT disabled FROM users WHERE users.id = streams.user_id) AS owner_disabled"
+
 
 async def insert_stream(tx: Transaction, fields: Row) -> int:
     """A new stream's id."""
@@ -40,7 +42,7 @@ async def streams_by_key(tx: Transaction, key_hash: str) -> Sequence[Row]:
     """The streams that are pushed with that key: those that are wanted on air come first, then those that may begin by
     themselves, the newest before the others. ``owner_disabled`` says whether their owner may stream at all."""
     return await tx.rows(
-        f"SELECT {_STREAM}, (SELECT disabled FROM users WHERE users.id = streams.user_id) AS owner_disabled FROM streams"
+        f"SELECT {_STREAM}, {_OWNER_DISABLED} FROM streams"
         " WHERE key_hash = ? ORDER BY started DESC, auto_start DESC, id DESC LIMIT 1000",
         key_hash,
     )
@@ -124,14 +126,19 @@ async def count_streams(tx: Transaction, user_id: int | None) -> int:
 
 async def wanted_pulls(tx: Transaction) -> Sequence[int]:
     """The ids of those that are to be fetched: after a restart of the server they are."""
-    rows = await tx.rows("SELECT id FROM streams WHERE started = 1 AND key_hash IS NULL ORDER BY id LIMIT 10000")
+    rows = await tx.rows(
+        "SELECT id FROM streams WHERE started = 1 AND key_hash IS NULL"
+        " AND EXISTS (SELECT 1 FROM users WHERE users.id = streams.user_id AND disabled = 0) ORDER BY id LIMIT 10000"
+    )
     return [row["id"] for row in rows]
 
 
 async def streams_by_ids(tx: Transaction, stream_ids: Collection[int]) -> Sequence[Row]:
-    """Those that are there."""
+    """Those that are there. ``owner_disabled`` says whether their owner may stream at all."""
+    if not stream_ids:
+        return []
     marks = ", ".join("?" for _ in stream_ids)
-    return await tx.rows(f"SELECT {_STREAM} FROM streams WHERE id IN ({marks})", *stream_ids) if stream_ids else []
+    return await tx.rows(f"SELECT {_STREAM}, {_OWNER_DISABLED} FROM streams WHERE id IN ({marks})", *stream_ids)
 
 
 async def owners(tx: Transaction, stream_ids: Collection[int]) -> Mapping[int, int]:

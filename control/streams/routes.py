@@ -13,7 +13,7 @@ from control.ratelimit import Limit
 from control.rest import Call, Domain
 from control.schema import Message, Page, changes
 from control.streams import models, service, shown
-from control.streams.conductor import CannotEncode
+from control.streams.conductor import CannotEncode, OwnerDisabled
 from control.streams.kinds import StreamInput, StreamStatus
 from control.streams.schemas import (
     OutputUrl,
@@ -26,6 +26,7 @@ from control.streams.schemas import (
     StreamStopped,
     StreamUpdate,
 )
+from control.vault import Unreadable
 from mediaserver.errors import Refused
 
 streams = Domain("Streams")
@@ -189,14 +190,16 @@ async def _columns(call: Call, row: Row, wanted: dict[str, object]) -> dict[str,
     fields = {name: getattr(value, "value", int(value) if isinstance(value, bool) else value) for name, value in wanted.items()}
     if isinstance(chosen, list):
         fields["qualities"] = json.dumps(service.check_qualities(chosen))
-    before = StreamInput(row["input_type"]), call.services.cipher.open(service.INPUT_URL, row["input_url"])
+    before = StreamInput(row["input_type"]), call.services.cipher.read(service.INPUT_URL, row["input_url"])
     after = kind if isinstance(kind, StreamInput) else before[0], url if isinstance(url, str) else before[1]
     if after != before:
         if call.services.conductor.status(row) is not StreamStatus.STOPPED:
             raise ControlError(
                 ErrorCode.STREAM_ALREADY_RUNNING, "The input of a stream that is on air cannot change: stop it first"
             )
-        fields |= {"started": 0, **await _source(call, row["user_id"], *after)}
+        if after[1] is None:
+            raise Unreadable
+        fields |= {"started": 0, **await _source(call, row["user_id"], after[0], after[1])}
     return fields
 
 
@@ -231,7 +234,7 @@ async def start_stream(call: Call) -> StreamStarted:
     call.after(lambda: _begin(call, row))
     call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STARTING.value))
     site = call.services.config.server.public_url or f"{call.request.scheme}://{call.request.host}"
-    outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in shown.outputs(call, row)]
+    outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in shown.outputs(row)]
     return StreamStarted(status="success", message="Stream started successfully", stream_id=row["id"], outputs=outputs)
 
 
@@ -246,7 +249,9 @@ async def _begin(call: Call, before: Row) -> None:
             await models.end_start(call.tx, before["id"], starts, before["stopped_at"])
             await audit.record(call, audit.Action.STREAM_NOT_STARTED, "stream", before["id"])
         conductor.forget()
-        if isinstance(refusal, CannotEncode):
+        if isinstance(refusal, OwnerDisabled):
+            error = ControlError(ErrorCode.FORBIDDEN, "The account of its owner is disabled")
+        elif isinstance(refusal, CannotEncode):
             error = ControlError(ErrorCode.ENCODING, "Nothing here makes its qualities", {"reason": refusal.reason})
         else:
             error = invalid(input_url=refusal.reason)

@@ -1,7 +1,8 @@
 """What a stream's row means to the engine. No web framework in here."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from control.destinations.platforms import target_url
 from control.errors import invalid
 from control.streams.kinds import LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
-from mediaserver.bitrates import usual_bitrate
+from control.vault import Unreadable
 from mediaserver.ports import (
     Codec,
     InputType,
@@ -24,15 +25,13 @@ from mediaserver.ports import (
     Rung,
     objection_to,
 )
-from mediaserver.snapshot import RungSnapshot
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
     from control.destinations.schemas import DestinationCreate
     from mediaserver.config import Config
 
-#: The encoder of what is not encoded.
-PASSED_ON = "copy"
+log = logging.getLogger(__name__)
 
 INPUT_URL = "streams.input_url"
 STREAM_KEY = "destinations.stream_key"
@@ -46,6 +45,11 @@ PACING: Mapping[LatencyMode, Pacing | None] = {
 }
 _CODECS = {VideoCodec.H264: Codec.H264, VideoCodec.HEVC: Codec.HEVC, VideoCodec.AV1: Codec.AV1}
 _HEIGHTS = {quality: 0 if quality is Quality.SOUND else int(quality.value.removesuffix("p")) for quality in Quality}
+#: Kbit/s that each quality usually takes, as it is told before anything was encoded.
+USUAL_BITRATE = {
+    Quality.UHD: 14000, Quality.QHD: 9000, Quality.FHD: 4500, Quality.HD: 2500, Quality.SD: 1200, Quality.LOW: 700,
+    Quality.LOWEST: 400, Quality.SOUND: 128,
+}  # fmt: skip
 
 
 def pushed_key(config: "Config", input_type: StreamInput, input_url: str) -> str | None:
@@ -76,13 +80,6 @@ def _is_own(config: "Config", host: str) -> bool:
         return False
 
 
-def bitrate(row: Row, quality: Quality, made: RungSnapshot | None) -> int:
-    """Bits a second of a quality of ``row`` as it is ``made``, 0 where it is passed on as it comes; what it usually gets else."""
-    if made is not None:
-        return 0 if made.encoder == PASSED_ON else made.bitrate
-    return usual_bitrate(_CODECS[VideoCodec(row["video_codec"])], _HEIGHTS[quality])
-
-
 def qualities(row: Row) -> list[Quality]:
     """A row's qualities."""
     return [Quality(word) for word in json.loads(row["qualities"])]
@@ -94,7 +91,7 @@ def grant(cipher: "Cipher", row: Row, destinations: Sequence[Row]) -> PublishGra
     codec = _CODECS[VideoCodec(row["video_codec"])]
     constant = row["bitrate_mode"] == "cbr"
     rungs = tuple(Rung(q.value, _HEIGHTS[q], codec=codec, constant_bitrate=constant) for q in wanted)
-    relays = [relay_target(cipher, destination) for destination in destinations if destination["enabled"]]
+    relays = _relays(cipher, [destination for destination in destinations if destination["enabled"]])
     return PublishGrant(
         playback_name(row["id"]),
         pacing=PACING[LatencyMode(row["latency_mode"])],
@@ -102,6 +99,16 @@ def grant(cipher: "Cipher", row: Row, destinations: Sequence[Row]) -> PublishGra
         relays=tuple(relays),
         recordings=(recording_order(row["id"]),) if row["record_enabled"] else (),
     )
+
+
+def _relays(cipher: "Cipher", destinations: Sequence[Row]) -> Iterator[RelayTarget]:
+    """A destination whose key cannot be read is left out: the stream goes on, and to all others."""
+    for destination in destinations:
+        try:
+            yield relay_target(cipher, destination)
+        except Unreadable as unreadable:
+            facts = {"destination": destination["id"], "reason": unreadable.reason}
+            log.warning("relay_not_started", extra={"facts": facts})
 
 
 def relay_target(cipher: "Cipher", destination: Row) -> RelayTarget:
@@ -120,12 +127,15 @@ def pull_source(cipher: "Cipher", row: Row) -> PullSource:
     return PullSource(InputType(row["input_type"]), cipher.open(INPUT_URL, row["input_url"]), loop=row["input_type"] == "file")
 
 
-def shown_url(url: str, *, own: bool) -> str:
-    """An input URL for its owner as it is; for others without what may be a secret in it."""
+def shown_url(url: str | None, *, own: bool) -> str:
+    """An input URL for its owner as it is; for others without what may be a secret in it. None: it cannot be read."""
+    if url is None:
+        return "unreadable"
     if own:
         return url
     parts = urlsplit(url)
     host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
     path = parts.path.rpartition("/")[0] + "/…" if parts.scheme in {"rtmp", "rtmps"} else parts.path
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{path}"
 
@@ -157,7 +167,7 @@ def wanted_words(destination: "DestinationCreate") -> tuple[object, ...]:
 
 def destination_words(cipher: "Cipher", row: Row) -> tuple[object, ...]:
     """The same of one that is there."""
-    key = cipher.open(STREAM_KEY, row["stream_key"])
+    key = cipher.read(STREAM_KEY, row["stream_key"])
     return row["name"], row["platform"], row["rtmp_url"], key, row["rendition"], bool(row["enabled"])
 
 

@@ -14,15 +14,14 @@ from mediaserver.snapshot import StreamSnapshot
 _FILES = (("hls", "m3u8"), ("dash", "mpd"))
 
 
-def outputs(call: Call, row: Row) -> list[Output]:
+def outputs(row: Row) -> list[Output]:
     """Where it is played: each of its qualities, and as it comes."""
-    name, live = playback_name(row["id"]), call.services.on_air.stream(row["id"])
-    rungs = {} if live is None else {rung.name: rung for rung in live.rungs}
+    name = playback_name(row["id"])
     made = [
         Output(
             format_type=kind,
             resolution=quality.value,
-            bitrate=round(service.bitrate(row, quality, rungs.get(quality.value)) / 1000),
+            bitrate=service.USUAL_BITRATE[quality],
             output_path=f"/static/streams/{kind}/{name}_{quality.value}.{extension}",
         )
         for quality in service.qualities(row)
@@ -69,7 +68,7 @@ async def full(call: Call, row: Row) -> Stream:
         bitrate_mode=row["bitrate_mode"],
         keyframe_interval=row["keyframe_interval"],
         qualities=service.qualities(row),
-        outputs=outputs(call, row),
+        outputs=outputs(row),
         destinations=[_destination(call, row, destination) for destination in destinations],
         watch_path=f"/watch/{playback_name(row['id'])}",
         user_id=row["user_id"],
@@ -93,7 +92,7 @@ def _destination(call: Call, row: Row, destination: Row) -> StreamDestination:
 
 def _url(call: Call, row: Row) -> str:
     own = call.actor.owns(row["user_id"], Permission.STREAMS_ALL)
-    return service.shown_url(call.services.cipher.open(service.INPUT_URL, row["input_url"]), own=own)
+    return service.shown_url(call.services.cipher.read(service.INPUT_URL, row["input_url"]), own=own)
 
 
 def state(call: Call, row: Row) -> StreamState:

@@ -112,9 +112,9 @@ async def update_user(call: Call, body: UserUpdate) -> User:
         call.require_login()
     hashed = await call.services.accounts.passwords.hash(wanted.pop("password")) if "password" in wanted else ""
     async with call.write() as tx:
+        await _hold_administrators(call)
         row = await _found(call)
         fields = _columns(wanted, hashed)
-        await models.hold_administrators(tx)
         if fields:
             try:
                 await models.update_user(tx, row["id"], fields, call.now)
@@ -129,6 +129,12 @@ async def update_user(call: Call, body: UserUpdate) -> User:
         row = await _found(call)
     call.services.accounts.forget()
     return _user(row)
+
+
+async def _hold_administrators(call: Call) -> None:
+    """Nobody else changes an administrator now; who did so before may have changed the one who asks."""
+    await models.hold_administrators(call.tx)
+    await call.confirm(call.tx)
 
 
 async def _take_off_air(call: Call, user_id: int, reason: str) -> None:
@@ -168,7 +174,7 @@ async def delete_user(call: Call) -> Message:
     row = await _found(call)
     if row["id"] == call.actor.user_id:
         raise ControlError(ErrorCode.CONFLICT, "Nobody deletes the account that asks")
-    await models.hold_administrators(call.tx)
+    await _hold_administrators(call)
     await _take_off_air(call, row["id"], "its owner was deleted")
     await models.delete_user(call.tx, row["id"])
     await _keep_an_administrator(call)

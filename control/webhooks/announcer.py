@@ -174,7 +174,7 @@ class Announcer:
         if again:
             return 0  # its transaction had succeeded, and nobody was left to say so
         cipher = await self._vault.cipher()
-        url = streams.shown_url(cipher.open(streams.INPUT_URL, row["input_url"]), own=False)
+        url = streams.shown_url(cipher.read(streams.INPUT_URL, row["input_url"]), own=False)
         message = messages.stream_started(at, stream_id, row["name"], url)
         return told + await outbox.tell(tx, row["user_id"], message, self._clock(), self._keep_trying)
 

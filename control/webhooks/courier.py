@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from control.db import Conflict, Database, DatabaseUnavailable, Row, Transaction
-from control.vault import Vault
+from control.vault import Unreadable, Vault
 from control.webhooks import models, outbox, signature
 from control.webhooks.backoff import Backoff
 from control.webhooks.outcome import Outcome
@@ -194,7 +194,7 @@ class Courier:
             cipher = await self._vault.cipher()
             url = outbox.url_of(cipher, webhook, row["event"])
             headers = signature.headers(row["message_id"], at, body, outbox.secrets_of(cipher, webhook, at))
-        except ValueError:  # sealed under a key that this server has lost
+        except Unreadable:
             outcome = Outcome(None, "the webhook's address or secret cannot be read any more", 0.0)
         else:
             headers = {**headers, "X-Webhook-Event": row["event"]}

@@ -60,7 +60,7 @@ async def _found_delivery(call: Call, webhook: Row) -> Row:
 
 
 def _urls(call: Call, row: Row) -> dict[str, str]:
-    urls: dict[str, str] = json.loads(call.services.cipher.open(outbox.URLS, row["urls"]))
+    urls: dict[str, str] = json.loads(call.services.cipher.read(outbox.URLS, row["urls"]) or "{}")
     return urls
 
 

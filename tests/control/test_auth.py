@@ -217,7 +217,7 @@ def forgeries(panel: Panel, good: str) -> dict[str, str]:
     """Tokens of which none may work."""
     head, body, signature = good.split(".")
     claims = jwt.decode(good, options={"verify_signature": False})
-    secret = panel.control.secret
+    secret = panel.control.vault.token_key
     now = int(panel.clock.now)
 
     def signed(key: bytes = secret, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **changed: Any) -> str:
@@ -234,6 +234,7 @@ def forgeries(panel: Panel, good: str) -> dict[str, str]:
         "changed claims": f"{head}.{part({**claims, 'sub': '2'})}.{signature}",
         "another algorithm": signed(algorithm="HS512"),
         "another key": signed(b"x" * 32),
+        "the secret from which the key comes": signed(server_secret("", Path(panel.config.server.data_dir))),
         "the empty key": f"{head}.{body}.{empty}",
         "another key by kid": signed(b"x" * 32, headers={"kid": "../../dev/null"}),
         "its own key": signed(b"x" * 32, headers={"jwk": {"kty": "oct", "k": "eHh4"}, "jku": "http://127.0.0.1/"}),
@@ -571,7 +572,7 @@ def configured(folder: Path, url: str, **auth: str) -> Config:
 
 
 def accounts_of(control: ControlPlane, passwords: Passwords) -> Accounts:
-    return Accounts(control.db, Tokens(control.secret, 3600.0), passwords)
+    return Accounts(control.db, Tokens(control.vault.token_key, 3600.0), passwords)
 
 
 async def test_the_first_start_makes_an_administrator_and_tells_the_password_until_it_was_used(
