@@ -50,10 +50,14 @@ class Epochs:
             self.discontinuities += 1
             self._burst = self._watched = now
             self._least_late = late
-        elif now - self._burst < BURST:
+        elif 0 <= now - self._burst < BURST:
             epoch.anchor = self._least_late = min(epoch.anchor, late)
-        elif late < self._least_late:
-            self._least_late = late
+        else:
+            # It is over for good: a clock that is set back may come by here once more.
+            self._burst = -math.inf
+            self._least_late = min(self._least_late, late)
+        if now < self._watched:
+            self._watched, self._least_late = now, late
         return self._follow(epoch, now, (dts + self.offset) / 1000) if now - self._watched > DRIFT_WATCH else epoch
 
     def _begin(self, epoch: Epoch) -> Epoch:

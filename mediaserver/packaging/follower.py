@@ -121,7 +121,7 @@ class Follower(Presentation):
 
     def settle(self) -> None:
         """To be called every second: once its publisher has been away for one, what is held goes out."""
-        if self._away > 1:
+        if self._away == 2:
             self._rest()
         self._away += self._away > 0
 

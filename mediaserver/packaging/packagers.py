@@ -213,7 +213,7 @@ class Packagers:
         # Bit rates and renditions are all that changes in it: look again when a segment begins. Most streams are alone, with
         # nobody to be put in order.
         windows = [window for _, window in family.windows()] if family.followers else family.leader.windows
-        key = tuple([(id(window), window.next_sequence, window.started) for window in windows])
+        key = tuple([(window.serial, window.next_sequence, window.started) for window in windows])
         return entry.text(("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
     def _playlist(
@@ -255,11 +255,11 @@ class Packagers:
             ahead = 0.0 if place.folder is Folder.OWN else family.ahead(place.rung)
             return hls.media_playlist(presentation, window, hls.addresses(family, place), delta=delta, ahead=ahead)
 
-        return entry.text(name, (id(window), window.version), max_age, render)
+        return entry.text(name, (window.serial, window.version), max_age, render)
 
     def _mpd(self, entry: Packaged, place: Place) -> Answer:
         family = entry.family
-        key = tuple([(id(window), window.version) for _, window in family.windows()])
+        key = tuple([(window.serial, window.version) for _, window in family.windows()])
         content_type = dash_format.CONTENT_TYPE
         return entry.text(("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type)
 

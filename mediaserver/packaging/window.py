@@ -4,6 +4,7 @@ import enum
 import math
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 
 from mediaserver.packaging.segment import InitSegment, Segment
 
@@ -13,6 +14,8 @@ LEAST_SEGMENTS = 3
 
 #: Parts stay listed this many target durations from the end (RFC 8216bis, 6.2.2 asks for three).
 PART_AGE = 3
+
+_serials = count()
 
 
 class Signal:
@@ -52,11 +55,13 @@ class Window:
     """Segments of one track, oldest first; the last one may be in the making.
 
     ``listed`` complete segments (or as many as ``dvr`` seconds hold, if that is more) stand in the playlist; as many more,
-    seven at most, stay fetchable for players that hold an older playlist. ``version`` rises with every change.
+    seven at most, stay fetchable for players that hold an older playlist. ``version`` rises with every change. No two windows
+    have the same ``serial``, not even one after the other.
     """
 
     def __init__(self, kind: str, first_sequence: int, listed: int, dvr: float, segment_duration: float) -> None:
         self.kind = kind
+        self.serial = next(_serials)
         self.listed = listed
         self.dvr = dvr
         self.segment_duration = segment_duration

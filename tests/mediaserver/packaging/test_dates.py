@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from mediaserver.packaging import dash
+from mediaserver.packaging.epochs import DRIFT, ORIGIN, Epochs
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.segment import BEND, Epoch
 from protocols.media import MediaKind, Packet, Track
@@ -97,6 +98,22 @@ def test_dash_begins_a_period_at_once(subject: Packager) -> None:
         assert epoch.begin is not None
         assert following.begin is not None
         assert later - start == pytest.approx(following.begin - epoch.begin + LATE, abs=0.1)
+
+
+@pytest.mark.parametrize("back", [0.1, 5.0, 60.0])
+def test_dates_do_not_leap_where_the_wall_clock_is_set_back(back: float) -> None:
+    wall = Wall()
+    subject = Epochs(wall)
+    dates: list[float] = []
+    for number in range(10_000):
+        wall.at = UNIX_TIME + number / 25 - (back if number > 100 else 0.0)
+        epoch = subject.at(number * 40)
+        dates.append(epoch.date(number / 25 + ORIGIN / 1000))
+    assert all(0.04 * (1 - BEND) - 0.001 < two - one < 0.04 * (1 + BEND) + 0.001 for one, two in itertools.pairwise(dates))
+    if back > DRIFT:
+        # What is more than the clock's own doings is made good in time.
+        caught_up = min(back, BEND * 380)
+        assert dates[-1] - wall.at == pytest.approx(back - caught_up, abs=1.0)
 
 
 @pytest.mark.parametrize("way", [1, -1])

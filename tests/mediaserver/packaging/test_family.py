@@ -9,7 +9,7 @@ import m3u8  # type: ignore[import-untyped]
 import pytest
 from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
-from mediaserver.packaging.answer import Gone, Missing, Ready
+from mediaserver.packaging.answer import Gone, Missing, Ready, Wait
 from mediaserver.packaging.segment import Segment
 from protocols.media import MediaKind, Packet, Track
 from tests.media import Clips
@@ -347,6 +347,19 @@ async def test_after_a_pause_all_go_on_together(town: Town, source: Items, rungs
     for second in range(3):
         town.subject.sweep(float(second))
     assert all(segment.complete for rung in ("", *SIZES) for segment in segments(town, rung).values())
+
+
+async def test_nobody_is_woken_for_nothing_while_the_publisher_is_away(town: Town) -> None:
+    town.publisher.close("gone for a while")
+    for second in range(3):
+        town.subject.sweep(float(second))
+    waits = town.ask("96p/video.m3u8", _HLS_msn=max(segments(town, "96p")) + 1)
+    assert isinstance(waits, Wait)
+    woken: list[None] = []
+    waits.signal.add(lambda: woken.append(None))
+    for second in range(3, 6):
+        town.subject.sweep(float(second))
+    assert not woken
 
 
 def test_questions_about_any_rendition_keep_all(source: Items, rungs: dict[str, Items]) -> None:

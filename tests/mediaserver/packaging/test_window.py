@@ -26,6 +26,10 @@ def grow(window: Window, parts: int, *, complete: bool = True, init: InitSegment
     return segment
 
 
+def test_a_window_is_not_taken_for_one_that_was_there_before() -> None:
+    assert len({Window("audio", 10, 3, 0.0, 1.0).serial for _ in range(100)}) == 100
+
+
 @pytest.fixture
 def window() -> Window:
     """Segments 10, 11 of five parts, and three parts of 12."""
