@@ -121,6 +121,7 @@ class FlvPlayer(asyncio.Protocol):
         if self._closing_since is None:
             self._reason = reason
             self._closing_since = self._players.clock()
+            self._players.stop(self)  # no media may come behind the last words
             self.farewell()
             self._transport.close()
 

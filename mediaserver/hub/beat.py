@@ -22,7 +22,7 @@ SECONDS_PER_PUBLISHER = 0.0005
 SHORTEST = 0.005
 #: So many publishers are read by the beat; fewer than half of it return to the poller.
 MANY_PUBLISHERS = 16
-#: How often one publisher is read in one beat if it has more: who sends faster than that waits for the next one.
+#: How many turns of two reads one publisher has in one beat if it has more: who sends faster than that waits for the next one.
 TURNS = 16
 #: So many are read before what came of it is written. More would save more, but what is read first would wait for the rest.
 READERS_IN_A_ROW = 32

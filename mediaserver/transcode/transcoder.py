@@ -296,7 +296,7 @@ class Transcoder:
         """Say to the process which sound to make, if that is another than it was."""
         if self._worker is not None and self._rungs.sounds != self._sounds:
             self._sounds = self._rungs.sounds
-            self._worker.send(Note(sounds_as_values(self._sounds)))
+            self._worker.send(Note(sounds_as_values(self._sounds, self._rungs.ladder.audio_codec)))
 
     def _give(self, packet: Packet) -> None:
         """Let the process have one more packet of the source."""
@@ -343,8 +343,8 @@ class Transcoder:
             lane, choice = self._lane(fitted)
             if choice.missed and self._policy is not EncoderPolicy.SOFTWARE:
                 self._on_failure(fitted.rung.name, lane.encoder, choice.reason, "")
-                if self.state in (TranscoderState.GIVEN_UP, TranscoderState.ENDED):
-                    return
+                if self.state is not TranscoderState.RUNNING:
+                    return  # the policy gave up, or ended the stream
                 continue
             self._encoders[lane.rung], self._rungs.reasons[lane.rung] = choice.encoder, choice.reason
             lanes.append(lane)

@@ -197,6 +197,27 @@ async def test_a_player_can_be_kicked(port: Port, connect: Connect, clips: Clips
     assert not port.web.players.kick(session.id, "enough")
 
 
+async def test_nothing_comes_behind_the_end_of_a_player_that_is_kicked(port: Port, connect: Connect, clips: Clips) -> None:
+    tags = tags_of(clips.get(seconds=1))
+    reader = TagReader()
+    feed(port, tags[:-3], reader)
+    client = await connect(port)
+    await play(client)
+    flv = FlvReader()
+    await read_tags(client, flv, len(tags) - 3)
+    (player,) = port.web.players._players.values()
+    group = player.player.group
+    assert group is not None
+    for at in (-3, -2):  # then it stands in the row, and is written to directly
+        feed(port, [tags[at]], reader)
+        await read_tags(client, flv, 1)
+    feed(port, tags[-1:], reader)
+    player.close("enough")
+    for _ in group.flush():
+        pass
+    assert (await client.closed()).endswith(b"0\r\n\r\n")
+
+
 async def test_a_player_that_does_not_take_the_end_is_cut_off(port: Port, clips: Clips) -> None:
     tags = tags_of(clips.get(seconds=1))
     client = await port.connect()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mediaserver.config import TranscodeConfig
-from mediaserver.events import TranscodeChanged
+from mediaserver.events import PublishEnded, TranscodeChanged
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import StreamState
@@ -298,6 +298,23 @@ async def test_an_encoder_that_fails_at_the_end_of_a_stream_ends_no_other_one_of
     assert again.stream.state is StreamState.LIVE
     town.transcoder.on_frame(Note({"flushed": 1}))
     town.hub.end_all("the test is over")
+    await town.settled()
+
+
+async def test_a_stream_that_its_policy_ends_is_told_of_no_more_and_its_process_given_no_plan(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    rungs = Rung("180p", 180, encoder="h264_nvenc"), Rung("144p", 144)
+    town = Town(clips, Ladder(rungs, policy=EncoderPolicy.FAIL))
+    await town.begin()
+    process = town.process
+    town.see()
+    assert "h264_nvenc is not available" in town.reasons()[-1]
+    assert isinstance(town.notes.events[-1], PublishEnded)
+    assert not any("lanes" in frame.values for frame in process.sent if isinstance(frame, Note))
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    assert town.transcoder.state is TranscoderState.ENDED
     await town.settled()
 
 
