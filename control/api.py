@@ -22,6 +22,7 @@ from control.rtmp.routes import rtmp
 from control.services import Resident, Services
 from control.statistics.routes import statistics
 from control.streams.routes import streams
+from control.trail.routes import trail
 from control.users.routes import users
 from control.web.assets import Assets
 from control.webhooks.routes import webhooks
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from control.cipher import Cipher
 
 #: Every domain of the API.
-DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, analytics, webhooks, live]
+DOMAINS: list[Domain] = [auth, users, streams, destinations, rtmp, health, statistics, analytics, webhooks, live, trail]
 
 
 class Api:

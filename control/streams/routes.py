@@ -234,7 +234,7 @@ async def start_stream(call: Call) -> StreamStarted:
     call.after(lambda: _begin(call, row))
     call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STARTING.value))
     site = call.services.config.server.public_url or f"{call.request.scheme}://{call.request.host}"
-    outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in shown.outputs(row)]
+    outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in shown.outputs(call, row)]
     return StreamStarted(status="success", message="Stream started successfully", stream_id=row["id"], outputs=outputs)
 
 

@@ -13,6 +13,7 @@ from control.errors import invalid
 from control.streams.kinds import LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
 from control.vault import Unreadable
+from mediaserver.bitrates import usual_bitrate
 from mediaserver.ports import (
     Codec,
     InputType,
@@ -25,11 +26,15 @@ from mediaserver.ports import (
     Rung,
     objection_to,
 )
+from mediaserver.snapshot import RungSnapshot
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
     from control.destinations.schemas import DestinationCreate
     from mediaserver.config import Config
+
+#: The encoder of what is not encoded.
+PASSED_ON = "copy"
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +50,6 @@ PACING: Mapping[LatencyMode, Pacing | None] = {
 }
 _CODECS = {VideoCodec.H264: Codec.H264, VideoCodec.HEVC: Codec.HEVC, VideoCodec.AV1: Codec.AV1}
 _HEIGHTS = {quality: 0 if quality is Quality.SOUND else int(quality.value.removesuffix("p")) for quality in Quality}
-#: Kbit/s that each quality usually takes, as it is told before anything was encoded.
-USUAL_BITRATE = {
-    Quality.UHD: 14000, Quality.QHD: 9000, Quality.FHD: 4500, Quality.HD: 2500, Quality.SD: 1200, Quality.LOW: 700,
-    Quality.LOWEST: 400, Quality.SOUND: 128,
-}  # fmt: skip
 
 
 def pushed_key(config: "Config", input_type: StreamInput, input_url: str) -> str | None:
@@ -78,6 +78,13 @@ def _is_own(config: "Config", host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def bitrate(row: Row, quality: Quality, made: RungSnapshot | None) -> int:
+    """Bits a second of a quality of ``row`` as it is ``made``, 0 where it is passed on as it comes; what it usually gets else."""
+    if made is not None:
+        return 0 if made.encoder == PASSED_ON else made.bitrate
+    return usual_bitrate(_CODECS[VideoCodec(row["video_codec"])], _HEIGHTS[quality])
 
 
 def qualities(row: Row) -> list[Quality]:

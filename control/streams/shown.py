@@ -14,14 +14,15 @@ from mediaserver.snapshot import StreamSnapshot
 _FILES = (("hls", "m3u8"), ("dash", "mpd"))
 
 
-def outputs(row: Row) -> list[Output]:
+def outputs(call: Call, row: Row) -> list[Output]:
     """Where it is played: each of its qualities, and as it comes."""
-    name = playback_name(row["id"])
+    name, live = playback_name(row["id"]), call.services.on_air.stream(row["id"])
+    rungs = {} if live is None else {rung.name: rung for rung in live.rungs}
     made = [
         Output(
             format_type=kind,
             resolution=quality.value,
-            bitrate=service.USUAL_BITRATE[quality],
+            bitrate=round(service.bitrate(row, quality, rungs.get(quality.value)) / 1000),
             output_path=f"/static/streams/{kind}/{name}_{quality.value}.{extension}",
         )
         for quality in service.qualities(row)
@@ -68,7 +69,7 @@ async def full(call: Call, row: Row) -> Stream:
         bitrate_mode=row["bitrate_mode"],
         keyframe_interval=row["keyframe_interval"],
         qualities=service.qualities(row),
-        outputs=outputs(row),
+        outputs=outputs(call, row),
         destinations=[_destination(call, row, destination) for destination in destinations],
         watch_path=f"/watch/{playback_name(row['id'])}",
         user_id=row["user_id"],
