@@ -15,10 +15,11 @@ INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """How many watch a stream now, and at most since it began."""
+    """How many watch a stream now, and at most since it began; and when that was (Unix time)."""
 
     viewers: int
     peak: int
+    since: float
 
 
 class Pulse:

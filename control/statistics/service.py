@@ -21,6 +21,8 @@ INTERVAL, RETRY = 1.0, 10.0
 BATCH = 50
 #: Minutes that may wait for the database. Beyond that the oldest is lost, and the log says so.
 WAITING = 120
+#: Seconds between two looks that only a clock makes which is set.
+JUMP = 600.0
 
 _MINUTE = 60.0
 
@@ -81,12 +83,14 @@ class Sampler:
     def _count(self, stream_id: int, until: float) -> None:
         """It was on air until then."""
         at = self._counted.get(stream_id, until)
+        if until - at > JUMP:
+            at = until
         while at < until:
             begin = at - at % _MINUTE
             end = min(until, begin + _MINUTE)
             self._minute(begin, stream_id).seconds += end - at
             at = end
-        self._counted[stream_id] = max(at, until)
+        self._counted[stream_id] = until
 
     def _minute(self, begin: float, stream_id: int) -> _Minute:
         return self._minutes.setdefault(begin, {}).setdefault(stream_id, _Minute())

@@ -44,7 +44,8 @@ class OnAir:
         self._viewers: dict[str, int] = {}
         self._relays: dict[tuple[str, str], RelaySnapshot] = {}
         self._pulls: frozenset[str] = frozenset()
-        self._peaks: dict[str, int] = {}
+        #: With when that stream began: one name, one stream after the other.
+        self._peaks: dict[str, tuple[float, int]] = {}
 
     def look(self) -> None:
         """Look at the engine, if that is not fresh; to be called every second, so that no peak is missed."""
@@ -64,7 +65,15 @@ class OnAir:
             self._viewers[name] = self._viewers.get(name, 0) + sum(stream.players.values())
         self._relays = {(relay.name, relay.relay_id): relay for relay in seen.relays}
         self._pulls = frozenset(pull.session_id for pull in seen.pulls)
-        self._peaks = {name: max(count, self._peaks.get(name, 0)) for name, count in self._viewers.items()}
+        self._peaks = {
+            name: (stream.since, max(self._viewers[name], self._peak(name, stream.since)))
+            for name, stream in self._streams.items()
+            if not stream.source
+        }
+
+    def _peak(self, name: str, since: float) -> int:
+        began, peak = self._peaks.get(name, (since, 0))
+        return peak if began == since else 0
 
     def forget(self) -> None:
         """Something was ordered: the next look is a fresh one."""
@@ -90,12 +99,12 @@ class OnAir:
     def peak(self, stream_id: int) -> int:
         """How many watched it at most since it began."""
         self.look()
-        return self._peaks.get(playback_name(stream_id), 0)
+        return self._peaks.get(playback_name(stream_id), (0.0, 0))[1]
 
-    def counts(self) -> dict[int, tuple[int, int]]:
-        """How many watch each stream that is on air, now and at most, by the id of its row."""
+    def counts(self) -> dict[int, tuple[int, int, float]]:
+        """How many watch each stream that is on air, now and at most since it began, and when that was; by the id of its row."""
         self.look()
-        found = {stream_id_of(name): (number, self._peaks.get(name, 0)) for name, number in self._viewers.items()}
+        found = {stream_id_of(name): (self._viewers[name], peak, since) for name, (since, peak) in self._peaks.items()}
         return {stream_id: counts for stream_id, counts in found.items() if stream_id is not None}
 
     def best_rendition(self, stream_id: int) -> StreamSnapshot | None:

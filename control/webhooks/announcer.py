@@ -43,6 +43,7 @@ Work = Callable[[Transaction], Awaitable[int]]
 class _Broadcast:
     """What this process has on air. ``user_id`` is 0 until it was looked up."""
 
+    began: float
     user_id: int = 0
     peak: int = 0
 
@@ -79,11 +80,11 @@ class Announcer:
             return
         at = event.at
         if isinstance(event, PublishEnded):
-            duration, peak = event.seconds, self._on_air.pop(stream_id, _Broadcast()).peak
+            duration, peak = event.seconds, self._on_air.pop(stream_id, _Broadcast(at)).peak
             self._exceeded = {key: value for key, value in self._exceeded.items() if key[1] != stream_id}
             self._put(lambda tx: self._stopped(tx, stream_id, at, duration, peak))
         elif not event.resumed:
-            broadcast = self._on_air[stream_id] = _Broadcast()
+            broadcast = self._on_air[stream_id] = _Broadcast(at)
             self._put(lambda tx: self._started(tx, stream_id, broadcast, at))
 
     def on_watched(self, watched: Mapping[int, Watched]) -> None:
@@ -91,8 +92,8 @@ class Announcer:
         now = self._clock()
         for stream_id, broadcast in self._on_air.items():
             seen = watched.get(stream_id)
-            if seen is None:
-                continue
+            if seen is None or seen.since < broadcast.began:
+                continue  # whoever looked has not seen it yet: at most the one before it
             broadcast.peak = max(broadcast.peak, seen.peak, seen.viewers)
             for webhook_id, user_id, thresholds in self._watching:
                 if user_id == broadcast.user_id:
@@ -197,8 +198,7 @@ class Announcer:
 
     async def _note(self, tx: Transaction) -> int:
         now = self._clock()
-        for stream_id, broadcast in sorted(self._on_air.items()):
-            await models.see_broadcast(tx, stream_id, broadcast.peak, now)
+        await models.see_broadcasts(tx, {stream_id: broadcast.peak for stream_id, broadcast in self._on_air.items()}, now)
         told = 0
         for lost in await models.lost_broadcasts(tx, now - LOST):
             if lost["stream_id"] not in self._on_air:

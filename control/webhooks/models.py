@@ -14,6 +14,9 @@ _DELIVERY = (
     " finished_at"
 )
 
+#: Rows of values in one statement.
+_TOGETHER = 500
+
 
 class DeliveryState(Enum):
     """PENDING until DELIVERED or given up as FAILED; a replay is a new one."""
@@ -246,11 +249,17 @@ async def end_broadcast(tx: Transaction, stream_id: int) -> Row | None:
     )
 
 
-async def see_broadcast(tx: Transaction, stream_id: int, peak_viewers: int, now: float) -> None:
-    """It is still on air."""
-    await tx.execute(
-        "UPDATE webhook_broadcasts SET seen_at = ?, peak_viewers = ? WHERE stream_id = ?", now, peak_viewers, stream_id
-    )
+async def see_broadcasts(tx: Transaction, peaks: Mapping[int, int], now: float) -> None:
+    """They are still on air, with so many viewers at most by the stream; many in one statement."""
+    seen = sorted(peaks.items())
+    for start in range(0, len(seen), _TOGETHER):
+        some = seen[start : start + _TOGETHER]
+        rows = ", ".join(["(CAST(? AS BIGINT), CAST(? AS INTEGER))"] * len(some))
+        await tx.execute(
+            "UPDATE webhook_broadcasts SET seen_at = ?, peak_viewers = seen.column2"
+            f" FROM (VALUES {rows}) AS seen WHERE stream_id = seen.column1",
+            now, *(value for row in some for value in row),
+        )  # fmt: skip
 
 
 async def lost_broadcasts(tx: Transaction, before: float) -> Sequence[Row]:

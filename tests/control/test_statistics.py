@@ -104,6 +104,17 @@ async def test_a_sampler_that_comes_late_gives_each_minute_its_part(
     assert [found[:2] for found in await figures(database, number, 60)] == [(0.0, 30.0), (60.0, 60.0), (120.0, 60.0)]
 
 
+@one_database
+async def test_a_clock_that_is_set_is_no_time_on_air(sampler: Sampler, database: Database, engine: FakeEngine) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    engine.show(stream(f"stream_{number}"))
+    begin(sampler, number, 0)
+    for second in (10, 10 + 50 * DAY, 11 + 50 * DAY, 20, 25, 100):
+        await sampler.sample(MORNING + second)
+    seconds = [found[:2] for found in await figures(database, number, 60)]
+    assert seconds == [(0.0, 10.0 + 5.0 + 35.0)]
+
+
 async def test_averages_are_of_the_time_on_air(database: Database) -> None:
     number = await a_stream(database, await a_user(database, "ada"))
     for seconds, viewers in ((60.0, 10.0), (20.0, 2.0)):

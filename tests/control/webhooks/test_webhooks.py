@@ -2,13 +2,17 @@
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
+from control.db import Database
+from control.live.pulse import Watched
 from control.permissions import Role
-from control.webhooks import signature
+from control.webhooks import models, signature
 from control.webhooks.service import Webhooks
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.ports import Wire
+from tests.control.analytics.material import a_user, rows
 from tests.control.conftest import OpenPanel
 from tests.control.engine import FakeEngine, stream
 from tests.control.panel import Panel, Person
@@ -112,7 +116,7 @@ async def test_viewers_threshold_as_the_document_prints_it(panel: OpenPanel, rec
     await make_webhook(admin, url=receiver.url(), events=["viewers.threshold"], thresholds=[100, 1000])
     opened.control.feed.emit(started(number))
     for viewers, kind in ((100, "exceeded"), (95, ""), (100, ""), (90, "dropped")):
-        engine.show(stream(f"stream_{number}", players={Wire.HLS: viewers - 10, Wire.RTMP: 10}))
+        engine.show(stream(f"stream_{number}", since=AT, players={Wire.HLS: viewers - 10, Wire.RTMP: 10}))
         before = len(receiver.posts)
         if kind:
             came = (await receiver.wait_for(before + 1))[-1]
@@ -134,11 +138,45 @@ async def test_the_peak_is_the_highest_that_was_seen(panel: OpenPanel, receiver:
     number = await make_stream(admin)
     await make_webhook(admin, url=receiver.url(), events=["viewers.threshold", "stream.stopped"], thresholds=[45])
     opened.control.feed.emit(started(number))
-    engine.show(stream(f"stream_{number}", players={Wire.RTMP: 45}))
+    engine.show(stream(f"stream_{number}", since=AT, players={Wire.RTMP: 45}))
     await receiver.wait_for(1)
     engine.show()
     opened.control.feed.emit(ended(number))
     assert json.loads((await receiver.wait_for(2))[1].body)["peak_viewers"] == 45
+
+
+async def test_a_stream_that_follows_at_once_does_not_inherit_the_peak(panel: OpenPanel, receiver: Receiver) -> None:
+    opened = await panel()
+    admin = await opened.log_in()
+    number = await make_stream(admin)
+    await make_webhook(admin, url=receiver.url(), events=["stream.stopped"])
+    for at, viewers in ((AT, 50), (AT + 10, 3)):
+        opened.control.feed.emit(started(number, at))
+        # The first of these looks is older than the second stream.
+        for seen in (Watched(50, 50, AT), Watched(viewers, viewers, at)):
+            running(opened).announcer.on_watched({number: seen})
+        opened.control.feed.emit(ended(number, at + 9.99))
+    assert [json.loads(came.body)["peak_viewers"] for came in await receiver.wait_for(2)] == [50, 3]
+
+
+async def test_what_is_on_air_is_noted_in_one_statement_however_much_it_is(database: Database) -> None:
+    user = await a_user(database, "ada")
+    statements = list[str]()
+    async with database.write() as tx:
+        for number in range(1, 301):
+            await models.begin_broadcast(tx, number, user, "Show", AT)
+        execute = tx.execute
+
+        async def counted(sql: str, *values: object) -> int:
+            statements.append(sql)
+            return await execute(sql, *values)
+
+        counting = SimpleNamespace(execute=counted)
+        await models.see_broadcasts(counting, {number: 2 * number for number in range(1, 300)}, AT + 30)  # type: ignore[arg-type]
+        await models.see_broadcasts(tx, {}, AT + 40)
+    assert len(statements) == 1
+    seen = {row["stream_id"]: (row["seen_at"], row["peak_viewers"]) for row in await rows(database, "webhook_broadcasts")}
+    assert seen == {**{number: (AT + 30, 2 * number) for number in range(1, 300)}, 300: (AT, 0)}
 
 
 async def test_a_url_for_each_event(panel: OpenPanel, receiver: Receiver) -> None:
