@@ -69,10 +69,10 @@ def load(server: Server, clips: Clips, bitrate: int = BITRATE) -> Iterator[None]
         thread.join()
 
 
-def unread(server: Server) -> RtmpClient:
-    """A player with small buffers, who will not read."""
+def unread(server: Server, buffer: int = 4096) -> RtmpClient:
+    """A player with a receive buffer of so many bytes, who does not read."""
     player = RtmpClient(server.rtmp("show"))
-    player.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    player.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     return player.play()
 
 
@@ -144,7 +144,7 @@ def metric(server: Server, name: str) -> float:
 
 def test_a_slow_player_goes_on_at_a_keyframe_and_what_it_missed_is_counted(serve: Serve, clips: Clips) -> None:
     server = serve(rtmp={"slow_timeout": 60.0})
-    with load(server, clips, bitrate=40_000_000), RtmpClient(server.rtmp("show")).play() as player:
+    with load(server, clips, bitrate=20_000_000), unread(server, MB // 4) as player:
         wait_until(lambda: stands_still(server), "the player's buffers to be full")
         player.wait_for(lambda: bool(gaps(player)), "a gap", timeout=30)
         ((before, after),) = gaps(player)
