@@ -82,6 +82,9 @@ class EncoderPolicy(enum.Enum):
 #: Bounds of what may be asked for: lines of a picture, bits a second, pictures a second, rungs, seconds between keyframes.
 MOST_LINES, MOST_BITRATE, MOST_FRAME_RATE, MOST_RUNGS, LONGEST_INTERVAL = 8640, 1_000_000_000, 1000.0, 32, 60.0
 
+#: What sound is encoded to.
+SOUNDS = frozenset({Codec.AAC})
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -111,15 +114,18 @@ class Rung:
 class Ladder:
     """The renditions of a stream. ``encoder`` and ``policy`` are the configuration's where they are empty. Keyframes are where
     the source has them, and no further apart than ``keyframe_interval`` (seconds, 0: as far as they come). ``reencode`` of a
-    rung: also where the source is like it already and would be passed through. Raises ValueError for too many rungs, or an
-    interval out of bounds."""
+    rung: also where the source is like it already and would be passed through. ``audio_codec`` is what sound of another one
+    becomes. Raises ValueError for too many rungs, an interval out of bounds, or a sound that is not made here."""
 
     rungs: tuple[Rung, ...]
     encoder: str = ""
     policy: EncoderPolicy | None = None
     keyframe_interval: float = 0.0
+    audio_codec: Codec = Codec.AAC
 
     def __post_init__(self) -> None:
+        if self.audio_codec not in SOUNDS:
+            raise ValueError(f"{self.audio_codec.value} is not made here")
         if len(self.rungs) > MOST_RUNGS or not 0 <= self.keyframe_interval <= LONGEST_INTERVAL:
             raise ValueError(f"{len(self.rungs)} rungs, a keyframe every {self.keyframe_interval} s: out of bounds")
 

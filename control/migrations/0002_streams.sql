@@ -20,7 +20,7 @@ CREATE TABLE streams (
     video_codec TEXT NOT NULL,
     audio_codec TEXT NOT NULL,
     bitrate_mode TEXT NOT NULL,
-    keyframe_interval DOUBLE PRECISION NOT NULL,
+    keyframe_interval DOUBLE PRECISION,   -- NULL: where the source has its keyframes
     qualities TEXT NOT NULL,              -- JSON
     started SMALLINT NOT NULL DEFAULT 0,  -- whether its user wants it on air
     starts BIGINT NOT NULL DEFAULT 0,     -- how often it was wanted: which time a pull belongs to

@@ -16,6 +16,10 @@ InputUrl = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\s\x00-\x1f\x7f]+$"), Address
 ]
 Seconds = Annotated[float, Field(ge=0, le=20)]
+_KEYFRAMES = (
+    "Seconds between two keyframes at most, for which every quality is encoded. Left out, they are where the source has them,"
+    " and a quality that is like the source is passed on as it comes"
+)
 Qualities = Annotated[list[Quality], Field(max_length=len(Quality))]
 
 
@@ -31,7 +35,7 @@ class StreamCreate(Taken):
     video_codec: VideoCodec = VideoCodec.H264
     audio_codec: AudioCodec = AudioCodec.AAC
     bitrate_mode: BitrateMode = BitrateMode.VBR
-    keyframe_interval: Seconds = 2.0
+    keyframe_interval: Annotated[Seconds, Field(description=_KEYFRAMES)] = 2.0
     qualities: Qualities = Field(default_factory=list)
     destinations: Annotated[list[DestinationCreate], Field(max_length=50)] = Field(default_factory=list)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from control.db import Row
 from control.destinations.platforms import target_url
 from control.errors import invalid
-from control.streams.kinds import LatencyMode, Quality, StreamInput, VideoCodec
+from control.streams.kinds import AudioCodec, LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
 from control.vault import Unreadable
 from mediaserver.bitrates import usual_bitrate
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from control.destinations.schemas import DestinationCreate
     from mediaserver.config import Config
 
+log = logging.getLogger(__name__)
+
+#: Seconds, as they are shown where nobody asked for any.
+KEYFRAME_INTERVAL = 2.0
 #: The encoder of what is not encoded.
 PASSED_ON = "copy"
-
-log = logging.getLogger(__name__)
 
 INPUT_URL = "streams.input_url"
 STREAM_KEY = "destinations.stream_key"
@@ -49,6 +51,7 @@ PACING: Mapping[LatencyMode, Pacing | None] = {
     LatencyMode.HIGH: Pacing(segment_duration=6.0, part_duration=1.0, window=6),
 }
 _CODECS = {VideoCodec.H264: Codec.H264, VideoCodec.HEVC: Codec.HEVC, VideoCodec.AV1: Codec.AV1}
+_SOUNDS = {AudioCodec.AAC: Codec.AAC}
 _HEIGHTS = {quality: 0 if quality is Quality.SOUND else int(quality.value.removesuffix("p")) for quality in Quality}
 
 
@@ -102,10 +105,16 @@ def grant(cipher: "Cipher", row: Row, destinations: Sequence[Row]) -> PublishGra
     return PublishGrant(
         playback_name(row["id"]),
         pacing=PACING[LatencyMode(row["latency_mode"])],
-        ladder=Ladder(rungs, keyframe_interval=row["keyframe_interval"]) if rungs else None,
+        ladder=_ladder(row, rungs) if rungs else None,
         relays=tuple(relays),
         recordings=(recording_order(row["id"]),) if row["record_enabled"] else (),
     )
+
+
+def _ladder(row: Row, rungs: tuple[Rung, ...]) -> Ladder:
+    # Without an interval that somebody asked for, what the source is like already is passed through.
+    interval = row["keyframe_interval"] or 0.0
+    return Ladder(rungs, keyframe_interval=interval, audio_codec=_SOUNDS[AudioCodec(row["audio_codec"])])
 
 
 def _relays(cipher: "Cipher", destinations: Sequence[Row]) -> Iterator[RelayTarget]:

@@ -67,7 +67,7 @@ async def full(call: Call, row: Row) -> Stream:
         video_codec=row["video_codec"],
         audio_codec=row["audio_codec"],
         bitrate_mode=row["bitrate_mode"],
-        keyframe_interval=row["keyframe_interval"],
+        keyframe_interval=service.KEYFRAME_INTERVAL if row["keyframe_interval"] is None else row["keyframe_interval"],
         qualities=service.qualities(row),
         outputs=outputs(call, row),
         destinations=[_destination(call, row, destination) for destination in destinations],

@@ -66,17 +66,17 @@ def fit(ladder: Ladder, source: Source) -> tuple[FittedRung, ...]:
 
     No picture is made larger than it comes, its aspect stays, its sides are even, and it stands upright. A rung that the source
     is like already is copied, unless it is to be encoded all the same or gets keyframes of its own (``keyframe_interval``); so is
-    sound alone that is AAC, unless a bit rate is asked for.
+    sound alone that is of the codec that is wanted, unless a bit rate is asked for.
     """
     rungs = {rung.name: rung for rung in reversed(ladder.rungs)}
     ordered = sorted(rungs.values(), key=lambda rung: rung.height, reverse=True)
-    return tuple(_fit_picture(rung, ladder, source) if rung.height else _fit_sound(rung, source) for rung in ordered)
+    return tuple(_fit_picture(rung, ladder, source) if rung.height else _fit_sound(rung, ladder, source) for rung in ordered)
 
 
-def _fit_sound(rung: Rung, source: Source) -> FittedRung:
+def _fit_sound(rung: Rung, ladder: Ladder, source: Source) -> FittedRung:
     if source.audio is None:
         return FittedRung(rung, reason="the source has no sound")
-    if source.audio is Codec.AAC and not (rung.reencode or rung.bitrate):
+    if source.audio is ladder.audio_codec and not (rung.reencode or rung.bitrate):
         return FittedRung(rung, copied=True)
     return FittedRung(rung, bitrate=rung.bitrate or AUDIO_BITRATE)
 

@@ -73,9 +73,9 @@ def read_plan(values: Mapping[str, Any]) -> Plan | None:
     return Plan(lanes=lanes, **plan)
 
 
-def sounds_as_values(sounds: Mapping[int, int]) -> dict[str, object]:
-    """For a Note: the lanes of sound to make, each with its bits a second (0: what suits its channels)."""
-    return {"sounds": list(sounds.items())}
+def sounds_as_values(sounds: Mapping[int, int], codec: Codec = Codec.AAC) -> dict[str, object]:
+    """For a Note: the lanes of sound to make, each with its bits a second (0: what suits its channels), and their codec."""
+    return {"sounds": list(sounds.items()), "audio_codec": codec.value}
 
 
 def read_sounds(values: Mapping[str, Any]) -> dict[int, int] | None:

@@ -9,7 +9,7 @@ from mediaserver.snapshot import RungSnapshot
 from mediaserver.transcode.ladder import FittedRung, Source, fit
 from mediaserver.transcode.output import Output
 from mediaserver.transcode.plan import AUDIO_LANE, SOURCE_LANE
-from protocols.media import Codec, MediaKind, Packet, Track
+from protocols.media import MediaKind, Packet, Track
 
 #: What stands for an encoder where there is none.
 COPY = "copy"
@@ -96,7 +96,7 @@ class Rungs:
     def _sound_lane(self, fitted: FittedRung) -> int:
         """Where that rung has its sound from."""
         alone = not fitted.width
-        if self._source.audio is None or (self._source.audio is Codec.AAC and (fitted.copied or not alone)):
+        if self._source.audio is None or (self._source.audio is self.ladder.audio_codec and (fitted.copied or not alone)):
             return SOURCE_LANE
         return self.lane_of[fitted.rung.name] if alone and fitted.rung.bitrate else AUDIO_LANE
 
@@ -118,13 +118,13 @@ class Rungs:
             self._picture = track
             for name in self._copying:
                 self._outputs[name].on_track(track)
-        elif track.codec is Codec.AAC:
+        elif track.codec is self.ladder.audio_codec:
             self._on_sound(SOURCE_LANE, track)
 
     def on_packet(self, packet: Packet) -> None:
         """The source's: to the rungs that copy it."""
         if packet.kind is MediaKind.AUDIO:
-            if self._source.audio is Codec.AAC:
+            if self._source.audio is self.ladder.audio_codec:
                 self._pass_sound(SOURCE_LANE, packet)
             return
         for name, output in self._outputs.items():
@@ -207,6 +207,7 @@ class Rungs:
             reason = "shed for want of time"
         elif output is not None and output.refused:
             reason = "another stream has its name"
-        encoder = COPY if fitted.copied else encoders.get(name, "") if fitted.width else "" if fitted.reason else "aac"
+        sound = "" if fitted.reason else self.ladder.audio_codec.value
+        encoder = COPY if fitted.copied else encoders.get(name, "") if fitted.width else sound
         running = output is not None and output.running
         return RungSnapshot(name, fitted.width, fitted.height, fitted.bitrate, encoder, running, reason)

@@ -34,15 +34,15 @@ class Sound:
         self._decoder: av.AudioCodecContext | None = None
         self._voices: dict[int, Voice] = {}
 
-    def on_plan(self, lanes: Mapping[int, int]) -> None:
+    def on_plan(self, lanes: Mapping[int, int], codec: Codec) -> None:
         """Make these ``lanes`` from here on, each at so many bits a second."""
         for lane, voice in list(self._voices.items()):
-            if lanes.get(lane) != voice.bitrate:
+            if (lanes.get(lane), codec) != (voice.bitrate, voice.codec):
                 voice.drain()
                 del self._voices[lane]
         for lane, bitrate in lanes.items():
             if lane not in self._voices:
-                self._voices[lane] = Voice(lane, bitrate, self._send)
+                self._voices[lane] = Voice(lane, codec, bitrate, self._send)
 
     def on_track(self, track: Track) -> None:
         """Another track, or other parameters."""
@@ -90,7 +90,8 @@ class Voice:
     """One encoder's sound, on its ``lane``. ``bitrate`` in bits a second, 0 for what suits the channels. ``fresh``: the next
     packet begins a new time."""
 
-    def __init__(self, lane: int, bitrate: int, send: Callable[[Frame], None]) -> None:
+    def __init__(self, lane: int, codec: Codec, bitrate: int, send: Callable[[Frame], None]) -> None:
+        self.codec = codec
         self.bitrate = bitrate
         self.fresh = False
         self._lane = lane
@@ -109,7 +110,7 @@ class Voice:
             encoder = None
         try:
             if encoder is None:
-                encoder = self._encoder = _encoder(frame, self.bitrate)
+                encoder = self._encoder = _encoder(frame, self.codec, self.bitrate)
                 self._start, self._samples = dts, 0
             frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
             self._samples += frame.samples
@@ -133,13 +134,14 @@ class Voice:
             config = encoder.extradata or b""
             if config != self._config:
                 self._config = config
-                self._send(TrackFrame(self._lane, Track(Codec.AAC, config, flv.audio_sequence_header(Codec.AAC, config))))
+                header = flv.audio_sequence_header(self.codec, config)
+                self._send(TrackFrame(self._lane, Track(self.codec, config, header)))
             # The encoder's run-up lies before the first sample.
             time = self._start + round((coded.pts or 0) * 1000 * (coded.time_base or 0))
             if time < 0:
                 continue
             self._last = dts = max(time, self._last)
-            body = flv.audio_frame(Codec.AAC, bytes(coded))
+            body = flv.audio_frame(self.codec, bytes(coded))
             self._send(PacketFrame(self._lane, Packet(MediaKind.AUDIO, dts, True, body, 2, discontinuity=self.fresh)))
             self.fresh = False
 
@@ -159,10 +161,10 @@ def _decoder(track: Track, packet: Packet) -> av.AudioCodecContext:
     return context
 
 
-def _encoder(frame: av.AudioFrame, bitrate: int) -> av.AudioCodecContext:
-    context = av.CodecContext.create("aac", "w")
+def _encoder(frame: av.AudioFrame, codec: Codec, bitrate: int) -> av.AudioCodecContext:
+    context = av.CodecContext.create(codec.value, "w")
     if not isinstance(context, av.AudioCodecContext):
-        raise TypeError("aac is no sound")
+        raise TypeError(f"{codec.value} is no sound")
     context.sample_rate = frame.sample_rate if frame.sample_rate in _RATES else _RATES[0]
     context.layout, context.format = frame.layout.name, "fltp"
     context.time_base = Fraction(1, context.sample_rate)

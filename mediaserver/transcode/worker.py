@@ -16,7 +16,7 @@ from mediaserver.transcode.plan import Plan, Sight, read_plan, read_sounds
 from mediaserver.transcode.sound import Sound
 from mediaserver.worker.child import Pipe, main
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
-from protocols.media import MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Packet, Track
 
 #: Milliseconds of the stream between two reports of how far we are: in pictures, and in sound.
 PROGRESS, SOUND_PROGRESS = 100, 1000
@@ -88,7 +88,7 @@ class Transcoding:
         if plan is not None and plan.number == self._number:
             self._plan = plan
         if sounds is not None:
-            self._sound.on_plan(sounds)
+            self._sound.on_plan(sounds, Codec(str(values["audio_codec"])))
         if "flush" in values:
             self._end_decoder()
             self._end_lanes()

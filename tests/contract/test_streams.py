@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_a_list_comes_in_pages(quiet: Caller) -> None:
     assert len(first["streams"]) == min(10, first["total"])
     found = []
     for page in range(1, first["total"] // 5 + 2):
-        part = quiet.get(f"/api/streams?page={page}&per_page=5").fits(STREAMS)
+        part = quiet.get(f"/api/streams?page={page}&per_page=5").fits(STREAMS, empty=("destinations",))
         assert (part["page"], part["per_page"], part["total"]) == (page, 5, first["total"])
         found += [stream["id"] for stream in part["streams"]]
     assert found == sorted(set(found))
@@ -158,7 +159,7 @@ def test_create_stream(quiet: Caller) -> None:
 
 
 def test_what_is_left_out_has_its_default(quiet: Caller) -> None:
-    stream = quiet.get(f"/api/streams/{make_stream(quiet, 'least')}").fits(STREAM)
+    stream = quiet.get(f"/api/streams/{make_stream(quiet, 'least')}").fits(STREAM, empty=("destinations", "qualities"))
     defaults = {
         "input_type": "rtmp",
         "latency_mode": "normal",
@@ -178,25 +179,29 @@ def test_update_stream(quiet: Caller) -> None:
     number = make_stream(quiet, "before", record_enabled=True, qualities=["720p"])
     before = quiet.get(f"/api/streams/{number}").json
     wanted = {"name": "Updated Stream Name", "latency_mode": "low", "record_enabled": False}
-    changed = quiet.put(f"/api/streams/{number}", wanted).fits(STREAM)
+    changed = quiet.put(f"/api/streams/{number}", wanted).fits(STREAM, empty=("destinations",))
     assert changed == before | wanted | {"updated_at": changed["updated_at"]}
     assert quiet.get(f"/api/streams/{number}").json == changed
-    nothing = quiet.put(f"/api/streams/{number}", {}).fits(STREAM)
+    nothing = quiet.put(f"/api/streams/{number}", {}).fits(STREAM, empty=("destinations",))
     assert nothing == changed
     quiet.put("/api/streams/999999", wanted).fits(MISSING, 404)
 
 
-def test_a_stream_that_is_changed_on_air_is_recorded_and_relayed_as_it_says(here: Caller, clips: Clips, peers: Peers) -> None:
+def test_a_stream_that_is_changed_on_air_is_recorded_and_relayed_as_it_says(
+    here: Caller, clips: Clips, peers: Peers, serve: Serve
+) -> None:
     """Recording and destinations follow at once: what was taken out gets nothing any more."""
-    _, port = peers.nginx_rtmp()
-    destination = {"name": "There", "rtmp_url": f"rtmp://127.0.0.1:{port}/live/", "stream_key": "first"}
+    there = serve(rtmp={"reconnect_grace": 0.0})
+    destination = {"name": "There", "rtmp_url": there.rtmp(""), "stream_key": "first"}
     number = make_stream(here, "on_air", destinations=[destination])
     path = f"/api/streams/{number}"
     peers.ffmpeg_push(clips.get(), here.server.rtmp("on_air"))
     here.wait_for(f"{path}/status", status="running")
-    assert ffprobe(f"rtmp://127.0.0.1:{port}/live/first")["streams"]
-    here.put(path, {"record_enabled": True, "destinations": [destination | {"stream_key": "second"}]}).fits(STREAM)
-    assert ffprobe(f"rtmp://127.0.0.1:{port}/live/second")["streams"]
+    there.wait_live("first")
+    changed = here.put(path, {"record_enabled": True, "destinations": [destination | {"stream_key": "second"}]})
+    changed.fits(STREAM, empty=("qualities",))
+    wait_until(lambda: set(there.live()) == {"second"}, "the second destination, and the end of the first")
+    assert ffprobe(there.rtmp("second"))["streams"]
     (relay,) = wait_until(lambda: here.get(path).json["destinations"], "the destination")
     assert relay["status"] == "active"
     wait_until(lambda: recordings(here.server, number), "a file")
@@ -206,13 +211,7 @@ def test_a_stream_that_is_changed_on_air_is_recorded_and_relayed_as_it_says(here
     (file,) = recordings(here.server, number)
     assert list(frames(file))
     assert here.get(f"{path}/status").json["status"] == "running"
-    _no_relay_is_left(here, number)
-
-
-def _no_relay_is_left(admin: Caller, number: int) -> None:
-    """Nobody plays the stream, and no Relay is one of its subscribers: nginx has nobody who publishes."""
-    stopped = admin.server.log().count("state=stopped")
-    assert stopped >= 2, admin.server.log()[-3000:]
+    wait_until(lambda: not there.live(), "the end of the second")
 
 
 def test_delete_stream(here: Caller, clips: Clips, peers: Peers) -> None:
@@ -320,6 +319,59 @@ def test_the_latency_mode_decides_how_long_segments_are(here: Caller, clips: Cli
         encoder.stop()
 
 
+def test_what_is_asked_of_the_encoder_is_what_comes_out(here: Caller, clips: Clips, peers: Peers, tmp_path: Path) -> None:
+    """``video_codec``, ``audio_codec``, ``bitrate_mode`` and ``keyframe_interval``, in what players of a quality get."""
+    clip = clips.get(width=426, height=240, gop=50, audio="mp3", container="mkv")  # a keyframe every 2 s
+    asked: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "closer": {"keyframe_interval": 1.0},
+        "hevc": {"video_codec": "hevc"},
+        "steady": {"bitrate_mode": "cbr", "keyframe_interval": 1.0},
+    }
+    numbers = {key: make_stream(here, key, audio_codec="aac", qualities=["240p", "audio"], **asked[key]) for key in asked}
+    for key in asked:
+        peers.ffmpeg_push(clip, here.server.rtmp(key))
+    recorded = {}
+    for key in ("plain", "closer", "steady"):
+        here.server.wait_live(f"stream_{numbers[key]}@240p")
+        url, file = here.server.url(f"/live/stream_{numbers[key]}@240p.flv"), tmp_path / f"{key}.mkv"
+        recorded[key] = file, peers.ffmpeg_record(url, file, seconds=6)
+    name = f"stream_{numbers['hevc']}"
+    here.server.wait_live(f"{name}@240p")
+    assert _codecs(here.server.url(f"/static/streams/hls/{name}_240p.m3u8")) == {"hevc", "aac"}
+    assert _codecs(here.server.url(f"/live/{name}@audio.flv")) == {"aac"}
+    assert _codecs(here.server.url(f"/live/{name}.flv")) == {"h264", "mp3"}
+    seen = {key: _rendition(file) for key, (file, player) in recorded.items() if player.wait() == 0}
+    # What is like the source already is passed on as it comes, unless keyframes of its own are asked for.
+    outputs = {key: here.get(f"/api/streams/{numbers[key]}").json["outputs"] for key in seen}
+    told = {key: next(o["bitrate"] for o in outputs[key] if o["resolution"] == "240p") for key in seen}
+    assert (seen["plain"].apart, told["plain"]) == (2.0, 0)
+    assert seen["closer"].apart == seen["steady"].apart == 1.0
+    assert 0.9 <= seen["steady"].kilobits / told["steady"] <= 1.1
+    assert seen["closer"].kilobits < 0.8 * told["closer"], "a picture as plain as this needs less than it may have"
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """What a player got: the seconds from one keyframe to the next, and the bit rate of its pictures."""
+
+    apart: float
+    kilobits: float
+
+
+def _codecs(source: str) -> set[str]:
+    return {stream["codec_name"] for stream in ffprobe(source)["streams"]}
+
+
+def _rendition(file: Path) -> Rendition:
+    packets = [each for each in ffprobe(file, "-show_packets")["packets"] if each["codec_type"] == "video"]
+    keys = [number for number, packet in enumerate(packets) if "K" in packet["flags"]]
+    whole = packets[keys[0] : keys[-1]]  # from one keyframe to another: whole turns of what an encoder may spend
+    seconds = float(packets[keys[-1]]["pts_time"]) - float(packets[keys[0]]["pts_time"])
+    kilobits = sum(int(packet["size"]) for packet in whole) * 8 / 1000 / seconds
+    return Rendition(round(seconds / (len(keys) - 1), 2), kilobits)
+
+
 def _target_duration(server: Server, number: int) -> float:
     """In seconds; 0 while there is no playlist."""
     status, _, body = server.get(f"/live/stream_{number}/video.m3u8")
@@ -374,13 +426,16 @@ def test_get_stream_statistics(town: Town) -> None:
             at = datetime.fromisoformat(sample["timestamp"]).timestamp()
             assert at % step == 0
             assert began - step < at <= time.time()
-            assert 0.7 <= sample["bitrate"] / town.clip_kilobits <= 1.3
-            assert abs(sample["frame_rate"] - FRAME_RATE) <= 2
+            # An encoder on a machine that is short of time may fall behind: with all that it sends.
+            pictures = sample["frame_rate"] / FRAME_RATE
+            assert 0.7 <= pictures <= 1.1
+            assert 0.8 <= sample["bitrate"] / town.clip_kilobits / pictures <= 1.2
             assert sample["packet_loss"] == 0
         assert 0.7 <= seen["summary"]["avg_bitrate"] / town.clip_kilobits <= 1.3
         assert 0 < seen["summary"]["avg_viewers"] <= seen["summary"]["peak_viewers"]
         assert abs(seen["summary"]["uptime"] - on_air) <= 2
-    before = town.admin.get(f"{path}?start_time=2025-01-01T10:00:00Z&end_time=2025-01-01T11:00:00Z").fits(STREAM_STATS)
+    asked = town.admin.get(f"{path}?start_time=2025-01-01T10:00:00Z&end_time=2025-01-01T11:00:00Z")
+    before = asked.fits(STREAM_STATS, empty=("stats",))
     assert (before["stats"], before["summary"]["uptime"]) == ([], 0)
     for query, field in (("interval=2m", "interval"), ("start_time=x", "start_time"), ("end_time=2025-13-01", "end_time")):
         wrong = town.admin.get(f"{path}?{query}").fits(error("VALIDATION_ERROR"), 422)

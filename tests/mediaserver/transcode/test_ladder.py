@@ -158,3 +158,8 @@ def test_a_ladder_has_an_end_and_its_keyframes_a_place() -> None:
     for interval in (-1.0, 61.0, float("nan")):
         with pytest.raises(ValueError, match="out of bounds"):
             Ladder((), keyframe_interval=interval)
+
+
+def test_sound_that_is_not_made_here_is_not_promised() -> None:
+    with pytest.raises(ValueError, match="mp3 is not made here"):
+        Ladder((Rung("240p", 240),), audio_codec=Codec.MP3)
