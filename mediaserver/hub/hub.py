@@ -198,9 +198,7 @@ class Hub:
         stream = self._new_stream(PublishGrant(name))
         stream.source, stream.state = source, source.state
         self.streams[name] = source.renditions[rung] = stream
-        for future in self._waiters.pop(name, set()):
-            if not future.done():
-                future.set_result(stream)
+        self._wake(stream)
         return stream
 
     def remove_rendition(self, stream: LiveStream) -> None:
@@ -233,9 +231,13 @@ class Hub:
         if not resumed:
             for callback in self._on_publish:
                 callback(stream)
-            for future in self._waiters.pop(stream.name, set()):
-                if not future.done():
-                    future.set_result(stream)
+            self._wake(stream)
+
+    def _wake(self, stream: LiveStream) -> None:
+        """Tell those who wait for a stream of its name."""
+        for future in self._waiters.pop(stream.name, set()):
+            if not future.done():
+                future.set_result(stream)
 
     def unpublish(self, publisher: Publisher, reason: str, silent_for: float = 0.0) -> None:
         """The publisher's end. Unless somebody stands in, the stream is AWAY for the grace period, then ENDED."""

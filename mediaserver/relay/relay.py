@@ -14,7 +14,7 @@ from mediaserver.events import RelayChanged
 from mediaserver.hub.hub import Hub
 from mediaserver.hub.meter import Meter
 from mediaserver.hub.session import new_session_id
-from mediaserver.hub.stream import LiveStream
+from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import EventSink, RelayTarget, rendition_name
 from mediaserver.relay.address import RelayAddress
 from mediaserver.relay.backlog import Backlog, RelayClock
@@ -119,6 +119,11 @@ class Relay:
         )
 
     @property
+    def trails(self) -> bool:
+        """Whether it sends a rendition, whose last pictures come when its stream is over already."""
+        return self._push is not None and bool(self.target.rendition)
+
+    @property
     def _waiting_for(self) -> str:
         rung = self.target.rendition
         return f"waiting for the rendition {rung}" if rung else "waiting for the stream"
@@ -159,7 +164,8 @@ class Relay:
         finally:
             self._drop()
             self._bury()
-        if self.owner is not None and scope.expired() and not self.target.rendition:
+        over = self.owner is not None and (not self.target.rendition or self.owner.state is StreamState.ENDED)
+        if over and scope.expired():
             self.stop("the stream has ended")
 
     def _drop(self) -> None:

@@ -109,7 +109,7 @@ class Relays:
         """Apply the deadlines. To be called every second."""
         for key, relay in tuple(self._relays.items()):
             relay.sweep(now)
-            if relay.owner is not None and relay.owner.state is StreamState.ENDED:
+            if relay.owner is not None and relay.owner.state is StreamState.ENDED and not relay.trails:
                 relay.stop("the stream has ended")
             if relay.state is RelayState.STOPPED:
                 del self._relays[key]

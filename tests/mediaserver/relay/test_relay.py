@@ -482,6 +482,32 @@ async def test_a_rendition_is_relayed_when_it_is_there_and_waited_for_when_it_is
         assert relay_of(town).reason == "waiting for the rendition 720p"
 
 
+async def test_the_relay_of_a_rendition_has_its_last_pictures_though_they_come_behind_the_end_of_its_stream() -> None:
+    async with target_server() as server, running(config()) as town:
+        encoder = await granted(town, RelayTarget("one", url(server), rendition="720p"))
+        hub = town.engine._hub
+        source = hub.streams["show"]
+        rendition = hub.add_rendition(source, "720p")
+        assert rendition is not None
+        rendition.trails = True
+        await town.until(lambda: len(list(source.gop)) == len(GOP) - 1)
+        rendition.write_track(source.tracks[MediaKind.VIDEO])
+        *packets, last = source.gop
+        for packet in packets:
+            rendition.pass_on(packet)
+        await until_media(server, 1 + len(packets))
+        hub.end("show", "over")
+        town.engine._relays.sweep(asyncio.get_running_loop().time())
+        rendition.pass_on(last)
+        rendition.follow()
+        assert (await until_media(server, 2 + len(packets)))[-1] == last.body
+        await server.until(lambda: bool(server.visits[0].over))
+        assert server.visits[0].goodbyes
+        await town.until(lambda: all(relay.state is RelayState.STOPPED for relay in town.engine.snapshot().relays))
+        assert RelayState.WAITING not in states(town)[1:]
+        await encoder.__aexit__()
+
+
 async def test_the_relay_of_a_grant_to_a_rendition_that_never_comes_ends_with_the_stream() -> None:
     async with target_server() as server, running(config()) as town:
         encoder = await granted(town, RelayTarget("one", url(server), rendition="720p"), RelayTarget("bad", "ftp://nowhere"))
