@@ -17,7 +17,7 @@ _OR_CHANGE = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.
 
 
 async def put(tx: Transaction, sessions: Sequence[Sequence[object]]) -> None:
-    """Write sessions down, new ones and again those that changed, all at once. Raises Conflict where a stream is gone."""
+    """Write sessions down, new ones and again those that changed, all at once."""
     if sessions:
         values = [value for session in sessions for value in session]
         await tx.execute(_PUT + ", ".join([_MARKS] * len(sessions)) + _OR_CHANGE, *values)
@@ -60,6 +60,13 @@ async def forget(tx: Transaction, before: float, limit: int) -> int:
     )  # fmt: skip
 
 
+async def forget_stream(tx: Transaction, stream_id: int, limit: int) -> int:
+    """Remove a stream's sessions, so many at most. How many that were."""
+    return await tx.execute(
+        "DELETE FROM viewer_sessions WHERE id IN (SELECT id FROM viewer_sessions WHERE stream_id = ? LIMIT ?)", stream_id, limit
+    )
+
+
 # -- figures --------------------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +85,9 @@ class Span:
         for column, value in (("user_id", user_id), ("stream_id", stream_id)):
             if value is not None:
                 where, values = f"{column} = ? AND {where}", [value, *values]
+        if stream_id is None:
+            # Those of a stream that is gone are removed a little at a time, and count no more from the beginning.
+            where += " AND stream_id IN (SELECT id FROM streams)"
         self._from = f"FROM viewer_sessions WHERE {where}"
         self._values = values
         # What of each lies within, and how long it is in all.

@@ -2,7 +2,7 @@
 
 CREATE TABLE viewer_sessions (
     id TEXT PRIMARY KEY,
-    stream_id BIGINT NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    stream_id BIGINT NOT NULL,            -- which may be gone, as with samples
     user_id BIGINT NOT NULL,              -- whose stream it is
     life TEXT NOT NULL,                   -- which process has seen it
     protocol TEXT NOT NULL,

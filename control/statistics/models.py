@@ -65,6 +65,15 @@ def average(samples: Sequence[Row], column: str) -> float:
     return sum(sample[column] * sample["seconds"] for sample in samples) / seconds if seconds else 0.0
 
 
+async def forget_stream(tx: Transaction, stream_id: int, limit: int) -> int:
+    """Remove a stream's samples, so many at most. How many that were."""
+    return await tx.execute(
+        "DELETE FROM samples WHERE (stream_id, step, at) IN"
+        " (SELECT stream_id, step, at FROM samples WHERE stream_id = ? LIMIT ?)",
+        stream_id, limit,
+    )  # fmt: skip
+
+
 def forgetter(step: int) -> Callable[[Transaction, float, int], Awaitable[int]]:
     """What removes samples of that step that are older, so many at most, and says how many."""
 

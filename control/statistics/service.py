@@ -127,8 +127,8 @@ class Sampler:
             log.exception("sampler_failed")
 
     def _look(self, now: float) -> None:
-        for stream_id in tuple(self._counted):
-            self._count(stream_id, now)
+        for number in tuple(self._counted):
+            self._count(number, now)
         packets: dict[str, tuple[float, int, int]] = {}
         for stream in self.on_air.everything():
             stream_id = stream_id_of(stream.name)

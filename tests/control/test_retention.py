@@ -1,13 +1,18 @@
 """What is too old goes, a little at a time, and nothing else; on each kind of database."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from control import retention
-from control.db import Database, DatabaseUnavailable
+from control.analytics.models import Span
+from control.db import Database, DatabaseUnavailable, Row, Transaction
 from control.retention import Sweeper, kept
 from control.statistics import models as samples
+from control.streams import models as streams
 from mediaserver.config import AnalyticsConfig, AuditConfig, Config, StatisticsConfig
 from tests.control.analytics.material import DAY, MORNING, a_stream, a_user, put, rows, session
 from tests.control.panel import Clock
@@ -96,30 +101,107 @@ async def test_who_still_watches_is_kept(database: Database, clock: Clock) -> No
 
 
 @one_database
-async def test_it_goes_on_whatever_happens_and_sooner_where_something_is_left(
-    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), RuntimeError("a bug")], ids=["away", "a bug"])
+async def test_a_kind_that_fails_does_not_keep_the_others(
+    error: Exception, database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = iter([True, DatabaseUnavailable("away"), RuntimeError("a bug"), False])
-    sweeper, slept, done = Sweeper(database, []), list[float](), asyncio.Event()
+    await fill(database, 10)
+    first, *others = kept(KEPT)
+
+    async def fails(tx: Transaction, before: float, limit: int) -> int:
+        raise error
+
+    assert not await Sweeper(database, [replace(first, forget=fails), *others], clock).sweep()
+    assert await left(database) == {60: 10, 300: 2, 3600: 3, 86400: 4, "sessions": 5, "audit": 6}
+    expected = "rows_not_swept" if isinstance(error, DatabaseUnavailable) else "sweeper_failed"
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == [expected]
+
+
+async def test_what_is_left_of_streams_that_are_gone_goes_a_little_at_a_time(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MOST", 4)
+    user = await a_user(database, "ada")
+    one, two, three, stays = [await a_stream(database, user, name) for name in ("one", "two", "three", "stays")]
+    for stream in (one, three, stays):
+        async with database.write() as tx:
+            await samples.add_minutes(tx, MORNING, [samples.Minute(stream, 60.0, 1.0, 1, 1.0, 1.0, 1, 0)])
+        await put(database, *(session(stream, user, MORNING - 60, MORNING) for _ in range(3)))
+    sweeper = Sweeper(database, [], clock)
+    assert not await sweeper.sweep_orphans()
+    assert (len(await rows(database)), len(await rows(database, "samples"))) == (9, 12)
+    async with database.write() as tx:
+        for stream in (one, two, three):
+            await streams.delete_stream(tx, stream)
+    # Nothing hangs on the row: it goes at once however long it was watched.
+    assert (len(await rows(database)), len(await rows(database, "samples"))) == (9, 12)
+    counts = []
+    for _ in range(3):
+        more = await sweeper.sweep_orphans()
+        counts.append((len(await rows(database)), len(await rows(database, "samples")), more))
+    assert counts == [(5, 8, True), (3, 4, True), (3, 4, False)]
+    assert {row["stream_id"] for table in ("viewer_sessions", "samples") for row in await rows(database, table)} == {stays}
+
+
+async def test_viewers_of_a_stream_that_is_gone_count_no_more_at_once(database: Database) -> None:
+    user = await a_user(database, "ada")
+    gone, stays = await a_stream(database, user, "gone"), await a_stream(database, user, "stays")
+    for stream in (gone, gone, stays):
+        await put(database, session(stream, user, MORNING - 60, MORNING))
+    async with database.write() as tx:
+        await streams.delete_stream(tx, gone)
+    for who in (user, None):
+        span = Span(MORNING - DAY, MORNING, MORNING, user_id=who)
+        async with database.read() as tx:
+            assert (await span.totals(tx, 30.0))["viewers"] == 1
+
+
+@one_database
+async def test_what_is_gone_is_found_without_looking_at_every_row(database: Database) -> None:
+    async with database.read() as tx:
+        for owned in retention.OWNED:
+            seen = list[str]()
+            await owned.gone(SimpleNamespace(rows=_collector(seen)))  # type: ignore[arg-type]
+            plan = " ".join(row["detail"] for row in await tx.rows(f"EXPLAIN QUERY PLAN {seen[0]}"))
+            assert plan.count(f"SEARCH {owned.table} USING COVERING INDEX") == 2, plan
+            assert f"SCAN {owned.table}" not in plan
+
+
+def _collector(seen: list[str]) -> Callable[[str], Awaitable[list[Row]]]:
+    async def rows_of(sql: str) -> list[Row]:
+        seen.append(sql)
+        return []
+
+    return rows_of
+
+
+@one_database
+async def test_it_goes_on_and_sooner_where_something_is_left(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olds, gones = iter([True, False, False]), iter([False, False, True, False])
+    sweeper, slept, done = Sweeper(database, [], clock), list[float](), asyncio.Event()
 
     async def sweep() -> bool:
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return next(olds)
+
+    async def sweep_orphans() -> bool:
+        return next(gones)
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
+        clock.now += seconds if len(slept) < 3 else retention.INTERVAL
         if len(slept) == 4:
             done.set()
             await asyncio.Event().wait()
 
     monkeypatch.setattr(sweeper, "sweep", sweep)
+    monkeypatch.setattr(sweeper, "sweep_orphans", sweep_orphans)
     monkeypatch.setattr(retention.asyncio, "sleep", sleep)
     running = asyncio.create_task(sweeper.run())
     async with asyncio.timeout(10):
         await done.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert slept == [retention.PAUSE, retention.INTERVAL, retention.INTERVAL, retention.INTERVAL]
-    assert [record.getMessage() for record in caplog.records] == ["rows_not_swept", "sweeper_failed"]
+    assert slept == [retention.PAUSE, retention.ORPHANED, retention.PAUSE, retention.ORPHANED]
+    assert (list(olds), list(gones)) == ([], [])

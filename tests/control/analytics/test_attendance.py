@@ -11,6 +11,7 @@ import pytest
 from control.analytics import attendance
 from control.analytics.attendance import Attendance, Quality
 from control.db import Conflict, Database, DatabaseUnavailable, Transaction
+from control.retention import Sweeper
 from control.streams import models as streams
 from control.vault import Vault
 from mediaserver.events import PlayEnded, PlayStarted, PublishEnded
@@ -221,8 +222,12 @@ async def test_a_stream_that_is_deleted_takes_its_sessions_along(subject: Attend
         await streams.delete_stream(tx, stream)
     for each in (stream, other):
         subject.on_event(leaves(each, f"s-{each}"))
+        subject.on_event(comes(each, f"s-late-{each}"))
     assert await subject.flush()
-    assert [row["stream_id"] for row in await rows(database)] == [other]
+    # Of what is gone nothing more is written down, and what was is swept.
+    assert sorted(row["stream_id"] for row in await rows(database)) == [stream, other, other]
+    await Sweeper(database, []).sweep_orphans()
+    assert [row["stream_id"] for row in await rows(database)] == [other, other]
 
 
 class Flaky:
