@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,10 @@ class Answer:
     body: bytes
     json: Any
 
-    def fits(self, shape: Shape, status: int = 200) -> Any:
-        """The JSON, which is as ``shape`` says."""
+    def fits(self, shape: Shape, status: int = 200, *, empty: Collection[str] = ()) -> Any:
+        """The JSON, which is as ``shape`` says; there is something in every list but those that are named as ``empty``."""
         assert self.status == status, f"{self.status}: {self.body[:2000]!r}"
-        wrong = list(differences(shape, self.json))
+        wrong = list(differences(shape, self.json, empty=empty))
         assert not wrong, "\n".join(wrong)
         return self.json
 

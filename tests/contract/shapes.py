@@ -1,10 +1,11 @@
 """A small language for what JSON looks like: ``{"id": int, "name": str, "destinations": [{"platform": str}]}``.
 
-``float`` is any number, ``int`` one that is written without a point; a list has one shape for all of its items.
+``float`` is any number, ``int`` one that is written without a point; a list has one shape for all of its items, and at least one:
+an empty one shows nothing.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,35 +48,46 @@ TIME = Text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 DATE = Text(r"\d{4}-\d\d-\d\d")
 
 
-def differences(shape: Shape, value: Any, where: str = "answer") -> Iterator[str]:
-    """What is missing in ``value``, is of another type, or is there though nobody wrote it down."""
+def differences(shape: Shape, value: Any, where: str = "answer", empty: Collection[str] = ()) -> Iterator[str]:
+    """What is missing in ``value``, is of another type, or is there though nobody wrote it down.
+
+    ``empty`` are the names of lists and of objects whose names are data that may have nothing in them.
+    """
     if isinstance(shape, OrNull):
         if value is not None:
-            yield from differences(shape.shape, value, where)
+            yield from differences(shape.shape, value, where, empty)
     elif isinstance(shape, (Text, Word)):
         yield from _wrong_text(shape, value, where)
     elif isinstance(shape, (dict, Each)):
-        yield from _object_differences(shape, value, where)
+        yield from _object_differences(shape, value, where, empty)
     elif isinstance(shape, list):
         if not isinstance(value, list):
             yield f"{where} is {_kind(value)}, not a list"
             return
+        if not value and not _may_be_empty(where, empty):
+            yield f"{where} has nothing in it"
         for number, item in enumerate(value):
-            yield from differences(shape[0], item, f"{where}[{number}]")
+            yield from differences(shape[0], item, f"{where}[{number}]", empty)
     elif not _is(shape, value):
         yield f"{where} is {_kind(value)}, not {shape.__name__}"
 
 
-def _object_differences(shape: "dict[str, Shape] | Each", value: Any, where: str) -> Iterator[str]:
+def _may_be_empty(where: str, empty: Collection[str]) -> bool:
+    return where.rpartition(".")[2] in empty
+
+
+def _object_differences(shape: "dict[str, Shape] | Each", value: Any, where: str, empty: Collection[str]) -> Iterator[str]:
     if not isinstance(value, dict):
         yield f"{where} is {_kind(value)}, not an object"
         return
     if isinstance(shape, Each):
+        if not value and not _may_be_empty(where, empty):
+            yield f"{where} has nothing in it"
         shape = dict.fromkeys(value, shape.shape)
     yield from (f"{where}.{name} is missing" for name in shape.keys() - value.keys())
     yield from (f"{where}.{name} is written down nowhere" for name in value.keys() - shape.keys())
     for name in shape.keys() & value.keys():
-        yield from differences(shape[name], value[name], f"{where}.{name}")
+        yield from differences(shape[name], value[name], f"{where}.{name}", empty)
 
 
 def _wrong_text(shape: "Text | Word", value: Any, where: str) -> Iterator[str]:
