@@ -115,7 +115,7 @@ async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
 async def _source(call: Call, owner: int, input_type: StreamInput, input_url: str) -> dict[str, object]:
     """Where it comes from, as columns. Raises ControlError for a key that is somebody else's."""
     services, key_hash = call.services, None
-    key = service.pushed_key(services.config, input_type, input_url)
+    key = service.pushed_key(services.config, input_type, input_url, call.request.host)
     if key is not None:
         service.check_key(key)
         key_hash = services.vault.look_up("stream key", key)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from control.db import Row
 from control.destinations.platforms import target_url
@@ -55,17 +55,18 @@ _SOUNDS = {AudioCodec.AAC: Codec.AAC}
 _HEIGHTS = {quality: 0 if quality is Quality.SOUND else int(quality.value.removesuffix("p")) for quality in Quality}
 
 
-def pushed_key(config: "Config", input_type: StreamInput, input_url: str) -> str | None:
+def pushed_key(config: "Config", input_type: StreamInput, input_url: str, asked: str) -> str | None:
     """The stream key, if ``input_url`` is RTMP on this server's own address: a push to it is what is meant. None: it is fetched.
 
-    Raises ControlError (422) for an address that is neither.
+    ``asked`` is the name (and port) by which the asker reached this server. Raises ControlError (422) for an address that is
+    neither.
     """
     if input_type is not StreamInput.RTMP:
         return None
     parts = urlsplit(input_url)
     if parts.scheme not in {"rtmp", "rtmps"} or not parts.hostname:
         raise invalid(input_url="must be rtmp://HOST/APP/KEY or rtmps://HOST/APP/KEY")
-    if not _is_own(config, parts.hostname):
+    if not _is_own(config, parts, asked):
         return None
     app, _, key = parts.path.strip("/").partition("/")
     if app != config.rtmp.app or not key or "/" in key:
@@ -73,14 +74,27 @@ def pushed_key(config: "Config", input_type: StreamInput, input_url: str) -> str
     return key
 
 
-def _is_own(config: "Config", host: str) -> bool:
-    public = urlsplit(config.server.public_url).hostname if config.server.public_url else None
-    if host.lower() in {"localhost", public, config.rtmp.host}:
+def _is_own(config: "Config", parts: SplitResult, asked: str) -> bool:
+    if parts.scheme == "rtmps":
+        # Without a port for TLS of our own it is taken off in front of us, where and on which port is not ours to know.
+        if config.rtmp.tls_port and (parts.port or 443) != config.rtmp.tls_port:
+            return False
+    elif (parts.port or 1935) != config.rtmp.port:
+        return False
+    host = (parts.hostname or "").rstrip(".")
+    if host in {"localhost", urlsplit(config.server.public_url).hostname, config.rtmp.host, _host_in(asked)}:
         return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _host_in(asked: str) -> str | None:
+    try:
+        return urlsplit(f"//{asked}").hostname
+    except ValueError:
+        return None  # what a client made up
 
 
 def bitrate(row: Row, quality: Quality, made: RungSnapshot | None) -> int:

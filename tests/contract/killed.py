@@ -101,7 +101,7 @@ class Writer:
     def _make(self) -> None:
         self._made += 1
         self.making = f"w{self.number}-{self._made}"
-        url = f"rtmp://localhost/live/{self.making}"
+        url = f"rtmp://localhost:{self.caller.server.rtmp_port}/live/{self.making}"
         number = self._checked(self.caller.post("/api/streams", {**content(self.making, 0), "input_url": url}), 201).json["id"]
         self.kept[number] = Kept(self.making, 0, 0)
         self.making = ""

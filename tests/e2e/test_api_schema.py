@@ -50,7 +50,7 @@ def make_things(admin: Caller) -> dict[str, list[int]]:
         "key_id": ("/api/auth/api-keys", {"name": "key"}),
     }
     for number in range(EACH):
-        bodies["stream_id"][1]["input_url"] = f"rtmp://localhost/live/key{number}"
+        bodies["stream_id"][1]["input_url"] = f"rtmp://localhost:{admin.server.rtmp_port}/live/key{number}"
         bodies["user_id"][1].update(username=f"user{number}", email=f"user{number}@example.com")
         for name, (path, body) in bodies.items():
             if name != "user_id" or number < 3:  # their passwords take a while

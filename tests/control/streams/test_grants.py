@@ -185,3 +185,11 @@ async def test_a_hold_survives_a_restart(panel: OpenPanel) -> None:
     again = grants.Grants(here.control.db, here.control.vault)
     with pytest.raises(Refused, match=STOPPED):
         await again.by_key("key", here.clock())
+
+
+async def test_the_address_that_the_server_was_asked_at_is_its_own(panel: OpenPanel) -> None:
+    here = await panel()
+    admin = await here.log_in()
+    body = {"name": "Pushed", "input_url": "rtmp://myhost:1935/live/key"}
+    answer = await admin.post("/api/streams", json=body, headers={"Host": "myhost:8080"})
+    assert (await push(here)).name == f"stream_{answer.json['id']}"
