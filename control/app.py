@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mediaserver.config import Config
 
 #: What anybody may send to an address that takes a body, in bytes.
-MAX_BODY = 1 << 20
+MAX_BODY = 1 << 18
 
 
 def create_app(

@@ -14,8 +14,6 @@ from pydantic import BaseModel, ValidationError
 from control.errors import ControlError, ErrorCode
 from control.rest import Operation, faults
 
-#: Bytes of JSON or of a form that anybody may send.
-MAX_BODY = 1 << 18
 #: Fields of a form or a query, and faults that are told.
 MAX_FIELDS = 100
 #: Values in JSON, those within others too: each costs far more memory than it has bytes.
@@ -42,11 +40,8 @@ async def read_body(operation: Operation, model: type[BaseModel], request: web.R
     wanted = _FORM if operation.form else _JSON
     if request.content_type != wanted and (request.content_type != _UNTYPED or "Content-Type" in request.headers):
         raise ControlError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {wanted}")
-    data = await request.read()
-    if len(data) > MAX_BODY:
-        raise ControlError(ErrorCode.TOO_LARGE, f"A body has {MAX_BODY} bytes at most")
     try:
-        text = data.decode()
+        text = (await request.read()).decode()
     except UnicodeDecodeError:
         raise _invalid({"body": "is not UTF-8"}) from None
     if operation.form:

@@ -142,8 +142,7 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
         draw = await request[SERVICES].limiter.draw(limit, token, request[ADDRESS])
         if draw is not None:
             request[_DRAW] = draw
-            if not draw.allowed:
-                raise ControlError(ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset})
+            draw.require()
     # Who logs in anew, or refreshes, may still send the token that has had its day: nobody looks at it there.
     operation = request.get(OPERATION)
     if _REFUSED in request and operation is not None and (operation.permission is not None or operation.token_in_query):
@@ -161,8 +160,9 @@ def _limit(request: web.Request) -> Limit | None:
 
 @web.middleware
 async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A body is read before its handler runs, bounded in size (aiohttp's ``client_max_size``) and in time."""
-    if request.body_exists:
+    """A body is read before its handler runs, bounded in size (aiohttp's ``client_max_size``) and in time. Where no handler
+    is, nobody reads it."""
+    if request.body_exists and request.match_info.http_exception is None:
         try:
             async with asyncio.timeout(request.app[BODY_TIMEOUT]):
                 await request.read()

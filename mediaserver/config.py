@@ -26,6 +26,10 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
+#: Bytes of a secret that programs share: what people would choose is shorter.
+LEAST_SHARED_SECRET = 16
+
+
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ip_network(value)
@@ -46,6 +50,12 @@ def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     if len({key.get_secret_value() for key in values.values()}) < len(values):
         raise ValueError("twice")
     return values
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value().encode()) < LEAST_SHARED_SECRET:
+        raise ValueError("short")
+    return secret
 
 
 # The description of each type is what an error message says is allowed.
@@ -100,7 +110,9 @@ class RtmpConfig(_Table):
     idle_timeout: Timeout = 30.0
     max_latency: Annotated[int, Field(ge=0, le=5000, description="milliseconds from 0 to 5000")] = 100
     takeover: Switch = False
-    auth_secret: Annotated[SecretStr, Field(strict=False, description='a text, or "" for none')] = SecretStr("")
+    auth_secret: Annotated[
+        SecretStr, AfterValidator(_long), Field(strict=False, description='16 bytes or more, or "" for none')
+    ] = SecretStr("")
     reconnect_grace: Patience = 10.0
     slate_after: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False, description="seconds from 1 to 3600")] = 2.5
     wait_for_publisher: Patience = 0.0

@@ -47,8 +47,8 @@ def setup(app: web.Application, attendance: Attendance, limiter: RateLimiter) ->
 async def take_report(request: web.Request) -> web.Response:
     """Take note, if the viewer is known; say nothing about that."""
     draw = await request.app[LIMITER].draw(Limit.REPORTS, "", request[ADDRESS])
-    if draw is not None and not draw.allowed:
-        raise ControlError(ErrorCode.RATE_LIMITED, "Too many reports", {"limit": draw.limit, "reset": draw.reset})
+    if draw is not None:
+        draw.require()
     name = request.match_info["name"]
     if not is_name(name):
         raise NotFoundError("No stream can have this name.")

@@ -79,29 +79,34 @@ def _key(call: Call, name: str, rows: Mapping[str, Row]) -> str:
         return name
     if not _may_see(call, name, rows):
         return _MASK
-    path = urlsplit(call.services.cipher.open(service.INPUT_URL, row["input_url"])).path
-    return path.strip("/").partition("/")[2]
+    url = call.services.cipher.read(service.INPUT_URL, row["input_url"])
+    return _MASK if url is None else urlsplit(url).path.strip("/").partition("/")[2]
 
 
 @rtmp.post("/rtmp/start", permission=Permission.RTMP, answer=RtmpStarted, limit=Limit.STREAMING, errors=(ErrorCode.RTMP_SERVER,))
 async def start_rtmp(call: Call) -> RtmpStarted:
     """Open the RTMP ports. Harmless twice"""
     config = call.services.config.rtmp
-    try:
-        await call.services.engine.open_rtmp()
-    except OSError as error:
-        raise ControlError(
-            ErrorCode.RTMP_SERVER, f"Port {config.port} cannot be opened", {"reason": error.strerror or ""}
-        ) from None
+    call.after(lambda: _open_ports(call))
     await audit.record(call, audit.Action.RTMP_STARTED, "rtmp", config.port)
     url = f"rtmp://{_host(call)}:{config.port}/{config.app}/"
     return RtmpStarted(status="success", message="RTMP server started successfully", port=config.port, url=url)
 
 
+async def _open_ports(call: Call) -> None:
+    try:
+        await call.services.engine.open_rtmp()
+    except OSError as error:
+        port = call.services.config.rtmp.port
+        raise ControlError(ErrorCode.RTMP_SERVER, f"Port {port} cannot be opened", {"reason": error.strerror or ""}) from None
+
+
 def _host(call: Call) -> str:
     """By which name the world knows this machine, as far as it is told: an address of IPv6 in brackets."""
-    site = urlsplit(call.services.config.server.public_url or f"//{call.request.host}")
-    host = site.hostname or "localhost"
+    try:
+        host = urlsplit(call.services.config.server.public_url or f"//{call.request.host}").hostname or "localhost"
+    except ValueError:  # a Host of brackets that do not close
+        host = "localhost"
     return f"[{host}]" if ":" in host else host
 
 
@@ -125,13 +130,9 @@ async def stop_rtmp(call: Call) -> RtmpStopped:
 async def authorize_publish(call: Call, body: OnPublish) -> web.Response:
     """May that key publish? 200 or 403, for nginx-rtmp's on_publish, from a trusted proxy or with the shared secret"""
     config = call.services.config
-    given = body.secret or call.request.query.get("secret", "")
-    secret = config.rtmp.auth_secret.get_secret_value()
-    known = bool(secret) and hmac.compare_digest(secret.encode(), given.encode())
     # Not who hands it on, but where it comes from: a proxy in front of the whole API hands on what anybody asks.
-    if not known and not is_trusted(call.address, [ip_network(text) for text in config.http.trusted_proxies]):
-        await _count_guess(call)
-        raise ControlError(ErrorCode.FORBIDDEN, "Only a trusted proxy may ask, or who knows rtmp.auth_secret")
+    if not is_trusted(call.address, [ip_network(text) for text in config.http.trusted_proxies]):
+        await _require_secret(call, body.secret or call.request.query.get("secret", ""))
     request = PublishRequest(
         session_id=call.request_id, wire=Wire.RTMP, address=body.addr, app=body.app, key=body.name.partition("?")[0]
     )
@@ -142,10 +143,14 @@ async def authorize_publish(call: Call, body: OnPublish) -> web.Response:
     return web.Response(text="OK")
 
 
-async def _count_guess(call: Call) -> None:
-    """Who may not ask may be looking for the secret: as many tries as for a password. Raises ControlError (429)."""
-    draw = await call.services.limiter.draw(Limit.LOGIN, "", call.address)
-    if draw is not None and not draw.allowed:
-        raise ControlError(
-            ErrorCode.RATE_LIMITED, "Too many requests", {"limit": draw.limit, "reset": draw.reset}, draw.headers()
-        )
+async def _require_secret(call: Call, given: str) -> None:
+    """Who gives another one may be looking for it: as many tries as for a password, and then the right one is not heard either.
+
+    Raises ControlError (403, 429).
+    """
+    limiter, secret = call.services.limiter, call.services.config.rtmp.auth_secret.get_secret_value()
+    if (left := await limiter.look(Limit.GUESSES, "", call.address)) is not None:
+        left.require()
+    if not secret or not hmac.compare_digest(secret.encode(), given.encode("utf-8", "surrogateescape")):
+        await limiter.draw(Limit.GUESSES, "", call.address)
+        raise ControlError(ErrorCode.FORBIDDEN, "Only a trusted proxy may ask, or who knows rtmp.auth_secret")

@@ -9,8 +9,10 @@ from aiohttp import web
 
 from control.app import MAX_BODY
 from mediaserver.config import Config, HttpConfig
-from tests.control.conftest import Connect
+from tests.control.conftest import Connect, OpenPanel
 from tests.control.engine import FakeEngine
+
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 async def raw(connect: Connect, config: Config | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -18,25 +20,47 @@ async def raw(connect: Connect, config: Config | None = None) -> tuple[asyncio.S
     return await asyncio.open_connection("127.0.0.1", client.port)
 
 
-@pytest.mark.parametrize("length", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-@pytest.mark.parametrize("target", ["/", "/nothing", "/api/live"])
-async def test_a_body_that_drips_is_given_up(connect: Connect, target: str, length: str) -> None:
-    reader, writer = await raw(connect, Config(http=HttpConfig(header_timeout=0.2)))
-    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1".encode())
+LENGTHS = pytest.mark.parametrize("length", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+#: That of an operation, and that of players.
+TAKEN = pytest.mark.parametrize("target", ["/api/auth/login", "/api/live/show/report"])
+
+
+async def first_head(reader: asyncio.StreamReader) -> bytes:
     async with asyncio.timeout(10):
-        head = await reader.readuntil(b"\r\n\r\n")
+        return await reader.readuntil(b"\r\n\r\n")
+
+
+@LENGTHS
+@TAKEN
+@one_database
+async def test_a_body_that_drips_is_given_up(panel: OpenPanel, target: str, length: str) -> None:
+    here = await panel(http={"header_timeout": 0.2})
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.client.port)
+    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1".encode())
+    head = await first_head(reader)
     assert head.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in head
     writer.close()
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize("target", ["/", "/api/live"])
-async def test_a_body_that_is_too_large_is_refused(connect: Connect, target: str) -> None:
-    client = await connect()
-    answer = await client.post(target, data=io.BytesIO(bytes(MAX_BODY + 1)))
-    assert answer.status == 413
-    assert "larger than anything" in await answer.text()
+@LENGTHS
+@pytest.mark.parametrize("target", ["/", "/nothing", "/api/live", "/api/nothing"])
+async def test_nobody_waits_for_a_body_that_nobody_takes(connect: Connect, target: str, length: str) -> None:
+    reader, writer = await raw(connect, Config(http=HttpConfig(header_timeout=30)))
+    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1".encode())
+    assert (await first_head(reader)).split(b" ")[1] in {b"404", b"405"}
+    writer.close()
+    await writer.wait_closed()
+
+
+@TAKEN
+@one_database
+async def test_a_body_that_is_too_large_is_refused(panel: OpenPanel, target: str) -> None:
+    here = await panel()
+    answer = await here.nobody.post(target, data=io.BytesIO(bytes(MAX_BODY + 1)))
+    assert (answer.status, answer.error["code"]) == (413, "TOO_LARGE")
+    assert "larger than anything" in answer.error["message"]
 
 
 async def test_a_body_within_the_bounds_reaches_its_handler(connect: Connect) -> None:

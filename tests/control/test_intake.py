@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel
 from yarl import URL
 
+from control.app import MAX_BODY
 from control.errors import ControlError
-from control.intake import MAX_BODY, MAX_FIELDS, MAX_NAME, MAX_VALUES, _Object, read_body
+from control.intake import MAX_FIELDS, MAX_NAME, MAX_VALUES, _Object, read_body
 from control.rest import Operation
 from control.streams.schemas import StreamCreate
 from tests.control.conftest import OpenPanel

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from control import db
-from control.intake import MAX_BODY
+from control.app import MAX_BODY
 from control.rest import PREFIXES
 from tests.control.conftest import OpenPanel
 from tests.control.panel import PASSWORD, Panel

@@ -92,6 +92,15 @@ async def test_what_is_no_report_is_refused_with_its_faulty_fields(here: Panel, 
     assert heard(here) is None
 
 
+async def test_who_reports_too_often_is_told_when_to_come_back(panel: OpenPanel) -> None:
+    here = await panel(limits={"reports": 1})
+    assert (await post(here, "demo")).status == 204
+    answer = await post(here, "demo")
+    assert (answer.status, answer.error["code"]) == (429, "RATE_LIMITED")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("1", "0")
+
+
 async def test_a_name_that_can_be_none_is_404(here: Panel) -> None:
     assert (await post(here, "a%20b")).status == 404
 

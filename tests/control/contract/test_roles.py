@@ -46,7 +46,7 @@ TABLE: Mapping[str, Row] = {
     "GET /users/me": Row("account", "200 200 200"),
     "GET /users/{user_id}": Row("account", "200 200 200", "200 200 403", narrow=403),
     "POST /users": Row("users", "201 403 403"),
-    "PUT /users/{user_id}": Row("account", "200 200 200", "200 403 403", narrow=403),
+    "PUT /users/{user_id}": Row("account", "200 200 200", "200 403 403", narrow=403, login=True),
     "DELETE /users/{user_id}": Row("users", "409 403 403", "200 403 403", narrow=200),
     "GET /streams": Row("streams", "200 200 200"),
     "POST /streams": Row("streams", "201 201 201"),
