@@ -8,45 +8,6 @@ from typing import Any
 
 from tests.contract.shapes import DATE, TIME, Each, OrNull, Shape, Text, Word
 
-#: Every heading under which the document promises something, in its order. Each has a test of its name.
-HEADINGS = (
-    "Base URL",
-    "Get Authentication Token",
-    "Using Token",
-    "List Streams",
-    "Get Stream Details",
-    "Create Stream",
-    "Update Stream",
-    "Delete Stream",
-    "Start Stream",
-    "Stop Stream",
-    "Get Stream Status",
-    "Get Stream Statistics",
-    "Get RTMP Server Status",
-    "Start RTMP Server",
-    "Stop RTMP Server",
-    "RTMP Authentication",
-    "List Destinations",
-    "Create Destination",
-    "Update Destination",
-    "Delete Destination",
-    "Get Dashboard Analytics",
-    "Get Stream Analytics",
-    "List Users",
-    "Create User",
-    "Update User",
-    "Get System Status",
-    "Get System Health",
-    "Stream Started",
-    "Stream Stopped",
-    "Viewer Threshold",
-    "Rate Limiting",
-    "Error Response Format",
-    "Common Error Codes",
-    "Python SDK",
-    "JavaScript SDK",
-)
-
 JWT = Text(r"[\w-]+\.[\w-]+\.[\w-]+")
 STATUS = Word("running", "starting", "stopped")
 HEALTH = Word("healthy", "unhealthy", "not_configured", "unknown")
