@@ -116,4 +116,5 @@ def test_the_heading_has_a_test_of_its_name_or_is_a_group_of_such(place: int) ->
 
 
 def test_a_group_is_a_heading_that_only_has_others_below_it() -> None:
-    assert GROUPS == {name: below(place) for place, (_, name) in enumerate(OUTLINE) if below(place)}
+    told = {name: below(place) for place, (_, name) in enumerate(OUTLINE) if below(place)}
+    assert told == GROUPS

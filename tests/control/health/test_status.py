@@ -69,9 +69,7 @@ def interfaces(monkeypatch: pytest.MonkeyPatch, *, up: bool) -> None:
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": [SimpleNamespace(address="127.0.0.1")], "eth0": []})
 
 
-@pytest.fixture
-def database_url(tmp_path: object) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -79,6 +77,7 @@ async def here(panel: OpenPanel) -> Panel:
     return await panel()
 
 
+@one_database
 async def test_the_uptime_is_the_server_s_and_not_that_of_the_first_question(here: Panel, engine: BusyEngine) -> None:
     assert engine.now is not None
     admin = await here.log_in()
@@ -107,6 +106,7 @@ def one_of(checks: dict[str, str]) -> list[str]:
     return [name for name, state in checks.items() if state == "unhealthy"]
 
 
+@one_database
 async def test_how_busy_the_machine_is_holds_for_who_asks_first_and_for_who_asks_often(here: Panel) -> None:
     admin = await here.log_in()
     for _ in range(6):
@@ -161,12 +161,14 @@ async def nothing() -> tuple[str, ...]:
     return ()
 
 
+@one_database
 async def test_a_server_on_loopback_needs_no_other_interface(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     interfaces(monkeypatch, up=False)
     here = await panel(http={"host": "127.0.0.1"}, rtmp={"host": "127.0.0.1"})
     assert (await look(await here.log_in()))[0] == "healthy"
 
 
+@one_database
 async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(here: Panel, tmp_path: Path) -> None:
     admin = await here.log_in()
     other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None, check_same_thread=False)
@@ -179,6 +181,7 @@ async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(here
     await healthy_again(admin)
 
 
+@one_database
 async def test_a_disk_that_hangs_holds_one_thread_and_nobody_else(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     admin = await here.log_in()
     back, asked = threading.Event(), []
