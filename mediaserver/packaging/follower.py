@@ -125,6 +125,12 @@ class Follower(Presentation):
             self._rest()
         self._away += self._away > 0
 
+    def step_aside(self) -> None:
+        """Somebody stands in for the picture, and goes on with its segment: its own begins with one of the stream's again."""
+        lane = self._lanes.get(MediaKind.VIDEO)
+        if lane is not None:
+            lane.mark = None
+
     def _go_on(self) -> None:
         while self._waiting and self._take(self._waiting[0]):
             self._waiting.popleft()
@@ -226,8 +232,10 @@ class Follower(Presentation):
             mark = timetable.keyframe_at(raw + cts)
             if mark is None:
                 return timetable.knows_keyframe(raw + cts)
-        if window.segments and mark.sequence < window.next_sequence:
+        if window.segments and mark.sequence < lane.rendition.next_sequence:
             return True
+        if not lane.rendition.fresh:
+            lane.rendition.finish()  # who stood in for it has left in mid-segment
         self._catch_up(lane, mark)
         lane.mark = mark
         lane.shift = mark.time - raw if packet.kind is MediaKind.VIDEO else 0

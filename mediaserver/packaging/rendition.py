@@ -38,6 +38,11 @@ class Rendition:
         self._held: tuple[int, bytes, int, bool] | None = None
         self._mark: Mark | None = None
 
+    @property
+    def next_sequence(self) -> int:
+        """The number of the first segment that has not begun; one may have begun without a part so far."""
+        return self.window.next_sequence + (not self.fresh and self.window.growing is None)
+
     def push(self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool, mark: Mark | None = None) -> int:
         """One more access unit, later than the one before. The duration of that one, 0 if there was none.
 

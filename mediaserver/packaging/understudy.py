@@ -36,6 +36,7 @@ class Understudy:
         data = picture_data(picture, self._keyframe)
         if late >= PATIENCE * TICKS and data and len(data) <= MAX_PICTURE and is_repeatable(picture.init.track, data):
             self._spare = data
+            self._follower.step_aside()
             self._play()
 
     def close(self) -> None:
@@ -59,12 +60,12 @@ class Understudy:
         if picture is None or not self._spare or not marks:
             self.close()
             return
-        for mark in [mark for mark in marks if mark.sequence >= _next(picture)]:
+        for mark in [mark for mark in marks if mark.sequence >= picture.next_sequence]:
             self._fill(picture, mark, mark.time - 1)
             time = rescale(mark.time, TICKS, picture.init.timescale)
             if mark.fresh or not self._is_wanted():
                 picture.finish(0 if mark.fresh else time)
-            if mark.sequence != _next(picture) or not self._is_wanted():
+            if mark.sequence != picture.next_sequence or not self._is_wanted():
                 self.close()  # it has lost more of the stream than can be told, or it is over
                 return
             self._push(picture, mark, time, begins=True)
@@ -82,9 +83,3 @@ class Understudy:
         offset = rescale(mark.shown - mark.time, TICKS, picture.init.timescale)
         time = max(time, picture.last + 1)
         picture.push(mark.epoch, time, self._spare, offset, keyframe=True, mark=mark if begins else None)
-
-
-def _next(picture: Rendition) -> int:
-    """The number of the segment that it has not begun yet; one may have begun without a part so far."""
-    window = picture.window
-    return window.next_sequence + (not picture.fresh and window.growing is None)
