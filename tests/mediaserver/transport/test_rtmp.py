@@ -15,6 +15,7 @@ from mediaserver.engine import EngineState
 from mediaserver.errors import Unavailable
 from mediaserver.events import PublishEnded
 from mediaserver.hub.beat import Beat, Pace
+from mediaserver.ingest.rtmp import RtmpEndpoint
 from mediaserver.ports import Wire
 from mediaserver.transport.deadlines import IN_A_ROW
 from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
@@ -118,6 +119,19 @@ async def test_who_dawdles_over_the_tls_handshake_has_no_more_time_than_others(c
         listener.sweep((late._started + first) / 2 + rtmp.handshake_timeout)
         await dawdler.closed()
         assert not any(client.reader.at_eof() for client in crowd)
+
+
+async def test_whatever_fails_at_its_end_a_connection_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    async with running() as town:
+        async with town.client("show") as client:
+            await client.connect()
+            monkeypatch.setattr(RtmpEndpoint, "on_closed", broken)
+        await town.until(lambda: not town.engine._rtmp.connections)
+        assert [str(failure["exception"]) for failure in town.failures] == ["a bug"]
+        town.failures.clear()
 
 
 async def test_a_publisher_that_falls_silent_is_gone_after_the_idle_timeout() -> None:
