@@ -3,7 +3,16 @@
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 
 from control.timestamps import timestamp
 
@@ -32,6 +41,26 @@ class Taken(BaseModel):
     """A body or a query that is taken: fields that are not declared are refused, and no type is guessed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=65536, hide_input_in_errors=True)
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    for field in schema.get("properties", {}).values():
+        field.pop("default", None)
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+        field.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+
+
+class Changes(Taken):
+    """What of a thing is to change. What is left out stays as it is (None here), and nothing becomes null."""
+
+    model_config = ConfigDict(json_schema_extra=_without_null)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _said(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("null is no value: leave out what is to stay as it is")
+        return value
 
 
 class Given(BaseModel):

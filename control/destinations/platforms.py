@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from control.errors import invalid
+
 #: Empty where the platform gives every user an address of their own.
 ADDRESSES: Mapping[str, str] = {
     "youtube": "rtmp://a.rtmp.youtube.com/live2/",
@@ -12,6 +14,19 @@ ADDRESSES: Mapping[str, str] = {
     "x": "",
     "custom": "",
 }
+
+
+def moved_address(before: Mapping[str, object], fields: Mapping[str, object]) -> str:
+    """The address that comes with another platform; empty where it stays, as a user's own does.
+
+    Raises ControlError (422) where the new platform has none that all of its users share.
+    """
+    platform, usual = str(fields.get("platform", before["platform"])), ADDRESSES.get(str(before["platform"]), "")
+    if "rtmp_url" in fields or platform == before["platform"] or before["rtmp_url"] != usual:
+        return ""
+    if not ADDRESSES.get(platform, ""):
+        raise invalid(rtmp_url="is required: this platform gives every user an address of their own")
+    return ADDRESSES[platform]
 
 
 def target_url(rtmp_url: str, stream_key: str) -> str:

@@ -3,6 +3,7 @@
 from control import audit
 from control.db import Row
 from control.destinations import models
+from control.destinations.platforms import moved_address
 from control.destinations.schemas import (
     Destination,
     DestinationCreateAnywhere,
@@ -105,9 +106,11 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
     errors=_MISSING,
 )
 async def update_destination(call: Call, body: DestinationUpdate) -> DestinationDone:
-    """Change a destination: what is on air follows at once"""
+    """Change a destination: what is on air follows at once. With another platform comes its address, unless yours is your own"""
     before = await _found(call)
-    fields = {name: value for name, value in changes(body).items() if value is not None}
+    fields = changes(body)
+    if moved := moved_address(before, fields):
+        fields["rtmp_url"] = moved
     if "enabled" in fields:
         fields["enabled"] = int(fields["enabled"])
     if "stream_key" in fields:

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from control.destinations.platforms import ADDRESSES
-from control.schema import Address, Given, Listed, Taken, Timestamp, Title
+from control.schema import Address, Changes, Given, Listed, Taken, Timestamp, Title
 
 Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 RtmpUrl = Annotated[
@@ -43,7 +43,7 @@ class DestinationCreateAnywhere(DestinationCreate):
     stream_id: Annotated[int, Field(gt=0, lt=1 << 63)] | None = None
 
 
-class DestinationUpdate(Taken):
+class DestinationUpdate(Changes):
     """What is to change."""
 
     name: Title | None = None

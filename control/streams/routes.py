@@ -157,7 +157,7 @@ async def _add_destination(call: Call, stream_id: int, owner: int, destination: 
 async def update_stream(call: Call, body: StreamUpdate) -> Stream:
     """Change a stream: recording and destinations at once, all else from its next start on"""
     row = await found(call, Permission.STREAMS_ALL, hold=True)
-    fields = await _columns(call, row, {name: value for name, value in changes(body).items() if value is not None})
+    fields = await _columns(call, row, changes(body))
     if fields:
         await models.update_stream(call.tx, row["id"], fields, call.now)
     if row["key_hash"] is not None and fields.get("key_hash", row["key_hash"]) != row["key_hash"]:

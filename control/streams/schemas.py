@@ -6,7 +6,7 @@ from pydantic import Field, PlainSerializer, StringConstraints
 from typing_extensions import TypedDict  # of typing, but pydantic asks for this one before Python 3.12
 
 from control.destinations.schemas import DestinationCreate
-from control.schema import Address, Given, Listed, Taken, Timestamp, Title
+from control.schema import Address, Changes, Given, Listed, Taken, Timestamp, Title
 from control.streams.kinds import AudioCodec, BitrateMode, LatencyMode, Quality, StreamInput, StreamStatus, VideoCodec
 
 #: A number that is written without a point where it has nothing behind it, as the document does.
@@ -40,7 +40,7 @@ class StreamCreate(Taken):
     destinations: Annotated[list[DestinationCreate], Field(max_length=50)] = Field(default_factory=list)
 
 
-class StreamUpdate(Taken):
+class StreamUpdate(Changes):
     """What is to change. ``destinations`` replaces all of the stream's own."""
 
     name: Title | None = None

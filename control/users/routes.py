@@ -105,7 +105,7 @@ async def create_user(call: Call, body: UserCreate) -> User:
 async def update_user(call: Call, body: UserUpdate) -> User:
     """Change a user: another role or password ends the user's logins, disabling also what the user publishes"""
     _require_unless_self(call, Permission.USERS)
-    wanted = {name: value for name, value in changes(body).items() if value is not None}
+    wanted = changes(body)
     if wanted.keys() - _ONE_S_OWN:
         call.actor.require(Permission.USERS)
     if wanted.keys() & _LOGIN:

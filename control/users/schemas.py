@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from control.permissions import Role
-from control.schema import Given, Listed, Taken, Timestamp
+from control.schema import Changes, Given, Listed, Taken, Timestamp
 
 Username = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=64, pattern=r"^[\w.+-]+$")]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
@@ -21,7 +21,7 @@ class UserCreate(Taken):
     role: Role = Role.USER
 
 
-class UserUpdate(Taken):
+class UserUpdate(Changes):
     """What is to change."""
 
     username: Username | None = None

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 from yarl import URL
 
-from control.schema import Given, Listed, Message, Page, Taken, Timestamp
+from control.schema import Changes, Given, Listed, Message, Page, Taken, Timestamp
 from control.webhooks.messages import EventName
 from control.webhooks.models import DeliveryState
 
@@ -45,7 +45,7 @@ class WebhookCreate(Taken):
     enabled: bool = True
 
 
-class WebhookUpdate(Taken):
+class WebhookUpdate(Changes):
     """What is to change."""
 
     url: Url | None = None

@@ -78,6 +78,11 @@ _WEBHOOK_FAULTS: dict[str, list[Any]] = {
     "enabled": _FLAGS,
 }
 
+
+def _or_null(faults: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    return {name: [*values, None] for name, values in faults.items()}
+
+
 #: Operation → field → values that are each refused. By hand, as nobody asks the models what they think of themselves.
 FAULTS: Mapping[str, Mapping[str, list[Any]]] = {
     "POST /auth/login": {
@@ -92,14 +97,14 @@ FAULTS: Mapping[str, Mapping[str, list[Any]]] = {
         "scopes": ["streams", ["everything"], [1], {}, ["streams"] * 51],
         "expires_in": [0, 59, 10**10, "60", 1.5, True],
     },
-    "POST /users": {name: [*values, None] for name, values in _USER_FAULTS.items()},
-    "PUT /users/{user_id}": {**_USER_FAULTS, "enabled": _FLAGS},
-    "POST /streams": {name: [*values, None] for name, values in _STREAM_FAULTS.items()},
-    "PUT /streams/{stream_id}": _STREAM_FAULTS,
+    "POST /users": _or_null(_USER_FAULTS),
+    "PUT /users/{user_id}": _or_null({**_USER_FAULTS, "enabled": _FLAGS}),
+    "POST /streams": _or_null(_STREAM_FAULTS),
+    "PUT /streams/{stream_id}": _or_null(_STREAM_FAULTS),
     "POST /destinations": {**_DESTINATION_FAULTS, "stream_id": [0, -1, 1 << 63, "1", 1.5, True]},
-    "PUT /destinations/{destination_id}": _DESTINATION_FAULTS,
+    "PUT /destinations/{destination_id}": _or_null(_DESTINATION_FAULTS),
     "POST /webhooks": {**_WEBHOOK_FAULTS, "secret": ["", "x" * 15, "x" * 201, "a secret with spaces", 1], "urls": ["x", [], 1]},
-    "PUT /webhooks/{webhook_id}": {**_WEBHOOK_FAULTS, "urls": ["x", [], 1]},
+    "PUT /webhooks/{webhook_id}": _or_null({**_WEBHOOK_FAULTS, "urls": ["x", [], 1]}),
 }
 
 #: What a body must have.

@@ -1,0 +1,1 @@
+"""Destinations of the API, without anybody who takes anything."""
