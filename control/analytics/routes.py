@@ -28,8 +28,6 @@ analytics = Domain("Analytics")
 
 #: Streams in one answer.
 MOST_STREAMS = 100
-#: What somebody watches on: the system, or the program where that says nothing of its system.
-_PLATFORM = "coalesce(platform, player)"
 
 
 @analytics.get("/analytics/dashboard", permission=Permission.ANALYTICS, query=DashboardQuery, answer=Dashboard, transaction=False)
@@ -58,7 +56,7 @@ async def _dashboard(call: Call, query: DashboardQuery, user_id: int | None) -> 
         total_watch_time=round(totals["watched"]),
         average_watch_time=round(totals["watched"] / totals["sessions"]) if totals["sessions"] else 0,
         stream_metrics=await _by_stream(call, {row["stream_id"]: row for row in watched}, user_id),
-        platform_distribution=service.percentages(await span.spread(call.tx, _PLATFORM)),
+        platform_distribution=service.percentages(await span.spread(call.tx, "platform")),
         geographic_distribution=service.percentages(await span.spread(call.tx, "country")),
     )
 

@@ -47,8 +47,9 @@ class StreamMetrics(Given):
 class Dashboard(Given):
     """One's streams in a period (a moderator's and an administrator's: all), the longest watched first. Seconds.
 
-    ``total_viewers`` are different ones; ``average_watch_time`` is that of a visit. Distributions are in whole percents of
-    viewers: what is missing to 100 is not known.
+    ``total_viewers`` are different ones; ``average_watch_time`` is that of a visit. ``platform_distribution`` is by what viewers
+    watch on, the operating system or the kind of device (``windows``, ``android``, ``tv`` …), ``geographic_distribution`` by
+    country (ISO 3166-1); both in whole percents of viewers, and what is missing to 100 is not known.
     """
 
     period: Period

@@ -1,38 +1,90 @@
 """Analytics and reporting: figures of real sessions, and nothing that is not known."""
 
+import sqlite3
 import time
+from contextlib import closing
+from math import isfinite
+from pathlib import Path
+from typing import Any
 
 from tests.contract.asking import Caller
 from tests.contract.conftest import Town
 from tests.contract.document import DASHBOARD, STREAM_ANALYTICS, error, new_stream
 from tests.e2e.players import LivePlayer
+from tests.peers import wait_until
 
 #: Nobody has told from where or on what LivePlayer watches.
 UNKNOWN = ("geographic_distribution", "platform_distribution")
 
 
-def test_get_dashboard_analytics(town: Town) -> None:
+def visit(town: Town) -> tuple[float, float, int]:
+    """Somebody watches: for how many seconds at least, and at most, and what the dashboard said meanwhile of the peak."""
+    outer = time.time()
     with LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as player:
-        player.wait_for(30)
-        town.admin.wait_for(f"{town.path}/status", current_viewers=1)
-        seen = town.admin.get("/api/analytics/dashboard").fits(DASHBOARD, empty=UNKNOWN)
+        player.wait_for(1)
+        inner = time.time()
+        peak = wait_until(lambda: int(town.admin.get("/api/analytics/dashboard").json["peak_concurrent_viewers"]), "a viewer")
+        player.wait_for(50)
+        least = time.time() - inner
+    return least, time.time() - outer, peak
+
+
+def _ended(town: Town, path: str, count: int) -> dict[str, Any]:
+    """The figures, once so many visits are written down and all of them are over."""
+
+    def over() -> bool:
+        file = Path(town.server.folder) / "data" / "mediaserver.db"
+        with closing(sqlite3.connect(file, timeout=30)) as database:
+            ends = [row[0] for row in database.execute("SELECT ended FROM viewer_sessions")]
+        return len(ends) >= count and all(map(isfinite, ends))
+
+    wait_until(over, f"{count} visits that are over", 30)
+    return dict(town.admin.get(path).json["metrics"])
+
+
+def test_get_dashboard_analytics(town: Town) -> None:
+    path = f"/api/analytics/streams/{town.stream_id}"
+    before = _ended(town, path, 0)
+    least, most, peak = visit(town)
+    _ended(town, path, before["total_sessions"] + 1)
+    seen = town.admin.get("/api/analytics/dashboard").fits(DASHBOARD, empty=UNKNOWN)
     assert (seen["period"], seen["total_streams"], seen["active_streams"]) == ("24h", 1, 1)
-    assert seen["peak_concurrent_viewers"] >= 1
+    assert seen["peak_concurrent_viewers"] >= peak >= 1
+    assert seen["total_viewers"] >= 1
+    assert least - 1 <= seen["total_watch_time"] - before["total_watch_time"] <= most + 1
     (metrics,) = [each for each in seen["stream_metrics"] if each["stream_id"] == town.stream_id]
-    assert metrics["name"] == "My Tutorial Stream"
-    assert 0 <= metrics["engagement_rate"] <= 1
+    assert (metrics["name"], metrics["viewers"]) == ("My Tutorial Stream", seen["total_viewers"])
+    assert metrics["watch_time"] == seen["total_watch_time"]
+    sessions = before["total_sessions"] + 1
+    assert abs(seen["average_watch_time"] - seen["total_watch_time"] / sessions) <= 1
+    # Nobody stayed for half a minute this time.
+    assert metrics["engagement_rate"] == town.admin.get(path).json["metrics"]["engagement_rate"] < 1
     for period in ("24h", "7d", "30d", "90d"):
-        assert town.admin.get(f"/api/analytics/dashboard?period={period}").fits(DASHBOARD, empty=UNKNOWN)["period"] == period
+        longer = town.admin.get(f"/api/analytics/dashboard?period={period}").fits(DASHBOARD, empty=UNKNOWN)
+        assert (longer["period"], longer["total_watch_time"]) == (period, seen["total_watch_time"])
     wrong = town.admin.get("/api/analytics/dashboard?period=1y").fits(error("VALIDATION_ERROR"), 422)
     assert set(wrong["error"]["details"]["fields"]) == {"period"}
 
 
 def test_get_stream_analytics(town: Town) -> None:
     path = f"/api/analytics/streams/{town.stream_id}"
-    with LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as player:
-        player.wait_for(30)
-        seen = town.admin.get(path).fits(STREAM_ANALYTICS)
+    before = _ended(town, path, 0)
+    least, most, peak = visit(town)
+    _ended(town, path, before["total_sessions"] + 1)
+    seen = town.admin.get(path).fits(STREAM_ANALYTICS)
     assert (seen["stream_id"], seen["name"]) == (town.stream_id, "My Tutorial Stream")
+    metrics = seen["metrics"]
+    assert metrics["total_sessions"] == before["total_sessions"] + 1
+    assert 1 <= metrics["unique_viewers"] <= metrics["total_sessions"]
+    assert metrics["peak_concurrent_viewers"] >= peak
+    assert least - 1 <= metrics["total_watch_time"] - before["total_watch_time"] <= most + 1
+    assert abs(metrics["average_session_duration"] - metrics["total_watch_time"] / metrics["total_sessions"]) <= 1
+    # No page of ours was open.
+    quality = metrics["quality_metrics"]
+    assert (quality["buffer_rate"], quality["startup_time"], quality["reported_sessions"]) == (0, 0, 0)
+    assert quality["average_bitrate"] == 0 or 0.7 <= quality["average_bitrate"] / town.clip_kilobits <= 1.3
+    # What was watched was watched in this hour, or the last.
+    assert all(point["viewers"] == point["bitrate"] == 0 for point in seen["timeline"][:-2])
     today = time.strftime("%Y-%m-%d", time.gmtime())
     asked = town.admin.get(f"{path}?start_date={today}&end_date={today}&metrics=viewers,bitrate,engagement")
     assert asked.fits(STREAM_ANALYTICS)["period"] == {"start": today, "end": today}
