@@ -1,5 +1,6 @@
 """Stream management, with real encoders, players, files and a real nginx-rtmp as a destination."""
 
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -310,13 +311,28 @@ def test_a_stream_that_is_fetched_is_started_and_stopped_like_any(here: Caller, 
         here.wait_for(f"{path}/status", status="stopped")
 
 
-def test_the_latency_mode_decides_how_long_segments_are(here: Caller, clips: Clips, peers: Peers) -> None:
-    for mode, seconds_ in {"low": 1.0, "normal": 2.0, "tutorial": 2.0, "high": 6.0}.items():
+def test_the_latency_mode_decides_how_long_segments_parts_and_the_window_are(here: Caller, clips: Clips, peers: Peers) -> None:
+    """In seconds. Parts hold whole pictures, of which there are 25 a second, so they are a little shorter or longer."""
+    modes = {"low": (1.0, 0.1, 6.0), "normal": (2.0, 0.2, 14.0), "tutorial": (2.0, 0.2, 14.0), "high": (6.0, 1.0, 36.0)}
+    for mode, (segment, part, window) in modes.items():
         number = make_stream(here, f"mode_{mode}", latency_mode=mode)
         encoder = peers.ffmpeg_push(clips.get(), here.server.rtmp(f"mode_{mode}"))
         here.wait_for(f"/api/streams/{number}/status", status="running")
-        assert wait_until(lambda number=number: _target_duration(here.server, number), "a playlist") == seconds_, mode
+        seen = wait_until(lambda number=number: _pacing(here.server, number), "a playlist")
+        assert (seen[0], seen[2]) == (segment, window), mode
+        assert abs(seen[1] - part) <= 1 / 25, mode
         encoder.stop()
+
+
+def _pacing(server: Server, number: int) -> tuple[float, float, float] | None:
+    """A segment, a part and how far back one can go, as playlist and MPD tell it; None while there are none."""
+    texts = [server.get(f"/live/stream_{number}/{file}") for file in ("video.m3u8", "manifest.mpd")]
+    if any(status != 200 for status, _, _ in texts):
+        return None
+    words = (r"#EXT-X-TARGETDURATION:(\d+)", r"PART-TARGET=([\d.]+)", r'timeShiftBufferDepth="PT([\d.]+)S"')
+    told = "".join(body.decode() for _, _, body in texts)
+    segment, part, window = (float(found[1]) if (found := re.search(word, told)) else 0.0 for word in words)
+    return segment, part, window
 
 
 def test_what_is_asked_of_the_encoder_is_what_comes_out(here: Caller, clips: Clips, peers: Peers, tmp_path: Path) -> None:
@@ -370,13 +386,6 @@ def _rendition(file: Path) -> Rendition:
     seconds = float(packets[keys[-1]]["pts_time"]) - float(packets[keys[0]]["pts_time"])
     kilobits = sum(int(packet["size"]) for packet in whole) * 8 / 1000 / seconds
     return Rendition(round(seconds / (len(keys) - 1), 2), kilobits)
-
-
-def _target_duration(server: Server, number: int) -> float:
-    """In seconds; 0 while there is no playlist."""
-    status, _, body = server.get(f"/live/stream_{number}/video.m3u8")
-    lines = [line for line in body.decode().splitlines() if line.startswith("#EXT-X-TARGETDURATION:")]
-    return float(lines[0].partition(":")[2]) if status == 200 and lines else 0.0
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
