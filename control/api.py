@@ -49,7 +49,6 @@ class Api:
             limiter=control.limiter,
             vault=control.vault,
             cipher=cipher,
-            feed=control.feed,
             authorizer=control.authorizer,
             prober=Prober(config, control.db, resident.engine),
             on_air=resident.on_air,

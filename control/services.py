@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from control.auth.service import Accounts
     from control.cipher import Cipher
     from control.db import Database
-    from control.feed import Feed
     from control.health.service import Prober
     from control.live.service import LiveUpdates
     from control.plane import ControlPlane
@@ -48,7 +47,6 @@ class Services:
     limiter: "RateLimiter"
     vault: "Vault"
     cipher: "Cipher"
-    feed: "Feed"
     authorizer: "Authorizer"
     prober: "Prober"
     on_air: "OnAir"

@@ -74,7 +74,7 @@ async def reading(person: Person, path: str = "/api/events", **headers: str) -> 
 
 
 async def make_stream(person: Person, key: str = "canary_key") -> int:
-    body = {"name": "Show", "input_url": f"rtmp://localhost:1935/live/{key}"}
+    body = {"name": "Show", "input_url": f"rtmp://localhost:1935/live/a_long_one_{key}"}
     return int((await person.post("/api/streams", json=body)).json["id"])
 
 
@@ -188,7 +188,7 @@ async def test_event_source_gives_its_token_in_the_address(panel: OpenPanel) -> 
     async with reading(nobody, f"/api/events?token={admin.token}") as reader:
         opened.control.feed.emit(started(number))
         assert await reader.take(1) == ["stream.started"]
-    assert (await nobody.get(f"/api/streams?token={admin.token}")).status in {401, 422}
+    assert (await nobody.get(f"/api/streams?token={admin.token}")).status == 401
     key = (await admin.post("/api/auth/api-keys", json={"name": "k", "scopes": ["destinations"]})).json["key"]
     for path, headers, status in (
         ("/api/events", {}, 401),
