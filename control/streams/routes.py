@@ -118,10 +118,10 @@ async def _source(call: Call, owner: int, input_type: StreamInput, input_url: st
     key = service.pushed_key(services.config, input_type, input_url, call.request.host)
     if key is not None:
         service.check_key(key)
+        service.check_free(services.config, key, any_name=call.actor.may(Permission.STREAMS_ALL))
         key_hash = services.vault.look_up("stream key", key)
         if not await models.take_key(call.tx, key_hash, owner):
-            error = invalid(input_url="this stream key is taken")
-            raise ControlError(ErrorCode.CONFLICT, "Somebody else has this key", error.details)
+            raise service.taken()
     elif input_type is StreamInput.FILE and not call.actor.may(Permission.STREAMS_ALL):
         raise ControlError(ErrorCode.FORBIDDEN, "Files of the server are an administrator's")
     return {

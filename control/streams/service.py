@@ -1,5 +1,6 @@
 """What a stream's row means to the engine. No web framework in here."""
 
+import hmac
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from control.db import Row
 from control.destinations.platforms import target_url
-from control.errors import invalid
+from control.errors import ControlError, ErrorCode, invalid
 from control.streams.kinds import AudioCodec, LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
 from control.vault import Unreadable
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 KEYFRAME_INTERVAL = 2.0
 #: The encoder of what is not encoded.
 PASSED_ON = "copy"
+
+#: Characters of a key that is nobody's name by chance.
+LEAST_OPEN_KEY = 16
 
 INPUT_URL = "streams.input_url"
 STREAM_KEY = "destinations.stream_key"
@@ -181,6 +185,22 @@ def check_key(key: str) -> None:
     """Raises ControlError (422) for a key that no encoder could send."""
     if objection := objection_to(key):
         raise invalid(input_url=objection)
+
+
+def check_free(config: "Config", key: str, *, any_name: bool) -> None:
+    """Raises ControlError where pushes with ``key`` are the configuration's business. ``any_name``: it may be a short one."""
+    configured = [known.get_secret_value().encode() for known in config.auth.stream_keys.values()]
+    if sum(hmac.compare_digest(known, key.encode()) for known in configured):
+        raise taken()
+    if config.auth.publish == "open" and not any_name and len(key) < LEAST_OPEN_KEY:
+        # Whoever pushes to a name would push to the stream of who took it, and to where that relays.
+        least = f"while anybody may publish under any name, a key has {LEAST_OPEN_KEY} characters or more"
+        raise invalid(input_url=least)
+
+
+def taken() -> ControlError:
+    """The key is not to be had."""
+    return ControlError(ErrorCode.CONFLICT, "Somebody else has this key", invalid(input_url="this stream key is taken").details)
 
 
 def wanted_words(destination: "DestinationCreate") -> tuple[object, ...]:

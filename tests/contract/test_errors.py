@@ -33,7 +33,7 @@ def test_common_error_codes(serve: Serve) -> None:
     admin = log_in(server)
     _, person = make_user(admin, "somebody")
     number = admin.made("/api/streams", new_stream(server.rtmp_port, "key"))["id"]
-    theirs = person.made("/api/streams", new_stream(server.rtmp_port, "encoded", qualities=["720p"]))["id"]
+    theirs = person.made("/api/streams", new_stream(server.rtmp_port, "a_key_to_be_encoded", qualities=["720p"]))["id"]
     provoked = {
         "UNAUTHORIZED": Caller(server).get("/api/streams"),
         "FORBIDDEN": person.get("/api/users"),

@@ -39,16 +39,16 @@ def test_a_user_who_is_disabled_is_logged_out_and_goes_off_air(serve: Serve, cli
     admin = log_in(serve(**ROOMY, rtmp={"reconnect_grace": 0.0}))
     server = admin.server
     number, person = make_user(admin, "streamer")
-    stream = person.made("/api/streams", new_stream(server.rtmp_port, "theirs"))["id"]
+    stream = person.made("/api/streams", new_stream(server.rtmp_port, "a_key_that_is_theirs"))["id"]
     key = person.made("/api/auth/api-keys", {"name": "theirs"})["key"]
-    encoder = peers.ffmpeg_push(clips.get(), server.rtmp("theirs"))
+    encoder = peers.ffmpeg_push(clips.get(), server.rtmp("a_key_that_is_theirs"))
     person.wait_for(f"/api/streams/{stream}/status", status="running")
     admin.put(f"/api/users/{number}", {"enabled": False}).fits(USER)
     for token in (person.token, key):
         Caller(server, token).get("/api/streams").fits(error("UNAUTHORIZED"), 401)
     Caller(server).post("/api/auth/login", {"username": "streamer", "password": PASSWORD}).fits(error("UNAUTHORIZED"), 401)
     assert encoder.wait() != 0
-    assert peers.ffmpeg_push(clips.get(), server.rtmp("theirs")).wait() != 0
+    assert peers.ffmpeg_push(clips.get(), server.rtmp("a_key_that_is_theirs")).wait() != 0
     admin.put(f"/api/users/{number}", {"enabled": True}).fits(USER)
-    peers.ffmpeg_push(clips.get(), server.rtmp("theirs"))
+    peers.ffmpeg_push(clips.get(), server.rtmp("a_key_that_is_theirs"))
     log_in(server, "streamer").wait_for(f"/api/streams/{stream}/status", status="running")

@@ -265,7 +265,7 @@ async def test_a_stream_s_destination_is_its_owner_s_whoever_makes_it(here: Pane
 async def test_a_key_is_its_owner_s(here: Panel) -> None:
     """Another's key is a conflict, one's own is shared by streams in turn; deleted with its last stream, it is free."""
     owner, other = await make_user(here), await make_user(here)
-    body = {"name": "Show", "input_url": "rtmp://localhost/live/the_same_key"}
+    body = {"name": "Show", "input_url": "rtmp://localhost/live/the_same_key_of_two"}
     first, second = [(await owner.person.post("/api/streams", json=body)).json["id"] for _ in range(2)]
     taken = await other.person.post("/api/streams", json=body)
     assert (taken.status, taken.error["code"], taken.fields) == (409, "CONFLICT", {"input_url"})
@@ -279,6 +279,8 @@ async def test_a_key_is_its_owner_s(here: Panel) -> None:
     await owner.person.delete(f"/api/streams/{first}")
     assert (await other.person.post("/api/streams", json=body)).status == 409
     await owner.person.post(f"/api/streams/{second}/stop")
-    elsewhere = await owner.person.put(f"/api/streams/{second}", json={"input_url": "rtmp://localhost/live/another_key"})
+    elsewhere = await owner.person.put(
+        f"/api/streams/{second}", json={"input_url": "rtmp://localhost/live/another_key_of_theirs"}
+    )
     assert elsewhere.status == 200
     assert (await other.person.post("/api/streams", json=body)).status == 201

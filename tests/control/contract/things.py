@@ -29,7 +29,7 @@ async def make(panel: Panel, owner: Owner, parameter: str) -> dict[str, int]:
     number, person = next(_numbers), owner.person
     match parameter:
         case "stream_id":
-            url = f"rtmp://localhost/live/key{number}"
+            url = f"rtmp://localhost/live/a_long_key_of_{number}"
             return {parameter: await _made(person, "/api/streams", {"name": "Show", "input_url": url})}
         case "destination_id":
             return {parameter: await _made(person, "/api/destinations", {"name": "There", "platform": "twitch"})}
@@ -71,7 +71,7 @@ def good_body(operation: str, owner: Owner) -> dict[str, Any] | None:
         "POST /auth/api-keys": {"name": "mine"},
         "POST /users": {"username": f"new{number}", "email": f"new{number}@example.com", "password": PASSWORD},
         "PUT /users/{user_id}": {"email": f"other{number}@example.com"},
-        "POST /streams": {"name": "Show", "input_url": f"rtmp://localhost/live/new{number}"},
+        "POST /streams": {"name": "Show", "input_url": f"rtmp://localhost/live/a_long_new_key_{number}"},
         "PUT /streams/{stream_id}": {"name": "Another"},
         "POST /destinations": {"name": "There", "platform": "twitch"},
         "PUT /destinations/{destination_id}": {"name": "Elsewhere"},

@@ -92,7 +92,7 @@ async def test_a_destination_of_all_concerns_only_what_is_there(engine: Stage, p
     admin = await here.log_in()
     _, user = await here.person("user")
     numbers = [await made(admin, "streams", name="x", input_url=f"rtmp://localhost/live/k{n}") for n in range(3)]
-    theirs = await made(user, "streams", name="x", input_url="rtmp://localhost/live/theirs")
+    theirs = await made(user, "streams", name="x", input_url="rtmp://localhost/live/a_key_that_is_theirs")
     engine.on_air(numbers[1], theirs)
     await made(admin, "destinations", **TARGET)
     assert [grant.name for grant in engine.orders.regrants] == [f"stream_{numbers[1]}"]

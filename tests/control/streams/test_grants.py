@@ -13,10 +13,11 @@ from tests.control.panel import Panel, Person
 from tests.control.streams.conftest import Stage
 from tests.control.streams.test_conductor import TARGET, made
 
+KEY = "a_key_of_some_length"
 STOPPED = "the stream was stopped"
 
 
-async def push(here: Panel, key: str = "key") -> PublishGrant:
+async def push(here: Panel, key: str = KEY) -> PublishGrant:
     """The answer to an encoder. Raises Refused."""
     return await here.control.authorizer.may_publish(PublishRequest("s-1", Wire.RTMP, "203.0.113.7", "live", key))
 
@@ -30,7 +31,7 @@ async def is_held(here: Panel) -> bool:
 
 
 async def pushed(person: Person, **fields: Any) -> int:
-    return await made(person, "streams", name="Pushed", input_url="rtmp://localhost/live/key", **fields)
+    return await made(person, "streams", name="Pushed", input_url=f"rtmp://localhost/live/{KEY}", **fields)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_what_is_remembered_is_bounded_and_soon_asked_for_again(
 async def test_every_change_is_in_the_next_grant(panel: OpenPanel) -> None:
     here = await panel()
     admin = await here.log_in()
-    assert (await push(here)).name == "key"
+    assert (await push(here)).name == KEY
     number = await pushed(admin)
     assert (await push(here)).name == f"stream_{number}"
     target = await made(admin, "destinations", **TARGET)
@@ -89,7 +90,7 @@ async def test_every_change_is_in_the_next_grant(panel: OpenPanel) -> None:
     await admin.post(f"/api/streams/{number}/start")
     assert (await push(here)).name == f"stream_{number}"
     await admin.delete(f"/api/streams/{number}")
-    assert (await push(here)).name == "key"
+    assert (await push(here)).name == KEY
 
 
 async def test_who_is_disabled_may_not_push_from_then_on(panel: OpenPanel) -> None:
@@ -184,12 +185,12 @@ async def test_a_hold_survives_a_restart(panel: OpenPanel) -> None:
     # What another life of the server reads is what is written down.
     again = grants.Grants(here.control.db, here.control.vault)
     with pytest.raises(Refused, match=STOPPED):
-        await again.by_key("key", here.clock())
+        await again.by_key(KEY, here.clock())
 
 
 async def test_the_address_that_the_server_was_asked_at_is_its_own(panel: OpenPanel) -> None:
     here = await panel()
     admin = await here.log_in()
-    body = {"name": "Pushed", "input_url": "rtmp://myhost:1935/live/key"}
+    body = {"name": "Pushed", "input_url": "rtmp://myhost:1935/live/a_key_of_some_length"}
     answer = await admin.post("/api/streams", json=body, headers={"Host": "myhost:8080"})
     assert (await push(here)).name == f"stream_{answer.json['id']}"

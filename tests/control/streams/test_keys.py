@@ -1,0 +1,42 @@
+"""Which keys a stream may have: none whose pushes are the configuration's to judge."""
+
+from typing import Any
+
+import pytest
+
+from tests.control.conftest import OpenPanel
+from tests.control.panel import Person
+
+CONFIGURED, LONG = "a_secret_of_the_configuration", "a_key_of_16_chars"
+
+
+@pytest.fixture
+def database_url(tmp_path: Any) -> str:
+    return f"sqlite:///{tmp_path}/data/test.db"
+
+
+async def made_with(person: Person, key: str) -> tuple[int, set[str]]:
+    """The status, and the faulty fields."""
+    answer = await person.post("/api/streams", json={"name": "Show", "input_url": f"rtmp://localhost/live/{key}"})
+    return answer.status, set() if answer.status == 201 else answer.fields
+
+
+async def test_a_key_of_the_configuration_is_nobody_s_stream_s(panel: OpenPanel) -> None:
+    here = await panel(auth={"publish": "keys", "stream_keys": {"show": CONFIGURED}})
+    _, user = await here.person("someone")
+    admin = await here.log_in()
+    for person in (user, admin):
+        assert await made_with(person, CONFIGURED) == (409, {"input_url"})
+    assert await made_with(user, "my_stream") == (201, set())
+    (stream,) = (await user.get("/api/streams")).json["streams"]
+    moved = await user.put(f"/api/streams/{stream['id']}", json={"input_url": f"rtmp://localhost/live/{CONFIGURED}"})
+    assert (moved.status, moved.fields) == (409, {"input_url"})
+
+
+async def test_where_anybody_may_publish_a_user_s_key_is_nobody_s_name_by_chance(panel: OpenPanel) -> None:
+    here = await panel(auth={"publish": "open"})
+    _, user = await here.person("someone")
+    admin = await here.log_in()
+    assert await made_with(user, "show") == (422, {"input_url"})
+    assert await made_with(user, LONG) == (201, set())
+    assert await made_with(admin, "my_stream") == (201, set())
