@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from control.db import DatabaseUnavailable
+from control.strangers import Strangers, UnknownKey
 from control.streams.grants import Grants
 from control.streams.onair import stream_id_of
 from mediaserver.errors import Refused
@@ -49,8 +50,10 @@ class ConfigAuthorizer:
         for known, name in (self._names or {}).items():
             if hmac.compare_digest(known, given):
                 found = name
+        if not key:
+            raise Refused("a stream key is required")
         if not found:
-            raise Refused("unknown stream key" if key else "a stream key is required")
+            raise UnknownKey("unknown stream key")
         return found
 
     async def may_play(self, request: PlayRequest) -> PlayGrant:
@@ -66,8 +69,17 @@ class ControlAuthorizer:
         self._grants = grants
         self._otherwise = otherwise
         self._clock = clock
+        self._strangers = Strangers()
 
     async def may_publish(self, request: PublishRequest) -> PublishGrant:
+        self._strangers.check(request.address, self._clock())
+        try:
+            return await self._granted(request)
+        except UnknownKey:
+            self._strangers.note(request.address, request.key, self._clock())
+            raise
+
+    async def _granted(self, request: PublishRequest) -> PublishGrant:
         try:
             grant = await self._grants.by_key(request.key, self._clock()) if request.key else None
         except DatabaseUnavailable:

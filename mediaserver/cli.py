@@ -170,11 +170,14 @@ def _say_ready(config: Config, file: Path | None, new_password: str, *, demo: bo
     server = f"rtmp://{reachable(rtmp.host)}:{rtmp.port}/{rtmp.app}"
     pages = config.server.public_url or f"{'https' if http.tls_cert else 'http'}://{reachable(http.host)}:{http.port}"
     keys = config.auth.publish == "keys"
+    key = "any name, such as show"
+    if keys:
+        key = f"that of {name} in auth.stream_keys" if config.auth.stream_keys else "that of a stream made in the API"
     lines = [
         f"mediaserver {VERSION} is ready.",
         "",
         f"  Push    OBS: Settings > Stream > Service: Custom...   Server: {server}",
-        f"          Stream Key: {f'that of {name} in auth.stream_keys' if keys else 'any name, such as show'}",
+        f"          Stream Key: {key}",
         f"          ffmpeg -re -i FILE -c:v libx264 -bf 2 -g 60 -c:a aac -f flv {server}/{'KEY' if keys else 'show'}",
         f"  Watch   {pages}/watch/{name}   (everything that is live: {pages}/)",
         f"  Config  {file.resolve() if file else 'the defaults; begin your own: mediaserver config > my.toml'}",

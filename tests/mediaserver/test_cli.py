@@ -111,6 +111,12 @@ def test_serve_says_where_to_push_and_watch_and_where_its_config_is(serve: Serve
     assert str(server.config) in told
 
 
+def test_where_no_keys_are_configured_none_of_them_is_promised(serve: Serve) -> None:
+    told = serve(auth={"publish": "keys"}).log()
+    assert "Stream Key: that of a stream made in the API\n" in told
+    assert "auth.stream_keys" not in told
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_end_it_in_peace(serve: Serve, number: signal.Signals) -> None:
     server = serve()

@@ -1,0 +1,43 @@
+"""Who tries stream keys that are nobody's: whoever looks for one does not go on for long."""
+
+import hashlib
+from collections import OrderedDict
+
+from mediaserver.addresses import network_of
+from mediaserver.errors import Refused
+
+#: Wrong keys that an address may try, and seconds after the first of them until it may try others. One encoder that keeps trying
+#: the same wrong one learns nothing by it, and shuts nobody else out.
+WRONG_KEYS, FORGET = 20, 600.0
+#: Addresses that are remembered: the oldest make room.
+REMEMBERED = 10_000
+
+
+class UnknownKey(Refused):
+    """A stream key that is nobody's."""
+
+
+class Strangers:
+    """The wrong keys of each address, as digests. ``now`` is Unix time."""
+
+    def __init__(self) -> None:
+        self._tried: OrderedDict[str, tuple[float, set[bytes]]] = OrderedDict()
+
+    def check(self, address: str, now: float) -> None:
+        """Raises Refused for an address that tried too many: its right one too, or it would know which that is."""
+        since, keys = self._tried.get(network_of(address), (now, set()))
+        if now - since < FORGET and len(keys) >= WRONG_KEYS:
+            raise Refused("too many wrong stream keys came from this address: try again in some minutes")
+
+    def note(self, address: str, key: str, now: float) -> None:
+        """``key`` was a wrong one."""
+        whose = network_of(address)
+        since, keys = self._tried.get(whose, (now, set()))
+        if now - since >= FORGET:
+            del self._tried[whose]
+            since, keys = now, set()
+        if len(keys) < WRONG_KEYS:
+            keys.add(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8])
+        self._tried[whose] = since, keys
+        if len(self._tried) > REMEMBERED:
+            self._tried.popitem(last=False)

@@ -1,0 +1,60 @@
+"""Who looks for a stream key by trying."""
+
+from pathlib import Path
+
+import pytest
+
+from control import strangers
+from control.strangers import FORGET, WRONG_KEYS, Strangers
+from mediaserver.errors import Refused
+from mediaserver.ports import PublishRequest, Wire
+from tests.control.conftest import OpenPanel
+from tests.control.panel import Panel
+
+KEY, ADDRESS, OTHER = "a_key_of_some_length", "203.0.113.7", "203.0.113.8"
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/data/test.db"
+
+
+async def push(here: Panel, key: str, address: str = ADDRESS) -> str:
+    """Why not; empty where it may."""
+    try:
+        await here.control.authorizer.may_publish(PublishRequest("s-1", Wire.RTMP, address, "live", key))
+    except Refused as refusal:
+        return refusal.reason
+    return ""
+
+
+async def test_who_tries_many_keys_is_not_told_which_is_right(panel: OpenPanel) -> None:
+    here = await panel(auth={"publish": "keys"})
+    admin = await here.log_in()
+    assert (await admin.post("/api/streams", json={"name": "x", "input_url": f"rtmp://localhost/live/{KEY}"})).status == 201
+    assert {await push(here, f"guess{number}") for number in range(WRONG_KEYS)} == {"unknown stream key"}
+    for key in ("another", KEY):
+        assert (await push(here, key)).startswith("too many wrong stream keys")
+    assert await push(here, KEY, OTHER) == ""
+    here.clock.now += FORGET
+    assert await push(here, KEY) == ""
+    assert await push(here, "guess") == "unknown stream key"
+
+
+async def test_an_encoder_that_keeps_trying_the_same_wrong_key_shuts_nobody_out(panel: OpenPanel) -> None:
+    here = await panel(auth={"publish": "keys", "stream_keys": {"show": KEY}})
+    for _ in range(3 * WRONG_KEYS):
+        assert await push(here, "old_key") == "unknown stream key"
+        assert await push(here, "") == "a stream key is required"
+    assert await push(here, KEY) == ""
+
+
+def test_so_many_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strangers, "REMEMBERED", 3)
+    seen = Strangers()
+    for number in range(10):
+        for key in range(WRONG_KEYS):
+            seen.note(f"198.51.100.{number}", str(key), 0.0)
+    seen.check("198.51.100.0", 0.0)
+    with pytest.raises(Refused):
+        seen.check("198.51.100.9", 0.0)
