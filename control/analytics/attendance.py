@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from control.analytics import models
-from control.analytics.agents import read_agent
+from control.analytics.agents import read_platform
 from control.analytics.countries import Atlas
 from control.db import Conflict, Database, DatabaseUnavailable
 from control.streams import models as stream_rows
@@ -36,14 +36,12 @@ SLACK = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a page's player has seen so far: seconds until the first picture (None: there was none), seconds that it moved, how
-    often and for how many seconds it stood still, and the picture's height (None: no picture)."""
+    """What a page's player has seen so far: seconds until the first picture (None: there was none), seconds that it moved, and
+    that it stood still."""
 
     startup: float | None
     played: float
-    stalls: int
     stalled: float
-    height: int | None
 
 
 @dataclass(slots=True)
@@ -52,24 +50,21 @@ class _Session:
 
     id: str
     stream_id: int
-    protocol: str
     started: float
     viewer: int
     platform: str | None
-    player: str | None
     country: str | None
     token: str
     ended: float = float("inf")
-    bytes: int | None = None
     quality: Quality | None = None
 
     def row(self, life: str, user_id: int) -> tuple[object, ...]:
         """The values of ``models.COLUMNS``."""
-        quality = self.quality or Quality(None, 0.0, 0, 0.0, None)
-        told = (quality.played, quality.stalls, quality.stalled) if self.quality is not None else (None, None, None)
+        quality = self.quality
+        told = (None, None, None) if quality is None else (quality.startup, quality.played, quality.stalled)
         return (
-            self.id, self.stream_id, user_id, life, self.protocol, self.started, int(self.started // 3600), self.ended,
-            self.bytes, self.viewer, self.platform, self.player, self.country, quality.startup, *told, quality.height,
+            self.id, self.stream_id, user_id, life, self.started, int(self.started // 3600), self.ended, self.viewer,
+            self.platform, self.country, *told,
         )  # fmt: skip
 
 
@@ -109,28 +104,23 @@ class Attendance:
         if session is None:
             return False
         most = max(0.0, self._clock() - session.started) + SLACK
-        before = session.quality or Quality(None, 0.0, 0, 0.0, None)
+        before = session.quality or Quality(None, 0.0, 0.0)
         session.quality = Quality(
             startup=before.startup if quality.startup is None else min(quality.startup, most),
             # What overtook another report on its way says no less.
             played=max(before.played, min(quality.played, most)),
-            stalls=max(before.stalls, quality.stalls),
             stalled=max(before.stalled, min(quality.stalled, most)),
-            height=quality.height or before.height,
         )
         self._change(session)
         return True
 
     def _come(self, event: PlayStarted, stream_id: int) -> None:
-        agent = read_agent(event.agent)
         session = _Session(
             id=secrets.token_hex(8),
             stream_id=stream_id,
-            protocol=event.wire.value,
             started=event.at,
             viewer=self._known_as(event),
-            platform=agent.platform,
-            player=agent.player,
+            platform=read_platform(event.agent),
             country=self._atlas.country(event.address),
             token=event.token,
         )
@@ -148,7 +138,6 @@ class Attendance:
         if self._by_token.get((session.stream_id, session.token)) is session:
             del self._by_token[session.stream_id, session.token]
         session.ended = max(event.at, session.started)
-        session.bytes = event.bytes_out
         self._change(session)
 
     def _change(self, session: _Session) -> None:

@@ -6,11 +6,11 @@ from control.db import Row, Transaction
 
 #: The columns of a session, in the order of ``put``.
 COLUMNS = (
-    "id", "stream_id", "user_id", "life", "protocol", "started", "hour", "ended", "bytes", "viewer", "platform", "player",
-    "country", "startup", "played", "stalls", "stalled", "height",
+    "id", "stream_id", "user_id", "life", "started", "hour", "ended", "viewer", "platform", "country", "startup", "played",
+    "stalled",
 )  # fmt: skip
 #: What still changes once it is there.
-_LATER = ("ended", "bytes", "startup", "played", "stalls", "stalled", "height")
+_LATER = ("ended", "startup", "played", "stalled")
 _PUT = f"INSERT INTO viewer_sessions ({', '.join(COLUMNS)}) VALUES "
 _MARKS = f"({', '.join('?' for _ in COLUMNS)})"
 _OR_CHANGE = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _LATER)

@@ -27,14 +27,12 @@ _Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 
 
 class PlayerReport(Taken):
-    """Since the page began. Seconds, but for ``stalls`` (how often) and ``height`` (pixels, 0: no picture)."""
+    """Since the page began. Seconds."""
 
     session: Annotated[str, Field(pattern=f"^{SESSION_TOKEN.pattern}$")]
     startup: _Seconds | None = None
     played: _Seconds
-    stalls: Annotated[int, Field(ge=0, le=1_000_000)]
     stalled: _Seconds
-    height: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 def setup(app: web.Application, attendance: Attendance, limiter: RateLimiter) -> None:
@@ -61,7 +59,7 @@ async def take_report(request: web.Request) -> web.Response:
         raise ControlError(ErrorCode.VALIDATION, "The report is invalid", {"fields": _faults(error)}) from None
     stream_id = stream_id_of(name)
     if stream_id is not None:
-        quality = Quality(said.startup, said.played, said.stalls, said.stalled, said.height or None)
+        quality = Quality(said.startup, said.played, said.stalled)
         request.app[ATTENDANCE].report(stream_id, said.session, quality)
     return web.Response(status=204)
 

@@ -5,20 +5,15 @@ CREATE TABLE viewer_sessions (
     stream_id BIGINT NOT NULL,            -- which may be gone, as with samples
     user_id BIGINT NOT NULL,              -- whose stream it is
     life TEXT NOT NULL,                   -- which process has seen it
-    protocol TEXT NOT NULL,
     started DOUBLE PRECISION NOT NULL,
     hour INTEGER NOT NULL,                -- of its start, since 1970
     ended DOUBLE PRECISION NOT NULL,      -- infinity while it lasts
-    bytes BIGINT,                         -- NULL here and below: not known
     viewer BIGINT NOT NULL,               -- of address and agent, under the server's key: the same viewer has the same
-    platform TEXT,                        -- windows, android, tv …
-    player TEXT,                          -- firefox, vlc …
+    platform TEXT,                        -- windows, android, tv …; NULL here and below: not known
     country TEXT,                         -- ISO 3166-1
     startup DOUBLE PRECISION,             -- what the page's player says: seconds until the first picture ...
     played DOUBLE PRECISION,              -- ... that it moved ...
-    stalls INTEGER,                       -- ... how often it stood still ...
-    stalled DOUBLE PRECISION,             -- ... for how many seconds together ...
-    height INTEGER                        -- ... and the picture's size in the end
+    stalled DOUBLE PRECISION              -- ... and that it stood still
 );
 CREATE INDEX viewer_sessions_stream ON viewer_sessions (stream_id, ended);
 CREATE INDEX viewer_sessions_user ON viewer_sessions (user_id, ended);

@@ -1,4 +1,4 @@
-// How well it plays, as the viewer sees it: how long the start took, how often and how long the picture stood still. Pure: times
+// How well it plays, as the viewer sees it: how long the start took, and how long the picture stood still. Pure: times
 // in milliseconds and positions in seconds go in, figures in seconds come out.
 
 /** A picture that stands still for less than this is not noticed; and one that does for longer than that has no viewer. Seconds. */
@@ -8,7 +8,6 @@ const MOST = 60;
 export class Quality {
   #startup = null;
   #played = 0;
-  #stalls = 0;
   #stalled = 0;
   /** since when a first picture is waited for, null while none is */
   #began = null;
@@ -59,14 +58,12 @@ export class Quality {
     return {
       startup: this.#startup === null ? null : rounded(this.#startup),
       played: rounded(this.#played),
-      stalls: this.#stalls + (gap ? 1 : 0),
       stalled: rounded(this.#stalled + gap),
     };
   }
 
   #settle() {
     if (this.#gap >= LEAST) {
-      this.#stalls += 1;
       this.#stalled += this.#gap;
     }
     this.#gap = 0;

@@ -210,7 +210,7 @@ function bufferedAhead() {
 function report() {
   const figures = quality.figures();
   if (!figures) return;
-  const body = JSON.stringify({ session, ...figures, height: video.videoHeight });
+  const body = JSON.stringify({ session, ...figures });
   navigator.sendBeacon?.(`/api/live/${encodeURIComponent(data.name)}/report`, new Blob([body], { type: "application/json" }));
 }
 

@@ -35,7 +35,7 @@ def session(stream_id: int, user_id: int, started: float, ended: float, **column
     number = next(_numbers)
     values: dict[str, object] = dict.fromkeys(models.COLUMNS)
     values |= {
-        "id": f"session-{number}", "stream_id": stream_id, "user_id": user_id, "life": "a life", "protocol": "hls",
+        "id": f"session-{number}", "stream_id": stream_id, "user_id": user_id, "life": "a life",
         "started": started, "hour": int(started // 3600), "ended": ended, "viewer": 1000 + number,
     }  # fmt: skip
     return tuple((values | columns).values())

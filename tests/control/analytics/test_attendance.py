@@ -22,7 +22,7 @@ from tests.control.panel import Clock
 ADDRESS = "203.0.113.77"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 TOKEN = "token-canary"
-SEEN = Quality(startup=1.25, played=50.0, stalls=2, stalled=3.5, height=720)
+SEEN = Quality(startup=1.25, played=50.0, stalled=3.5)
 FOREVER = float("inf")
 
 
@@ -54,8 +54,8 @@ def comes(stream: int, session_id: str = "s-1", at: float = MORNING, **fields: A
     return replace(started, **fields)
 
 
-def leaves(stream: int, session_id: str = "s-1", at: float = MORNING + 60, nbytes: int | None = None) -> PlayEnded:
-    return PlayEnded(f"stream_{stream}", session_id, at, "left", nbytes, 60.0)
+def leaves(stream: int, session_id: str = "s-1", at: float = MORNING + 60) -> PlayEnded:
+    return PlayEnded(f"stream_{stream}", session_id, at, "left", None, 60.0)
 
 
 # -- what is kept --------------------------------------------------------------------------------------------------------
@@ -66,15 +66,15 @@ async def test_a_session_is_a_row_while_it_lasts_and_afterwards(subject: Attenda
     assert await subject.flush()
     (row,) = await rows(database)
     assert row["ended"] == FOREVER
-    subject.on_event(leaves(stream, nbytes=5_000_000_000))
+    subject.on_event(leaves(stream))
     assert await subject.flush()
     (row,) = await rows(database)
     wanted = {
-        "stream_id": stream, "protocol": "hls", "started": MORNING, "hour": MORNING // 3600, "ended": MORNING + 60,
-        "bytes": 5_000_000_000, "platform": "linux", "player": "firefox", "country": "DE",
+        "stream_id": stream, "started": MORNING, "hour": MORNING // 3600, "ended": MORNING + 60,
+        "platform": "linux", "country": "DE",
     }  # fmt: skip
     assert {name: row[name] for name in wanted} == wanted
-    assert [row[name] for name in ("startup", "played", "stalls", "stalled", "height")] == [None] * 5
+    assert [row[name] for name in ("startup", "played", "stalled")] == [None] * 3
 
 
 @one_database
@@ -124,7 +124,7 @@ async def test_viewers_of_renditions_are_the_stream_s_and_of_other_names_nobody_
 async def test_a_connection_that_plays_twice_is_two_sessions(subject: Attendance, database: Database, stream: int) -> None:
     for turn in (0, 100):
         subject.on_event(comes(stream, at=MORNING + turn, wire=Wire.RTMP, token=""))
-        subject.on_event(leaves(stream, at=MORNING + turn + 10, nbytes=1000))
+        subject.on_event(leaves(stream, at=MORNING + turn + 10))
     await subject.flush()
     assert sorted((row["started"], row["ended"]) for row in await rows(database)) == [
         (MORNING, MORNING + 10),
@@ -149,19 +149,19 @@ async def test_what_a_page_reports_is_its_viewer_s(subject: Attendance, database
     assert subject.report(stream, TOKEN, SEEN)
     await subject.flush()
     # One that was overtaken on its way takes nothing back.
-    assert subject.report(stream, TOKEN, Quality(None, 10.0, 0, 0.0, None))
+    assert subject.report(stream, TOKEN, Quality(None, 10.0, 0.0))
     await subject.flush()
     (row,) = await rows(database)
-    assert [row[name] for name in ("startup", "played", "stalls", "stalled", "height")] == [1.25, 50.0, 2, 3.5, 720]
+    assert [row[name] for name in ("startup", "played", "stalled")] == [1.25, 50.0, 3.5]
 
 
 @one_database
 async def test_a_page_that_saw_nothing_says_so(subject: Attendance, database: Database, stream: int) -> None:
     subject.on_event(comes(stream))
-    subject.report(stream, TOKEN, Quality(None, 0.0, 0, 0.0, None))
+    subject.report(stream, TOKEN, Quality(None, 0.0, 0.0))
     await subject.flush()
     (row,) = await rows(database)
-    assert [row[name] for name in ("startup", "played", "stalls", "stalled", "height")] == [None, 0.0, 0, 0.0, None]
+    assert [row[name] for name in ("startup", "played", "stalled")] == [None, 0.0, 0.0]
 
 
 @one_database
@@ -170,8 +170,8 @@ async def test_nobody_reports_more_time_than_he_was_there(
 ) -> None:
     subject.on_event(comes(stream))
     clock.now += 5
-    subject.report(stream, TOKEN, Quality(9999.0, 9999.0, 1, 9999.0, 720))
-    assert subject._present["s-1"].quality == Quality(15.0, 15.0, 1, 15.0, 720)
+    subject.report(stream, TOKEN, Quality(9999.0, 9999.0, 9999.0))
+    assert subject._present["s-1"].quality == Quality(15.0, 15.0, 15.0)
 
 
 @one_database
@@ -191,7 +191,7 @@ async def test_a_token_that_comes_again_is_the_newer_session_s(subject: Attendan
     subject.on_event(comes(stream, "s-1"))
     subject.on_event(comes(stream, "s-2"))
     subject.on_event(leaves(stream, "s-1"))
-    assert subject.report(stream, TOKEN, Quality(1.0, 1.0, 0, 0.0, 360))
+    assert subject.report(stream, TOKEN, Quality(1.0, 1.0, 0.0))
     assert subject._present["s-2"].quality is not None
 
 

@@ -107,8 +107,8 @@ async def test_viewers_are_spread_and_those_whose_country_is_not_known_are_told_
         database,
         *(session(stream, user, MORNING, NOW, viewer=1, country="DE") for _ in range(5)),
         session(stream, user, MORNING, NOW, country="DE"),
-        session(stream, user, MORNING, NOW, country="FR", player="vlc"),
-        session(stream, user, MORNING, NOW, platform="linux", player="vlc"),
+        session(stream, user, MORNING, NOW, country="FR"),
+        session(stream, user, MORNING, NOW, platform="linux"),
     )
     span = Span(MORNING, NOW, NOW)
     async with database.read() as tx:
@@ -139,9 +139,9 @@ async def test_what_pages_reported_is_summed_up_over_those_that_did(database: Da
     stream = await a_stream(database, user)
     await put(
         database,
-        session(stream, user, MORNING, NOW, startup=1.0, played=90.0, stalls=1, stalled=10.0),
-        session(stream, user, MORNING, NOW, startup=2.0, played=100.0, stalls=0, stalled=0.0),
-        session(stream, user, MORNING, NOW, startup=None, played=0.0, stalls=0, stalled=0.0),
+        session(stream, user, MORNING, NOW, startup=1.0, played=90.0, stalled=10.0),
+        session(stream, user, MORNING, NOW, startup=2.0, played=100.0, stalled=0.0),
+        session(stream, user, MORNING, NOW, startup=None, played=0.0, stalled=0.0),
         session(stream, user, MORNING, NOW),
     )
     async with database.read() as tx:

@@ -14,7 +14,7 @@ from tests.control.conftest import OpenPanel
 from tests.control.panel import Answer, Panel
 
 TOKEN = "token-of-a-page"
-SAID: dict[str, Any] = {"session": TOKEN, "startup": 1.25, "played": 5, "stalls": 1, "stalled": 0.75, "height": 720}
+SAID: dict[str, Any] = {"session": TOKEN, "startup": 1.25, "played": 5, "stalled": 0.75}
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -48,11 +48,11 @@ async def test_a_viewer_is_heard_without_a_login(here: Panel) -> None:
     stream = await comes(here)
     answer = await post(here, f"stream_{stream}", headers={"Content-Type": "application/json"})
     assert (answer.status, answer.json) == (204, None)
-    assert heard(here) == Quality(1.25, 5.0, 1, 0.75, 720)
+    assert heard(here) == Quality(1.25, 5.0, 0.75)
     # A rendition's page, before its first picture.
-    body = {"session": TOKEN, "startup": None, "played": 6.5, "stalls": 1, "stalled": 0.75}
+    body = {"session": TOKEN, "startup": None, "played": 6.5, "stalled": 0.75}
     assert (await post(here, f"stream_{stream}@360p", body)).status == 204
-    assert heard(here) == Quality(1.25, 6.5, 1, 0.75, 720)
+    assert heard(here) == Quality(1.25, 6.5, 0.75)
 
 
 @pytest.mark.parametrize("name", ["demo", "stream_999", "stream_1x"])
@@ -77,11 +77,10 @@ async def test_who_is_not_known_gets_the_same_answer_and_is_not_heard(here: Pane
         (SAID | {"startup": -1}, "startup"),
         (SAID | {"startup": "1"}, "startup"),
         (SAID | {"played": True}, "played"),
-        ('{"session": "token-of-a-page", "played": NaN, "stalls": 0, "stalled": 0}', "played"),
-        ('{"session": "token-of-a-page", "played": 1e999, "stalls": 0, "stalled": 0}', "played"),
-        (SAID | {"stalls": 1.5}, "stalls"),
+        ('{"session": "token-of-a-page", "played": NaN, "stalled": 0}', "played"),
+        ('{"session": "token-of-a-page", "played": 1e999, "stalled": 0}', "played"),
+        (SAID | {"stalls": 1}, "body"),
         (SAID | {"stalled": None}, "stalled"),
-        (SAID | {"height": 1 << 70}, "height"),
     ],
 )
 async def test_what_is_no_report_is_refused_with_its_faulty_fields(here: Panel, body: object, field: str) -> None:
