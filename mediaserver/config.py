@@ -314,6 +314,8 @@ class LimitsConfig(_Table):
     login: Count = 10
     rtmp_auth: Count = 600
     reports: Count = 600
+    streams_per_user: Count = 10_000
+    destinations_per_user: Count = 100
 
 
 class Config(_Table):

@@ -17,6 +17,7 @@ from control.rest import Call, Domain
 from control.schema import Message, Page, changes
 from control.streams import models as stream_rows
 from control.streams import service
+from control.streams.room import keep_within
 
 destinations = Domain("Destinations")
 
@@ -69,7 +70,7 @@ async def show_destination(call: Call) -> Destination:
     body=DestinationCreateAnywhere,
     answer=DestinationDone,
     status=201,
-    errors=(ErrorCode.STREAM_NOT_FOUND,),
+    errors=(ErrorCode.STREAM_NOT_FOUND, ErrorCode.CONFLICT),
 )
 async def create_destination(call: Call, body: DestinationCreateAnywhere) -> DestinationDone:
     """Create a destination, of one stream or of all of yours: what is on air goes there at once"""
@@ -92,6 +93,7 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
         "updated_at": call.now,
     }
     number = await models.insert_destination(call.tx, fields)
+    await keep_within(call, owner)
     await audit.record(call, audit.Action.DESTINATION_CREATED, "destination", number)
     row = {"id": number, **fields}
     call.after(lambda: call.services.conductor.follow_destination(row))

@@ -15,6 +15,7 @@ from control.schema import Message, Page, changes
 from control.streams import models, service, shown
 from control.streams.conductor import CannotEncode, OwnerDisabled
 from control.streams.kinds import StreamInput, StreamStatus
+from control.streams.room import keep_within
 from control.streams.schemas import (
     OutputUrl,
     Stream,
@@ -107,6 +108,7 @@ async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
     number = await models.insert_stream(call.tx, fields)
     for destination in body.destinations:
         await _add_destination(call, number, call.actor.user_id, destination)
+    await keep_within(call, call.actor.user_id)
     await audit.record(call, audit.Action.STREAM_CREATED, "stream", number)
     call.after(call.services.conductor.forget)
     return StreamCreated(id=number, name=body.name, status=StreamStatus.STOPPED, message="Stream created successfully")
@@ -164,6 +166,7 @@ async def update_stream(call: Call, body: StreamUpdate) -> Stream:
         await models.leave_key(call.tx, row["key_hash"])
     if body.destinations is not None:
         await _replace_destinations(call, row, body.destinations)
+        await keep_within(call, row["user_id"])
     await audit.record(call, audit.Action.STREAM_UPDATED, "stream", row["id"], fields=sorted(body.model_fields_set))
     call.after(lambda: call.services.conductor.follow([row["id"]]))
     changed = await models.stream_by_id(call.tx, row["id"])

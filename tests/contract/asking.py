@@ -13,7 +13,13 @@ PASSWORD = "correct horse battery"
 #: Tables of a server on which the limits are out of the way.
 ROOMY: dict[str, dict[str, Any]] = {
     "auth": {"admin_password": PASSWORD},
-    "limits": {"api_with_token": 1_000_000, "api_without_token": 1_000_000, "streaming": 1_000_000, "login": 1_000_000},
+    "limits": {
+        "api_with_token": 1_000_000,
+        "api_without_token": 1_000_000,
+        "streaming": 1_000_000,
+        "login": 1_000_000,
+        "destinations_per_user": 1_000_000,
+    },
     "server": {"allow_private_targets": True},
 }
 

@@ -128,7 +128,7 @@ async def open_panel(
         "server": {"data_dir": str(folder)},
         "database": {"url": url},
         "auth": {"admin_password": PASSWORD},
-        "limits": {"api_with_token": 100_000, "api_without_token": 100_000, "login": 100_000},
+        "limits": {"api_with_token": 100_000, "api_without_token": 100_000, "login": 100_000, "destinations_per_user": 100_000},
     }
     for table, keys in tables.items():
         settings[table] = settings.get(table, {}) | keys

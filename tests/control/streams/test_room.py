@@ -1,0 +1,48 @@
+"""Nobody fills the database, nor what is started with a stream, alone."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.control.conftest import OpenPanel
+from tests.control.streams.test_conductor import FETCHED, TARGET, made
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/data/test.db"
+
+
+async def test_nobody_has_streams_without_end(panel: OpenPanel) -> None:
+    here = await panel(limits={"streams_per_user": 2})
+    admin = await here.log_in()
+    _, user = await here.person("someone")
+    first = await made(admin, "streams", **FETCHED)
+    await made(admin, "streams", **FETCHED)
+    answer = await admin.post("/api/streams", json=FETCHED)
+    assert (answer.status, answer.error["code"]) == (409, "CONFLICT")
+    assert (await admin.get("/api/streams")).json["total"] == 2
+    await made(user, "streams", **FETCHED)
+    assert (await admin.delete(f"/api/streams/{first}")).status == 200
+    await made(admin, "streams", **FETCHED)
+
+
+async def test_nobody_has_destinations_without_end_wherever_they_are_made(panel: OpenPanel) -> None:
+    here = await panel(limits={"destinations_per_user": 3})
+    _, user = await here.person("someone")
+    two = [TARGET, TARGET | {"name": "Elsewhere"}]
+    number = await made(user, "streams", **FETCHED, destinations=two)
+    await made(user, "destinations", **TARGET)
+    more = [*two, TARGET | {"name": "A third"}]
+    admin = await here.log_in()
+    for answer in (
+        await user.post("/api/destinations", json=TARGET),
+        await user.post("/api/streams", json=FETCHED | {"destinations": [TARGET]}),
+        await user.put(f"/api/streams/{number}", json={"destinations": more}),
+        # They are its owner's, whoever makes them.
+        await admin.post("/api/destinations", json=TARGET | {"stream_id": number}),
+    ):
+        assert (answer.status, answer.error["code"]) == (409, "CONFLICT")
+    assert (await user.get("/api/destinations")).json["total"] == 3
+    assert (await user.put(f"/api/streams/{number}", json={"destinations": two[:1]})).status == 200
+    await made(user, "destinations", **TARGET)
