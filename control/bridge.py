@@ -53,7 +53,7 @@ class ConfigAuthorizer:
         if not key:
             raise Refused("a stream key is required")
         if not found:
-            raise UnknownKey("unknown stream key")
+            raise UnknownKey
         return found
 
     async def may_play(self, request: PlayRequest) -> PlayGrant:
@@ -72,7 +72,8 @@ class ControlAuthorizer:
         self._strangers = Strangers()
 
     async def may_publish(self, request: PublishRequest) -> PublishGrant:
-        self._strangers.check(request.address, self._clock())
+        if self._strangers.barred(request.address, self._clock()):
+            raise Refused("too many wrong stream keys came from this address: try again in some minutes")
         try:
             return await self._granted(request)
         except UnknownKey:

@@ -113,7 +113,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         token = _token(request)
         if token:
             try:
-                request[ACTOR] = await request[SERVICES].accounts.authenticate(token)
+                request[ACTOR] = await request[SERVICES].accounts.authenticate(token, request[ADDRESS])
                 request[TOKEN] = token
             except ControlError as error:
                 request[_REFUSED] = error  # raised once it has been counted

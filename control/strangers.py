@@ -1,4 +1,4 @@
-"""Who tries stream keys that are nobody's: whoever looks for one does not go on for long."""
+"""Who tries keys that are nobody's: whoever looks for one does not go on for long."""
 
 import hashlib
 from collections import OrderedDict
@@ -16,6 +16,9 @@ REMEMBERED = 10_000
 class UnknownKey(Refused):
     """A stream key that is nobody's."""
 
+    def __init__(self) -> None:
+        super().__init__("unknown stream key")
+
 
 class Strangers:
     """The wrong keys of each address, as digests. ``now`` is Unix time."""
@@ -23,11 +26,10 @@ class Strangers:
     def __init__(self) -> None:
         self._tried: OrderedDict[str, tuple[float, set[bytes]]] = OrderedDict()
 
-    def check(self, address: str, now: float) -> None:
-        """Raises Refused for an address that tried too many: its right one too, or it would know which that is."""
+    def barred(self, address: str, now: float) -> bool:
+        """Whether an address tried too many: its right one counts for nothing either, or it would know which that is."""
         since, keys = self._tried.get(network_of(address), (now, set()))
-        if now - since < FORGET and len(keys) >= WRONG_KEYS:
-            raise Refused("too many wrong stream keys came from this address: try again in some minutes")
+        return now - since < FORGET and len(keys) >= WRONG_KEYS
 
     def note(self, address: str, key: str, now: float) -> None:
         """``key`` was a wrong one."""

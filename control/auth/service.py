@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from control import audit
+from control import audit, strangers
 from control.asked import KEY_MARK
 from control.auth import models
 from control.auth.passwords import Passwords
@@ -76,17 +76,25 @@ class Accounts:
         self._tokens = tokens
         self._known: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
         self._forgotten = 0
+        self._strangers = strangers.Strangers()
 
     # -- who is asking ---------------------------------------------------------------------------------------------------
 
-    async def authenticate(self, token: str) -> Actor:
-        """Who holds ``token``, an access token or an API key. Raises ControlError (401)."""
+    async def authenticate(self, token: str, address: str = "") -> Actor:
+        """Who holds ``token``, an access token or an API key. Raises ControlError: 401, and 429 where ``address`` has tried many
+        API keys that are none."""
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         now = self.clock()
         known = self._known.get(key)
         if known is None or known[0] <= now:
+            guessed = address if _API_KEY.fullmatch(token) is not None else ""
+            if guessed and self._strangers.barred(guessed, now):
+                seconds = math.ceil(strangers.FORGET)
+                raise ControlError(ErrorCode.RATE_LIMITED, "Too many unknown API keys", headers={"Retry-After": str(seconds)})
             forgotten = self._forgotten
             known = await self._look_up(token, now)
+            if guessed and known[1] is None:
+                self._strangers.note(guessed, token, now)
             # What was looked up before somebody's rights changed is not kept: it may be what they were.
             if forgotten == self._forgotten:
                 self._known[key] = known
