@@ -129,6 +129,7 @@ _PAGE_FAULTS = {
 }
 QUERIES: Mapping[str, Mapping[str, list[str]]] = {
     "GET /users": _PAGE_FAULTS,
+    "GET /audit": _PAGE_FAULTS,
     "GET /streams": _PAGE_FAULTS,
     "GET /destinations": _PAGE_FAULTS,
     "GET /webhooks": _PAGE_FAULTS,
