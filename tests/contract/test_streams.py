@@ -401,6 +401,8 @@ def test_get_stream_status(town: Town) -> None:
         one.wait_for(5)
         other.wait_for(5)
         town.admin.wait_for(f"{town.path}/status", current_viewers=2)
+        # Rates are measured over a second or two.
+        wait_until(lambda: town.admin.get(f"{town.path}/status").json["output_bitrate"], "a rate of the quality")
         seen = town.admin.get(f"{town.path}/status").fits(STREAM_STATUS)
     assert (seen["stream_id"], seen["status"], seen["resolution"]) == (town.stream_id, "running", f"{WIDTH}x{HEIGHT}")
     assert seen["peak_viewers"] >= 2
