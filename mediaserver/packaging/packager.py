@@ -72,6 +72,7 @@ class Packager(Presentation):
         self.ended = True
         for rendition in self.renditions.values():
             rendition.window.end()
+        self.declared.fire()
 
     def _begin(self, kind: MediaKind, init: InitSegment) -> None:
         present = self.renditions.get(kind)

@@ -191,9 +191,12 @@ class Packagers:
 
     def _not_yet(self, family: Family) -> Answer:
         """Nothing to play so far, but there will be."""
-        windows = [window for _, each in family.all() for window in each.windows]
-        if not windows or family.leader.ended:
+        if family.leader.ended:
             return Missing()
+        if not family.leader.windows:
+            # Whoever publishes has sent no header so far.
+            return Wait(family.leader.declared, MAX_PATIENCE)
+        windows = [window for _, each in family.all() for window in each.windows]
         waiting = next((window for window in windows if not window.started), windows[0])
         # A rendition's window may be late; the stream's own is in motion.
         signal = waiting.signal if waiting in family.leader.windows else windows[0].signal

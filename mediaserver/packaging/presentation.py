@@ -12,7 +12,7 @@ from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
 from mediaserver.packaging.segmenter import FrameClock, part_limit
 from mediaserver.packaging.tracks import Tracks
-from mediaserver.packaging.window import Window
+from mediaserver.packaging.window import Signal, Window
 from mediaserver.ports import Pacing
 from protocols.codec import AudioParameters, VideoParameters, packet_duration, sample_data
 from protocols.errors import ProtocolError
@@ -70,6 +70,8 @@ class Presentation(ABC):
         self.renditions: dict[MediaKind, Rendition] = {}
         #: The renditions' windows, video first.
         self.windows: list[Window] = []
+        #: A track has been declared, or all is over.
+        self.declared = Signal()
         self.ended = False
         self.frame_rate = 0.0
         self._clock = FrameClock(90)
@@ -89,6 +91,7 @@ class Presentation(ABC):
             self._drop(track.kind)
         else:
             self._begin(track.kind, init)
+        self.declared.fire()
 
     @abstractmethod
     def _begin(self, kind: MediaKind, init: InitSegment) -> None:

@@ -417,11 +417,20 @@ def test_a_publisher_away_leaves_the_playlists_as_they_are(site: Site) -> None:
     assert "ENDLIST" not in site.text("index.m3u8")
 
 
-def test_a_stream_without_anything_to_package_has_no_playlists() -> None:
+@pytest.mark.parametrize("over", [False, True])
+def test_a_stream_without_anything_to_package_so_far_is_waited_for(clip: list[Track | Packet], over: bool) -> None:
     site = Site()
-    assert isinstance(site.ask("index.m3u8"), Missing)
     assert isinstance(site.ask("video.m3u8"), Missing)
     assert isinstance(site.ask("video/1.m4s"), Missing)
+    answer, called = site.ask("index.m3u8"), list[Answer]()
+    assert isinstance(answer, Wait)
+    answer.signal.add(lambda: called.append(site.ask("index.m3u8")))
+    if over:
+        assert site.hub.stream is not None
+        site.hub.stream.move_to(StreamState.ENDED)
+    else:
+        site.write([item for item in clip if isinstance(item, Track)])
+    assert [type(again) for again in called] == [Missing if over else Wait]
 
 
 def test_a_track_that_has_nothing_yet_is_awaited(clip: list[Track | Packet]) -> None:
