@@ -52,5 +52,4 @@ class OnPublish(Taken):
     name: Annotated[str, Field(max_length=4096)]
     addr: Annotated[str, Field(max_length=256)] = ""
     app: Annotated[str, Field(max_length=256)] = ""
-    call: Annotated[str, Field(max_length=64)] = "publish"
     secret: Annotated[str, Field(max_length=256)] = ""

@@ -68,11 +68,12 @@ class Conductor:
 
     async def resume(self) -> None:
         """After a start of the server: what was being fetched is fetched again."""
-        lacking = await self._lacking_encoder()
         async with self._turn:
-            cipher = await self._vault.cipher()
             async with self._db.read() as tx:
                 wanted = await models.wanted_pulls(tx)
+            if not wanted:
+                return
+            lacking, cipher = await self._lacking_encoder(), await self._vault.cipher()
             for stream_id, granted in (await self._grants.by_ids(wanted)).items():
                 try:
                     self._begin(granted, cipher, lacking)

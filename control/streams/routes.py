@@ -120,7 +120,7 @@ async def _source(call: Call, owner: int, input_type: StreamInput, input_url: st
     key = service.pushed_key(services.config, input_type, input_url, call.request.host)
     if key is not None:
         service.check_key(key)
-        service.check_free(services.config, key, any_name=call.actor.may(Permission.STREAMS_ALL))
+        service.check_free(services.config, key)
         key_hash = services.vault.look_up("stream key", key)
         if not await models.take_key(call.tx, key_hash, owner):
             raise service.taken()

@@ -41,8 +41,8 @@ KEYFRAME_INTERVAL = 2.0
 #: The encoder of what is not encoded.
 PASSED_ON = "copy"
 
-#: Characters of a key that is nobody's name by chance.
-LEAST_OPEN_KEY = 16
+#: Adobe's RTMP specification, 1.0: the port of an address that names none.
+RTMP_PORT = 1935
 
 INPUT_URL = "streams.input_url"
 STREAM_KEY = "destinations.stream_key"
@@ -83,7 +83,8 @@ def _is_own(config: "Config", parts: SplitResult, asked: str) -> bool:
         # Without a port for TLS of our own it is taken off in front of us, where and on which port is not ours to know.
         if config.rtmp.tls_port and (parts.port or 443) != config.rtmp.tls_port:
             return False
-    elif (parts.port or 1935) != config.rtmp.port:
+    elif (parts.port or RTMP_PORT) not in {config.rtmp.port, RTMP_PORT}:
+        # The usual port is ours too: that is where a container's is seen from outside.
         return False
     host = (parts.hostname or "").rstrip(".")
     if host in {"localhost", urlsplit(config.server.public_url).hostname, config.rtmp.host, _host_in(asked)}:
@@ -187,15 +188,11 @@ def check_key(key: str) -> None:
         raise invalid(input_url=objection)
 
 
-def check_free(config: "Config", key: str, *, any_name: bool) -> None:
-    """Raises ControlError where pushes with ``key`` are the configuration's business. ``any_name``: it may be a short one."""
+def check_free(config: "Config", key: str) -> None:
+    """Raises ControlError for a key of the configuration."""
     configured = [known.get_secret_value().encode() for known in config.auth.stream_keys.values()]
     if sum(hmac.compare_digest(known, key.encode()) for known in configured):
         raise taken()
-    if config.auth.publish == "open" and not any_name and len(key) < LEAST_OPEN_KEY:
-        # Whoever pushes to a name would push to the stream of who took it, and to where that relays.
-        least = f"while anybody may publish under any name, a key has {LEAST_OPEN_KEY} characters or more"
-        raise invalid(input_url=least)
 
 
 def taken() -> ControlError:

@@ -26,6 +26,8 @@ NAMED = Config.model_validate({"server": {"public_url": "https://tv.example.org"
         # Whoever takes the TLS off in front of us knows at which port.
         (HERE, "rtmps://myhost/live/key"),
         (NAMED, "rtmp://tv.example.org:2935/live/key"),
+        # The usual port is where a container's is seen from outside.
+        (NAMED, "rtmp://tv.example.org/live/key"),
         (NAMED, "rtmp://myhost:2935/live/key"),
         (NAMED, "rtmps://tv.example.org:2936/live/key"),
     ],
@@ -41,7 +43,6 @@ def test_our_own_address_is_pushed_to(config: Config, url: str) -> None:
         (HERE, "rtmp://myhost:8080/live/key"),
         (HERE, "rtmp://elsewhere/live/key"),
         (HERE, "rtmp://192.0.2.8/live/key"),
-        (NAMED, "rtmp://tv.example.org/live/key"),
         (NAMED, "rtmps://tv.example.org/live/key"),
     ],
 )
