@@ -3,7 +3,7 @@
 import hashlib
 from collections import OrderedDict
 
-from mediaserver.addresses import network_of
+from mediaserver.addresses import is_local, network_of
 from mediaserver.errors import Refused
 
 #: Wrong keys that an address may try, and seconds after the first of them until it may try others. One encoder that keeps trying
@@ -32,7 +32,10 @@ class Strangers:
         return now - since < FORGET and len(keys) >= WRONG_KEYS
 
     def note(self, address: str, key: str, now: float) -> None:
-        """``key`` was a wrong one."""
+        """``key`` was a wrong one. Behind a program of this machine (a proxy, another server) many may stand: they are
+        not shut out together."""
+        if is_local(address):
+            return
         whose = network_of(address)
         since, keys = self._tried.get(whose, (now, set()))
         if now - since >= FORGET:

@@ -35,6 +35,15 @@ def network_of(address: str) -> str:
     return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 
+def is_local(address: str) -> bool:
+    """Whether a program of this machine is at ``address``."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
 def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
     """Whether ``address`` is a trusted proxy's."""
     if not trusted:

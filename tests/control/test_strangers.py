@@ -51,6 +51,13 @@ async def test_an_encoder_that_keeps_trying_the_same_wrong_key_shuts_nobody_out(
     assert await push(here, KEY) == ""
 
 
+async def test_who_asks_for_many_from_this_machine_is_not_shut_out_for_one(panel: OpenPanel) -> None:
+    here = await panel(auth={"publish": "keys", "stream_keys": {"show": KEY}})
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert {await push(here, f"guess{number}", address) for number in range(2 * WRONG_KEYS)} == {"unknown stream key"}
+        assert await push(here, KEY, address) == ""
+
+
 def test_so_many_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strangers, "REMEMBERED", 3)
     seen = Strangers()
