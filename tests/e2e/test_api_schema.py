@@ -27,7 +27,7 @@ PARTS = {
     "accounts": "^/api/(auth|users)",
     "streams": "^/api/streams",
     "webhooks": "^/api/webhooks",
-    "all else": "^/api/(destinations|rtmp|system|analytics|live)",
+    "all else": "^/api/(destinations|rtmp|system|analytics|live|audit)",
 }
 ENDLESS = "/api/events"
 #: Things of each kind: who deletes some leaves others.

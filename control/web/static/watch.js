@@ -44,6 +44,8 @@ const page = {
   /** paused by the viewer */
   held: false,
   time: 0,
+  /** the latest that was shown */
+  furthest: 0,
   advanced: 0,
   started: 0,
   report: 0,
@@ -181,7 +183,7 @@ async function play() {
 function stop() {
   page.player?.stop();
   page.player = null;
-  page.time = 0;
+  page.time = page.furthest = 0;
 }
 
 function giveUp(kind, detail) {
@@ -232,7 +234,9 @@ function tick() {
   if (video.currentTime !== page.time) {
     page.time = video.currentTime;
     if (video.readyState >= 2) {
-      page.advanced = now;
+      // Behind the end of a stream dash.js seeks its live edge again and again, and shows the last pictures anew each time.
+      if (page.stream !== null || page.time > page.furthest) page.advanced = now;
+      page.furthest = Math.max(page.furthest, page.time);
       if (page.state !== "playing") show("playing");
       if (now - page.started > 10000) page.attempts = 0;
     }

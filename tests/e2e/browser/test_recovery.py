@@ -22,6 +22,19 @@ def test_it_waits_starts_by_itself_and_waits_again(server: Server, peers: Peers,
     page.numbers(4)
 
 
+def test_last_pictures_that_come_again_and_again_are_no_stream(serve: Serve, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    """dash.js does that now and then when a stream is over: it seeks the live edge that it reckons with."""
+    server = serve(rtmp={"reconnect_grace": 0.0})
+    push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    page = tab(strict=False, own=server)
+    page.open(server.url("/watch/show"))
+    page.wait_state("playing")
+    page.wait("document.querySelector('video').currentTime > 3")
+    push.stop()
+    page.page.evaluate("() => { setInterval(() => { document.querySelector('video').currentTime -= 0.5; }, 400); }")
+    page.wait_state("waiting", timeout=30)
+
+
 def test_a_publisher_that_comes_back_is_seen_again(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
     push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
     server.wait_live("show")
