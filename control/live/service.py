@@ -39,10 +39,11 @@ REMEMBERED = 2000
 BEHIND = 256
 #: Readers of one user, and of all together.
 EACH, ALL = 10, 1000
-#: Events of the engine that may wait for the database, and owners that are remembered.
-WAITING, OWNERS = 10_000, 10_000
+#: Events of the engine that may wait for the database, and streams whose owner, or status, is remembered.
+WAITING, STREAMS = 10_000, 10_000
 
 _OVER = "stopped"
+_STATUS = "stream.status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class LiveUpdates:
         self._owners: OrderedDict[int, int | None] = OrderedDict()
         self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING)
         self._viewers: dict[int, int] = {}
+        self._said: OrderedDict[str, str] = OrderedDict()
 
     # -- what happens: never waits ------------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ class LiveUpdates:
 
     def on_status(self, stream_id: int, status: str) -> None:
         """What a stream does was changed by its owner."""
-        self._put("stream.status", f"stream_{stream_id}", {"timestamp": timestamp(self._clock()), "status": status})
+        self._put(_STATUS, f"stream_{stream_id}", {"timestamp": timestamp(self._clock()), "status": status})
 
     def _put(self, kind: str, name: str, facts: dict[str, Any]) -> None:
         if self._waiting.full():
@@ -125,12 +127,14 @@ class LiveUpdates:
             stream_id = stream_id_of(name)
             try:
                 owner = None if stream_id is None else await self._owner(stream_id)
-                if facts.get("status") == _OVER and stream_id is not None:
-                    facts["status"] = await self._after_the_end(stream_id)
+                if kind == _STATUS and facts["status"] != "running" and stream_id is not None:
+                    facts["status"] = await self._without_publisher(stream_id)
             except DatabaseUnavailable:
                 continue  # nobody can be told what may be none of his business
             except Exception:  # one update's bug is not the next one's
                 log.exception("update_failed")
+                continue
+            if kind == _STATUS and self._is_known(name, facts["status"]):
                 continue
             self._number += 1
             data = json.dumps({"stream_id": stream_id, "name": name, **facts})
@@ -155,12 +159,20 @@ class LiveUpdates:
         # Its owner never changes, and is asked for once more when the row is gone and its stream ends.
         if row is not None:
             self._owners[stream_id] = row["user_id"]
-            if len(self._owners) > OWNERS:
+            if len(self._owners) > STREAMS:
                 self._owners.popitem(last=False)
             return int(row["user_id"])
         return None
 
-    async def _after_the_end(self, stream_id: int) -> str:
+    def _is_known(self, name: str, status: str) -> bool:
+        """Whether that was said of it last: a stop is its owner's, its publisher's and its stream's, and is told once."""
+        known = self._said.pop(name, None)
+        self._said[name] = status
+        if len(self._said) > STREAMS:
+            self._said.popitem(last=False)
+        return known == status
+
+    async def _without_publisher(self, stream_id: int) -> str:
         """A stream that is still wanted is waited for."""
         async with self._db.read() as tx:
             row = await stream_rows.stream_by_id(tx, stream_id)
@@ -219,14 +231,16 @@ def _told(event: Event) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(event, PublishStarted):
         if not event.resumed:
             yield "stream.started", {}
-        yield "stream.status", {"status": "running", "reason": "resumed" if event.resumed else "started"}
+        yield _STATUS, {"status": "running", "reason": "resumed" if event.resumed else "started"}
     elif isinstance(event, PublisherLeft):
-        yield "stream.status", {"status": "starting", "reason": event.reason}
+        yield _STATUS, {"status": "starting", "reason": event.reason}
     elif isinstance(event, PublishEnded):
         yield "stream.stopped", {"duration": round(event.seconds), "reason": event.reason}
-        yield "stream.status", {"status": _OVER, "reason": event.reason}
+        yield _STATUS, {"status": _OVER, "reason": event.reason}
     elif isinstance(event, PullChanged):
         yield "input.changed", {"connected": event.connected, "reason": event.reason}
+        if event.over:
+            yield _STATUS, {"status": _OVER, "reason": event.reason}
     elif isinstance(event, RelayChanged):
         yield (
             "relay.changed",

@@ -13,7 +13,7 @@ from control.streams.kinds import StreamStatus
 from control.streams.onair import OnAir, playback_name, stream_id_of
 from control.vault import Unreadable, Vault
 from mediaserver.errors import Refused, Unavailable
-from mediaserver.events import Event, PublishEnded, PullChanged
+from mediaserver.events import Event, PublishEnded, PublisherLeft, PublishStarted, PullChanged
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
@@ -168,7 +168,7 @@ class Conductor:
 
     def on_event(self, event: Event) -> None:
         """A listener of the Feed: what is over for good is not wanted any more."""
-        if not isinstance(event, (PublishEnded, PullChanged)):
+        if not isinstance(event, (PublishStarted, PublisherLeft, PublishEnded, PullChanged)):
             return
         self._on_air.forget()
         stream_id = stream_id_of(event.name)

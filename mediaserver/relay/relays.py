@@ -37,6 +37,8 @@ class Relays:
         self._sink, self._spawn, self._confirmer = sink, spawn, confirmer
         self._services = RelayServices(hub, sink, spawn, config.relay, Dialler(config, spawn))
         self._relays: dict[tuple[str, str], Relay] = {}
+        # What a grant asks for that cannot be: shown as long as its stream lives.
+        self._refused: dict[tuple[str, str], tuple[LiveStream, RelaySnapshot]] = {}
         self._asked_at = 0.0
 
     def begin(self, stream: LiveStream) -> None:
@@ -51,6 +53,8 @@ class Relays:
         """The grant of ``stream`` was another ``before``: end and start what differs, and what had failed once more."""
         wanted = {target.id: target for target in stream.grant.relays}
         for target in before.relays:
+            if target.id not in wanted:
+                self._refused.pop((stream.name, target.id), None)
             relay = self._relays.get((stream.name, target.id))
             if relay is not None and relay.owner is not None and wanted.get(target.id) != target:
                 self.stop(stream.name, target.id)
@@ -67,15 +71,10 @@ class Relays:
         try:
             self._start(stream.name, target, stream)
         except Refused as refusal:
+            at, reason = time.time(), refusal.reason
+            self._refused[stream.name, target.id] = stream, _refused(stream.name, target, reason, at)
             self._sink.emit(
-                RelayChanged(
-                    name=stream.name,
-                    session_id="",
-                    at=time.time(),
-                    relay_id=target.id,
-                    state=RelayState.FAILED,
-                    reason=refusal.reason,
-                )
+                RelayChanged(name=stream.name, session_id="", at=at, relay_id=target.id, state=RelayState.FAILED, reason=reason)
             )
 
     def start(self, name: str, target: RelayTarget) -> None:
@@ -90,11 +89,13 @@ class Relays:
             raise Refused(f"there are {MOST_RELAYS} relays of this stream already")
         if present is not None:
             present.stop("started anew")
+        self._refused.pop((name, target.id), None)
         relay = self._relays[name, target.id] = Relay(name, target, address, self._services, owner)
         relay.start()
 
     def stop(self, name: str, relay_id: str) -> bool:
         """End that Relay. False if there is none."""
+        self._refused.pop((name, relay_id), None)
         relay = self._relays.pop((name, relay_id), None)
         if relay is None:
             return False
@@ -102,8 +103,8 @@ class Relays:
         return True
 
     def snapshots(self) -> tuple[RelaySnapshot, ...]:
-        """Every Relay as it is now."""
-        return tuple(relay.snapshot() for relay in self._relays.values())
+        """Every Relay as it is now, and what was refused."""
+        return (*(relay.snapshot() for relay in self._relays.values()), *(shown for _, shown in self._refused.values()))
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines. To be called every second."""
@@ -113,6 +114,9 @@ class Relays:
                 relay.stop("the stream has ended")
             if relay.state is RelayState.STOPPED:
                 del self._relays[key]
+        for key, (stream, _) in tuple(self._refused.items()):
+            if stream.state is StreamState.ENDED:
+                del self._refused[key]
         if self._confirmer is not None and now - self._asked_at >= CONFIRM_INTERVAL:
             self._asked_at = now
             for relay in self._relays.values():
@@ -129,3 +133,22 @@ class Relays:
         if tasks:
             await asyncio.wait(tasks)
         await self._services.dialler.close()
+
+
+def _refused(name: str, target: RelayTarget, reason: str, at: float) -> RelaySnapshot:
+    """A Relay that cannot be. Of its address nothing is shown: nobody could make out what in it is the key."""
+    return RelaySnapshot(
+        relay_id=target.id,
+        name=name,
+        rendition=target.rendition,
+        address="",
+        state=RelayState.FAILED,
+        level=RelayLevel.NONE,
+        reason=reason,
+        since=at,
+        bytes_out=0,
+        bitrate=0,
+        backlog=0,
+        dropped_packets=0,
+        attempts=0,
+    )

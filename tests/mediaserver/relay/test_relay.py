@@ -413,6 +413,22 @@ async def test_private_addresses_are_no_target_unless_allowed() -> None:
         assert "not a public one" in (await until_state(town, RelayState.FAILED)).reason
 
 
+async def test_what_a_grant_asks_for_in_vain_is_shown_with_the_reason_while_the_stream_lives() -> None:
+    async with running(Config(relay=RelayConfig(**FAST))) as town, town.client("show") as encoder:
+        await encoder.publish()
+        await encoder.send(*GOP)
+        for relays in ((RelayTarget("one", "rtmp://127.0.0.1:9/live/secret"), RelayTarget("two", "http://secret")), ()):
+            town.engine.regrant(PublishGrant("show", relays=relays))
+            shown = {relay.relay_id: relay for relay in town.engine.snapshot().relays}
+            assert shown.keys() == {target.id for target in relays}
+            assert all(relay.state is RelayState.FAILED and relay.reason for relay in shown.values())
+            assert "secret" not in repr(shown)
+        town.engine.regrant(PublishGrant("show", relays=(RelayTarget("one", "rtmp://127.0.0.1:9/live/secret"),)))
+        assert "not a public one" in relay_of(town).reason
+        town.engine.end("show", "over")
+        await town.until(lambda: not town.engine.snapshot().relays)
+
+
 async def test_a_codec_that_the_target_does_not_take_is_not_sent_to_it() -> None:
     hevc = (9, 0, header(PacketType.SEQUENCE_START, Codec.HEVC) + bytes(30))
     frame = (9, 0, header(PacketType.CODED_FRAMES_X, Codec.HEVC) + bytes(30))
