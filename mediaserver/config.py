@@ -419,10 +419,20 @@ def _from_text(text: str, default: object) -> object:
         case tuple():
             return [part.strip() for part in text.split(",") if part.strip()]
         case Mapping():
-            pairs = (part.partition("=") for part in text.split(",") if part.strip())
-            return {name.strip(): value.strip() for name, _, value in pairs}
+            return _table_from_text(text)
         case _:
             return text
+
+
+def _table_from_text(text: str) -> object:
+    """A table as the file has it, ``{ one = "1" }``, or ``one=1,two=2``."""
+    if text.lstrip().startswith("{"):
+        try:
+            return tomllib.loads(f"table = {text}")["table"]
+        except tomllib.TOMLDecodeError:
+            return text
+    pairs = (part.partition("=") for part in text.split(",") if part.strip())
+    return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 
 
 def _tell(source: _Source, detail: ErrorDetails) -> str:

@@ -144,6 +144,12 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
             load(file, {})
 
 
+@pytest.mark.parametrize("text", ["one=key-1, two=key-2", 'one="key-1",two="key-2"', '{ one = "key-1", two = "key-2" }'])
+def test_a_variable_holds_a_table_as_the_file_does_or_plainly(text: str) -> None:
+    keys = load(None, {"MEDIASERVER__AUTH__PUBLISH": "keys", "MEDIASERVER__AUTH__STREAM_KEYS": text}).auth.stream_keys
+    assert {name: key.get_secret_value() for name, key in keys.items()} == {"one": "key-1", "two": "key-2"}
+
+
 def test_stream_keys_come_from_a_file_or_a_variable_and_are_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text('[auth]\npublish = "keys"\n[auth.stream_keys]\ncam = "canary-1"\n')
