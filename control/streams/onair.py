@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mediaserver.errors import Unavailable
-from mediaserver.snapshot import EngineSnapshot, RelaySnapshot, RelayState, StreamSnapshot
+from mediaserver.snapshot import EngineSnapshot, PullSnapshot, RelaySnapshot, RelayState, StreamSnapshot
 
 #: Seconds for which one look serves everybody.
 FRESH = 0.25
@@ -43,7 +43,7 @@ class OnAir:
         self._streams: dict[str, StreamSnapshot] = {}
         self._viewers: dict[str, int] = {}
         self._relays: dict[tuple[str, str], RelaySnapshot] = {}
-        self._pulls: frozenset[str] = frozenset()
+        self._pulls: dict[str, PullSnapshot] = {}
         #: With when that stream began: one name, one stream after the other.
         self._peaks: dict[str, tuple[float, int]] = {}
 
@@ -56,7 +56,7 @@ class OnAir:
         try:
             seen = self._engine.snapshot()
         except Unavailable:
-            self._streams, self._viewers, self._relays, self._pulls = {}, {}, {}, frozenset()
+            self._streams, self._viewers, self._relays, self._pulls = {}, {}, {}, {}
             return
         self._streams = {stream.name: stream for stream in seen.streams}
         self._viewers = {}
@@ -64,7 +64,7 @@ class OnAir:
             name = stream.source or stream.name
             self._viewers[name] = self._viewers.get(name, 0) + sum(stream.players.values())
         self._relays = {(relay.name, relay.relay_id): relay for relay in seen.relays}
-        self._pulls = frozenset(pull.session_id for pull in seen.pulls)
+        self._pulls = {pull.session_id: pull for pull in seen.pulls}
         self._peaks = {
             name: (stream.since, max(self._viewers[name], self._peak(name, stream.since)))
             for name, stream in self._streams.items()
@@ -118,6 +118,12 @@ class OnAir:
         """Whether that pull still runs."""
         self.look()
         return session_id in self._pulls
+
+    def obstacle(self, stream_id: int) -> str:
+        """Why nothing comes of it where it is fetched; empty where something does."""
+        self.look()
+        name = playback_name(stream_id)
+        return next((pull.reason for pull in self._pulls.values() if pull.name == name and not pull.connected), "")
 
     def relay(self, stream_id: int, destination_id: int) -> tuple[str, str]:
         """The state of a destination of it, in words, and why."""

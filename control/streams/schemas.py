@@ -106,11 +106,12 @@ class StreamDestination(Given):
 
 
 class Stream(Given):
-    """A stream in full. ``watch_path`` is a page that plays it."""
+    """A stream in full. ``reason``: why nothing comes where it is fetched, else empty. ``watch_path`` is a page that plays it."""
 
     id: int
     name: str
     status: StreamStatus
+    reason: str
     input_url: str
     input_type: StreamInput
     latency_mode: LatencyMode

@@ -59,6 +59,7 @@ async def full(call: Call, row: Row) -> Stream:
         id=row["id"],
         name=row["name"],
         status=call.services.conductor.status(row),
+        reason=call.services.on_air.obstacle(row["id"]),
         input_url=_url(call, row),
         input_type=row["input_type"],
         latency_mode=row["latency_mode"],

@@ -56,7 +56,7 @@ STREAM: Shape = {
     ],
     "created_at": TIME,
     "updated_at": TIME,
-} | {"auto_start": bool, "qualities": [str], "watch_path": Text(r"/watch/stream_\d+"), "user_id": int}
+} | {"auto_start": bool, "qualities": [str], "watch_path": Text(r"/watch/stream_\d+"), "user_id": int, "reason": str}
 
 STREAM_CREATED: Shape = {"id": int, "name": str, "status": STATUS, "message": str}
 

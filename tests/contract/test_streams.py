@@ -461,3 +461,14 @@ def test_the_status_of_what_is_off_air_is_all_nought(quiet: Caller) -> None:
     nought = {"uptime": 0, "current_viewers": 0, "peak_viewers": 0, "output_bitrate": 0, "input_bitrate": 0, "frame_rate": 0}
     assert seen | nought | {"status": "stopped", "resolution": ""} == seen
     quiet.get("/api/streams/999999/status").fits(MISSING, 404)
+
+
+def test_why_nothing_comes_of_a_stream_that_is_fetched_is_told(serve: Serve) -> None:
+    admin = log_in(serve(**ROOMY | {"server": {"allow_private_targets": False}}))
+    number = admin.made("/api/streams", new_stream(9, "elsewhere"))["id"]
+    path = f"/api/streams/{number}"
+    assert admin.get(path).fits(STREAM, empty=("qualities", "destinations"))["reason"] == ""
+    assert admin.post(f"{path}/start").status == 200
+    wait_until(lambda: "not a public address" in admin.get(path).json["reason"], "the reason")
+    assert admin.post(f"{path}/stop").status == 200
+    assert admin.get(path).json["reason"] == ""
