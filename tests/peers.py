@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,14 +49,23 @@ def program(name: str) -> str:
     return path or ""
 
 
+#: Ports that were given out last: whoever asked for one may not listen on it yet.
+_given: deque[int] = deque(maxlen=500)
+
+
 def free_port() -> int:
-    """A port that nobody listens on now, outside the range from which the kernel picks for outgoing connections."""
+    """A port that nobody listens on now, outside the range from which the kernel picks for outgoing connections. Processes that
+    run tests beside each other have ports of their own."""
+    first = 12_000 + 2_500 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8)
     while True:
-        port = random.randrange(12000, 32000)
+        port = random.randrange(first, first + 2_500)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("0.0.0.0", port))
+                _given.append(port)
                 return port
 
 

@@ -136,9 +136,9 @@ async def test_live_updates_and_answers_say_the_same_of_what_is_over(engine: Sta
     number = await made(admin, "streams", **FETCHED)
     await admin.post(f"/api/streams/{number}/start")
     engine.spawn = keep  # type: ignore[method-assign]  # nothing is written down yet
-    here.control.feed.emit(engine.over(number, "pull-1"))
-    assert await _started(here.control.db, number) == 1
     async with reading(admin) as reader:
+        here.control.feed.emit(engine.over(number, "pull-1"))
+        assert await _started(here.control.db, number) == 1
         here.control.feed.emit(PublishEnded(f"stream_{number}", "s-1", 1.0, "all of it has been had", 1000, 60.4))
         while (told := await reader.next())[1] != "stream.status":
             pass
