@@ -1,7 +1,5 @@
 """/api/rtmp/auth as somebody sees it who looks for its secret; and starts of the ports that come to nothing."""
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 
@@ -14,18 +12,6 @@ from tests.control.panel import Panel
 
 SECRET = "a secret of some length"
 TRIES = 3
-
-
-@pytest.fixture
-def engine() -> ObedientEngine:
-    obedient = ObedientEngine()
-    obedient.show()
-    return obedient
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
 
 
 async def ask(here: Panel, secret: str) -> tuple[int, str]:

@@ -1,25 +1,11 @@
 """What /api/rtmp/status shows, and to whom."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.control.conftest import OpenPanel
 from tests.control.contract.conftest import ObedientEngine
 from tests.control.engine import publisher, stream
 from tests.control.panel import Panel
-
-
-@pytest.fixture
-def engine() -> ObedientEngine:
-    obedient = ObedientEngine()
-    obedient.show()
-    return obedient
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
 
 
 @pytest.fixture
