@@ -35,6 +35,7 @@ class Town:
     clip: Path
     encoder: Process
     nginx_port: int
+    #: Before the stream was.
     started: float
 
     @property
@@ -64,10 +65,11 @@ def town(tmp_path_factory: pytest.TempPathFactory, clips: Clips) -> Iterator[Tow
             server.rtmp_port, KEY, record_enabled=True, qualities=["240p"], destinations=[destination | {"stream_key": "out"}]
         )
         number = admin.made("/api/streams", stream)["id"]
+        started = time.time()
         assert admin.post(f"/api/streams/{number}/start").status == 200
         encoder = peers.ffmpeg_push(clip, server.rtmp(KEY))
         admin.wait_for(f"/api/streams/{number}/status", status="running")
         server.wait_live(f"stream_{number}@240p")
         destination_id = admin.get(f"/api/streams/{number}").json["destinations"][0]["id"]
         admin.wait_for(f"/api/destinations/{destination_id}", status="active")
-        yield Town(server, admin, number, destination_id, clip, encoder, nginx_port, time.time())
+        yield Town(server, admin, number, destination_id, clip, encoder, nginx_port, started)
