@@ -28,11 +28,11 @@ def _all_gone(outcome: Outcome) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class HostileRow:
-    """The latency of good players beside a crowd that floods the RTMP port, against the same without."""
+    """The latency of good players beside a crowd that floods the RTMP port, against the same without; nginx's beside it."""
 
     name: str = "hostile"
     unit: str = "ms, p99"
-    contestants: tuple[str, ...] = ("quiet", "hostile")
+    contestants: tuple[str, ...] = ("quiet", "hostile", "nginx quiet", "nginx hostile")
     subject: str = "hostile"
     reference: str | None = "quiet"
     saturates: bool = False
@@ -57,7 +57,8 @@ class HostileRow:
         players = ("bench",) * (options.players or self.players)
         scene = Scene(("bench",), options.bitrate or BITRATE, players, drain=options.drain)
         settings = Settings(latency=options.latency or 100, seconds=options.seconds)
-        figures = run_scene("ours", scene, settings, _Crowd if contestant == "hostile" else None)
+        server = "nginx" if contestant.startswith("nginx") else "ours"
+        figures = run_scene(server, scene, settings, _Crowd if contestant.endswith("hostile") else None)
         figures.contestant = contestant
         figures.metric = figures.p99 or 0.0
         return figures

@@ -115,6 +115,7 @@ class Engine:
                 sink=sink,
                 spawn=self.spawn,
                 lane=self._page,
+                folder=Path(config.server.data_dir),
             ),
             config.http,
             self._has_room,

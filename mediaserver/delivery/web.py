@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_network
+from pathlib import Path
 from time import monotonic
 from typing import Final, Protocol
 
@@ -49,7 +50,8 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WebServices:
-    """What the HTTP port stands on. ``lane`` makes the protocol of aiohttp's lane (an ``aiohttp.web.Server``)."""
+    """What the HTTP port stands on. ``lane`` makes the protocol of aiohttp's lane (an ``aiohttp.web.Server``); ``folder`` takes
+    what many ask for, in files without a name."""
 
     hub: Hub
     fanout: Fanout
@@ -58,6 +60,7 @@ class WebServices:
     sink: EventSink
     spawn: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"]
     lane: Callable[[], asyncio.Protocol]
+    folder: Path
 
 
 class Web:
@@ -76,7 +79,7 @@ class Web:
         self.date = formatdate(usegmt=True)
         self.cors = Cors(config.cors_origins)
         self.prepared = PreparedRequests()
-        self.bodies = HotBodies()
+        self.bodies = HotBodies(services.folder)
         self.counters = Counters()
         self.hub = services.hub
         self.resolve = services.resolver.answer

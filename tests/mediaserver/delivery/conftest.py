@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -214,7 +215,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
 
 
 @pytest.fixture
-async def open_port() -> AsyncIterator[Callable[..., object]]:
+async def open_port(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
     """``await open_port(cors_origins=(…))``: an HTTP port with that configuration."""
     opened: list[tuple[Port, aiohttp_web.AppRunner]] = []
     loop = asyncio.get_running_loop()
@@ -230,7 +231,7 @@ async def open_port() -> AsyncIterator[Callable[..., object]]:
         def page() -> asyncio.Protocol:
             return pages()
 
-        services = WebServices(hub, fanout, resolver, doorkeeper, sink, loop.create_task, page)
+        services = WebServices(hub, fanout, resolver, doorkeeper, sink, loop.create_task, page, tmp_path)
         settings = HttpConfig(**config)  # type: ignore[arg-type]
         web = Web(services, settings, lambda: len(web) < max_connections, clock=lambda: now[0])
         app.router.add_get("/", _page)

@@ -286,17 +286,26 @@ def test_a_head_without_its_session_is_everybody_s(address: str, bare: str, sess
     assert without_session(head.format(address).encode()) == (head.format(bare).encode(), session)
 
 
+def hot_descriptors(port: Port) -> list[int]:
+    return [hot.fd for hot in port.web.bodies._bodies.values() if hot.fd >= 0]
+
+
 async def test_large_bodies_are_let_go_of(port: Port) -> None:
     client = await port.connect()
     port.resolver.answers["video/9.m4s"] = Ready(b"x" * 100_000, "video/mp4", 60.0, immutable=True)
     for _ in range(3):
         assert (await client.get("/live/show/video/9.m4s")).body == b"x" * 100_000
-    assert port.web.bodies._open == 1
+    await port.until(lambda: bool(hot_descriptors(port)))
+    (fd,) = hot_descriptors(port)
+    assert os.fstat(fd).st_size == 100_000
+    assert (await client.get("/live/show/video/9.m4s")).body == b"x" * 100_000
     body = port.resolver.answers.pop("video/9.m4s").body  # type: ignore[union-attr]
     port.pass_time(6)
     gc.collect()
     assert not [holder for holder in gc.get_referrers(body) if type(holder).__name__ in ("Prepared", "Ready", "_Body")]
-    assert port.web.bodies._open == 0
+    assert (port.web.bodies._open, port.web.bodies._bytes) == (0, 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
 
 
 async def test_a_hot_body_reaches_a_slow_reader_whole(port: Port) -> None:
