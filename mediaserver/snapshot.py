@@ -121,8 +121,8 @@ class SessionSnapshot:
 @dataclass(frozen=True, slots=True)
 class StreamSnapshot:
     """A name that is live, or within its grace period (``publishing`` false). A rendition is a stream too: ``source`` is the name
-    of the one that it is made of. ``sent_packets`` went to players with a connection since it began, one for each, and
-    ``dropped_packets`` were withheld from slow ones; neither goes back when one of them leaves."""
+    of the one that it is made of. ``bytes_in`` and ``frames`` (pictures) came in since it began; ``sent_packets`` went to players
+    with a connection, one for each, and ``dropped_packets`` were withheld from slow ones; none of these ever goes back."""
 
     name: str
     publishing: bool
@@ -137,6 +137,7 @@ class StreamSnapshot:
     source: str = ""
     rungs: tuple[RungSnapshot, ...] = ()
     sent_packets: int = 0
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from control.db import Conflict, Database, DatabaseUnavailable
 from control.statistics import models
 from control.streams import models as stream_rows
 from control.streams.onair import OnAir, stream_id_of
 from mediaserver.events import Event, PublisherLeft, PublishStarted
-from mediaserver.snapshot import StreamSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -29,29 +29,42 @@ _MINUTE = 60.0
 
 @dataclass(slots=True)
 class _Minute:
-    """What one stream did in a minute: how long it was on air, and what each look saw, added up."""
+    """What one stream did in a minute: how long it was on air, what each look saw, added up, and what came in between the
+    looks, in so many seconds."""
 
     seconds: float = 0.0
     looks: int = 0
     viewers: int = 0
     peak: int = 0
-    bitrate: int = 0
-    frame_rate: float = 0.0
+    measured: float = 0.0
+    bytes_in: int = 0
+    frames: int = 0
     sent: int = 0
     dropped: int = 0
 
     def averaged(self, stream_id: int) -> models.Minute:
-        looks = self.looks or 1
+        looks, measured = self.looks or 1, self.measured or 1.0
         return models.Minute(
             stream_id,
             seconds=self.seconds,
             viewers=self.viewers / looks,
             peak=self.peak,
-            bitrate=self.bitrate / looks / 1000,
-            frame_rate=self.frame_rate / looks,
+            bitrate=self.bytes_in * 8 / measured / 1000,
+            frame_rate=self.frames / measured,
             sent=self.sent,
             dropped=self.dropped,
         )
+
+
+class _Seen(NamedTuple):
+    """The counters of a stream or a rendition that began at ``since``, at a look."""
+
+    since: float
+    at: float
+    bytes_in: int = 0
+    frames: int = 0
+    sent: int = 0
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -64,8 +77,8 @@ class Sampler:
     _minutes: dict[float, dict[int, _Minute]] = field(default_factory=dict)
     #: Until when the time on air is counted, of each stream that is.
     _counted: dict[int, float] = field(default_factory=dict)
-    #: What was sent and withheld at the last look, of each stream and rendition; and when that began, for a name comes back.
-    _packets: dict[str, tuple[float, int, int]] = field(default_factory=dict)
+    #: The last look at each stream and rendition; another one of that name may have begun since.
+    _seen: dict[str, _Seen] = field(default_factory=dict)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _retry_at: float = 0.0
 
@@ -129,31 +142,26 @@ class Sampler:
     def _look(self, now: float) -> None:
         for number in tuple(self._counted):
             self._count(number, now)
-        packets: dict[str, tuple[float, int, int]] = {}
+        seen: dict[str, _Seen] = {}
         for stream in self.on_air.everything():
             stream_id = stream_id_of(stream.name)
             if stream_id is None:
                 continue
-            before = self._packets.get(stream.name, (stream.since, 0, 0))
-            if before[0] != stream.since:
-                before = (stream.since, 0, 0)  # another one of that name
-            packets[stream.name] = before
-            if stream.publishing:
-                packets[stream.name] = (stream.since, stream.sent_packets, stream.dropped_packets)
-                minute = self._minute(now - now % _MINUTE, stream_id)
-                minute.sent += stream.sent_packets - before[1]
-                minute.dropped += stream.dropped_packets - before[2]
-                if not stream.source:
-                    self._add_look(minute, stream, self.on_air.viewers(stream_id))
-        self._packets = packets
-
-    @staticmethod
-    def _add_look(minute: _Minute, stream: StreamSnapshot, viewers: int) -> None:
-        minute.looks += 1
-        minute.viewers += viewers
-        minute.peak = max(minute.peak, viewers)
-        minute.bitrate += stream.bitrate
-        minute.frame_rate += stream.frame_rate
+            before = self._seen.get(stream.name)
+            if before is None or before.since != stream.since:
+                before = _Seen(stream.since, stream.since)
+            if not stream.publishing:
+                # What it sent in its last moment is no rate of what it sends when it is back.
+                seen[stream.name] = before._replace(at=now, bytes_in=stream.bytes_in, frames=stream.frames)
+                continue
+            after = _Seen(stream.since, now, stream.bytes_in, stream.frames, stream.sent_packets, stream.dropped_packets)
+            seen[stream.name] = after
+            minute = self._minute(now - now % _MINUTE, stream_id)
+            minute.sent += after.sent - before.sent
+            minute.dropped += after.dropped - before.dropped
+            if not stream.source:
+                _add_look(minute, before, after, self.on_air.viewers(stream_id))
+        self._seen = seen
 
     async def _write(self, now: float) -> bool:
         """Write the minutes that are over. False if some of them have to wait: nothing of them is lost, and nothing twice."""
@@ -179,3 +187,13 @@ class Sampler:
         async with self.db.write() as tx:
             there = await stream_rows.owners(tx, {minute.stream_id for minute in batch})
             await models.add_minutes(tx, begin, [each for each in batch if each.stream_id in there and each.seconds > 0])
+
+
+def _add_look(minute: _Minute, before: _Seen, after: _Seen, viewers: int) -> None:
+    minute.looks += 1
+    minute.viewers += viewers
+    minute.peak = max(minute.peak, viewers)
+    if 0 < after.at - before.at <= JUMP:
+        minute.measured += after.at - before.at
+        minute.bytes_in += after.bytes_in - before.bytes_in
+        minute.frames += after.frames - before.frames

@@ -163,6 +163,7 @@ class LiveStream:
             discontinuities=self.discontinuities,
             source="" if self.source is None else self.source.name,
             sent_packets=self.sent_packets,
+            frames=self.frames,
         )
 
 

@@ -57,9 +57,9 @@ async def test_a_minute_is_written_when_it_is_over_as_it_was_on_average(
     number = await a_stream(database, await a_user(database, "ada"))
     name = f"stream_{number}"
     begin(sampler, number, 0)
-    for second, viewers in ((0, 10), (5, 20), (55, 30)):
+    for second, viewers in ((1, 10), (5, 20), (55, 30)):
         engine.show(
-            stream(name, players={Wire.RTMP: viewers - 2}),
+            stream(name, since=MORNING, players={Wire.RTMP: viewers - 2}, bytes_in=second * 312_500, frames=second * 30),
             stream(f"{name}@360p", source=name, players={Wire.HLS: 2}),
             stream("demo"),
             stream(f"stream_{number + 1}"),
@@ -72,6 +72,34 @@ async def test_a_minute_is_written_when_it_is_over_as_it_was_on_average(
     ((at, *found),) = await figures(database, number, 60)
     assert (at, found[:5]) == (0.0, [58.5, 20.0, 30, 2500.0, 30.0])
     assert len(await rows(database, "samples")) == len(models.STEPS)
+
+
+# -- what came in --------------------------------------------------------------------------------------------------------
+
+
+@one_database
+async def test_rates_are_what_came_in_while_it_was_sent(sampler: Sampler, database: Database, engine: FakeEngine) -> None:
+    """From its first moment on; not while it is away; and of another stream of that name from nought again."""
+    number = await a_stream(database, await a_user(database, "ada"))
+    looks = [
+        (58.0, True, 57.5, 50_000, 15),
+        (59.0, True, 57.5, 150_000, 45),
+        (61.0, True, 57.5, 350_000, 105),
+        (62.0, False, 57.5, 400_000, 120),
+        (90.0, False, 57.5, 400_000, 120),
+        (91.0, True, 57.5, 500_000, 150),
+        (96.0, True, 95.0, 200_000, 15),
+    ]
+    begin(sampler, number, 57.5)
+    for second, publishing, since, bytes_in, frames in looks:
+        seen = {"since": MORNING + since, "publishing": publishing, "bytes_in": bytes_in, "frames": frames}
+        engine.show(stream(f"stream_{number}", **seen))
+        await sampler.sample(MORNING + second)
+    engine.show()
+    await sampler.sample(MORNING + 130)
+    rates = [found[4:6] for found in await figures(database, number, 60)]
+    # The second minute: two seconds of what was sent until its first look, one after the return, one of the other stream.
+    assert rates[:2] == [(800.0, 30.0), (1000.0, 26.25)]
 
 
 # -- how long it was on air ----------------------------------------------------------------------------------------------
