@@ -19,7 +19,7 @@ from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.presentation import Presentation, picture_data, sound_duration
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment, Segment
-from mediaserver.packaging.segmenter import Segmenter
+from mediaserver.packaging.segmenter import WEIGHT, Segmenter
 from mediaserver.packaging.timetable import KEPT, SAME, TICKS, Mark
 from mediaserver.packaging.window import Window
 from protocols.codec import AudioParameters
@@ -176,7 +176,8 @@ class Follower(Presentation):
             frame = self._frame * scale // TICKS
         # The stream cuts, and it does so before this.
         longest = int(4 * max(10.0, self.settings.segment_duration) * scale)
-        return Segmenter(0, longest, int(self._part_limit * scale), frame, follow=True)
+        heaviest = int(self.settings.segment_duration * WEIGHT)
+        return Segmenter(0, longest, int(self._part_limit * scale), frame, heaviest=heaviest, follow=True)
 
     # -- packets --------------------------------------------------------------------------------------------------------
 

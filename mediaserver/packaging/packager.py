@@ -8,7 +8,7 @@ from mediaserver.packaging.numbers import Numbers
 from mediaserver.packaging.presentation import Durations, Presentation, picture_data, sound_duration
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
-from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, FrameClock, Segmenter
+from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, WEIGHT, FrameClock, Segmenter
 from mediaserver.packaging.standin import SILENCE, keep_up, returns
 from mediaserver.packaging.timetable import TICKS, Mark, Timetable
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
@@ -203,13 +203,14 @@ class Packager(Presentation):
 
     def _segmenter(self, init: InitSegment) -> Segmenter:
         scale = init.timescale
-        minimum = self.settings.segment_duration * scale
+        minimum, heaviest = self.settings.segment_duration * scale, int(self.settings.segment_duration * WEIGHT)
         if isinstance(init.parameters, AudioParameters):
             frame = init.parameters.samples_per_packet or scale // 50
             # One second more than video: it follows.
-            return Segmenter(int(minimum - frame / 2), int((self._maximum + 1) * scale), int(self._part_limit * scale), frame)
+            longest = int((self._maximum + 1) * scale)
+            return Segmenter(int(minimum - frame / 2), longest, int(self._part_limit * scale), frame, heaviest=heaviest)
         limit = int(self._part_limit * scale)
-        return Segmenter(int(SEGMENT_MINIMUM * minimum), int(self._maximum * scale), limit, scale // 30)
+        return Segmenter(int(SEGMENT_MINIMUM * minimum), int(self._maximum * scale), limit, scale // 30, heaviest=heaviest)
 
     # -- looking --------------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class Rendition:
     def _append(self, held: tuple[int, bytes, int, bool], duration: int, *, boundary: bool) -> bool:
         """The sample's duration is known. Whether the segment ends behind it."""
         time, data, offset, keyframe = held
-        step = self.segmenter.step(duration, boundary=boundary)
+        step = self.segmenter.step(duration, len(data), boundary=boundary)
         if step.part_before:
             self._end_part(time)
         self._samples.append(Sample(data, duration, offset, keyframe))
@@ -133,7 +133,7 @@ class Rendition:
         held, self._held = self._held, None
         if held is not None:
             frame = max(self.segmenter.frame, end - held[0], 1)
-            if self._samples and self.segmenter.step(frame, boundary=False).part_before:
+            if self._samples and self.segmenter.step(frame, len(held[1]), boundary=False).part_before:
                 self._end_part(held[0])
             self._samples.append(Sample(held[1], frame, held[2], held[3]))
             self.last = held[0] + frame

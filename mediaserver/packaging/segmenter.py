@@ -1,4 +1,4 @@
-"""Where parts and segments end. Pure: it knows timestamps and keyframes, no clock, no bytes."""
+"""Where parts and segments end. Pure: it knows timestamps, keyframes and sizes, no clock, no bytes."""
 
 import enum
 import statistics
@@ -12,6 +12,10 @@ PART_MINIMUM = 0.85
 
 #: The share of the segment duration at which a keyframe may end a segment: a GOP of 1.99 s is meant to be one of 2 s.
 SEGMENT_MINIMUM = 0.95
+
+#: What a segment may weigh: bytes for each second that it is meant to last (100 Mbit/s). Who sends more than that, or the same in
+#: tiny steps in time, gets shorter segments and fills no memory.
+WEIGHT = 12_500_000
 
 #: How many durations are looked at to learn the frame duration.
 _LEARN = 16
@@ -67,31 +71,35 @@ class Segmenter:
 
     ``part_limit`` and ``frame`` may be changed between samples. With ``follow`` the segments of this track end where it is
     told (audio beside video); else at the first keyframe that leaves it at least ``minimum`` long. Either way no segment grows
-    beyond ``maximum``: it is cut anywhere then, and the next one may begin without a keyframe.
+    beyond ``maximum``, or beyond ``heaviest`` bytes and a sample: it is cut anywhere then, and the next one may begin without a
+    keyframe.
     """
 
-    __slots__ = ("_part", "_segment", "follow", "frame", "maximum", "minimum", "part_limit")
+    __slots__ = ("_part", "_segment", "_weight", "follow", "frame", "heaviest", "maximum", "minimum", "part_limit")
 
-    def __init__(self, minimum: int, maximum: int, part_limit: int, frame: int, *, follow: bool = False) -> None:
+    def __init__(self, minimum: int, maximum: int, part_limit: int, frame: int, *, heaviest: int, follow: bool = False) -> None:
         self.minimum = minimum
         self.maximum = maximum
         self.part_limit = part_limit
         self.frame = frame
+        self.heaviest = heaviest
         self.follow = follow
         self._part = 0
         self._segment = 0
+        self._weight = 0
 
-    def step(self, duration: int, *, boundary: bool) -> Step:
-        """A sample of ``duration`` joins. ``boundary``: the next one may begin a segment (a keyframe; for a following
-        track, one at or behind the place where the other track's segment began)."""
+    def step(self, duration: int, size: int, *, boundary: bool) -> Step:
+        """A sample of ``duration`` and ``size`` bytes joins. ``boundary``: the next one may begin a segment (a keyframe; for a
+        following track, one at or behind the place where the other track's segment began)."""
         before = self._part > 0 and self._part + duration > self.part_limit
         if before:
             self._part = 0
         self._part += duration
         self._segment += duration
+        self._weight += size
         if boundary and (self.follow or self._segment >= self.minimum):
             return Step(before, self._end_segment())
-        if self._segment + self.frame > self.maximum:
+        if self._segment + self.frame > self.maximum or self._weight >= self.heaviest:
             return Step(before, self._end_segment())
         if self._part + self.frame > self.part_limit and self._part >= PART_MINIMUM * self.part_limit:
             self._part = 0
@@ -104,4 +112,4 @@ class Segmenter:
 
     def reset(self) -> None:
         """The segment in the making ends here."""
-        self._part = self._segment = 0
+        self._part = self._segment = self._weight = 0

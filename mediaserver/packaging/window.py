@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 from mediaserver.packaging.segment import InitSegment, Segment
+from mediaserver.packaging.segmenter import WEIGHT
 
 #: The least number of whole segments in a live playlist. A stream that has fewer yet is preceded by gaps (EXT-X-GAP), because
 #: players refuse a playlist of parts alone, and a player that has to wait for whole segments is seconds late.
@@ -54,9 +55,9 @@ class Position(enum.Enum):
 class Window:
     """Segments of one track, oldest first; the last one may be in the making.
 
-    ``listed`` complete segments (or as many as ``dvr`` seconds hold, if that is more) stand in the playlist; as many more,
-    seven at most, stay fetchable for players that hold an older playlist. ``version`` rises with every change. No two windows
-    have the same ``serial``, not even one after the other.
+    ``listed`` complete segments (or as many as ``dvr`` seconds and the WEIGHT of these hold, if that is more) stand in the
+    playlist; as many more, seven at most, stay fetchable for players that hold an older playlist. ``version`` rises with every
+    change. No two windows have the same ``serial``, not even one after the other.
     """
 
     def __init__(self, kind: str, first_sequence: int, listed: int, dvr: float, segment_duration: float) -> None:
@@ -120,9 +121,11 @@ class Window:
         keep = min(self.listed, len(complete))
         if self.dvr:
             seconds = sum(segment.seconds for segment in complete[-keep:])
-            while keep < len(complete) and seconds < self.dvr:
+            weight = sum(segment.nbytes for segment in complete[-keep:])
+            while keep < len(complete) and seconds < self.dvr and weight < self.dvr * WEIGHT:
                 keep += 1
                 seconds += complete[-keep].seconds
+                weight += complete[-keep].nbytes
         first = complete[-keep].sequence
         self.first_listed = first
         spare = min(keep, 7)

@@ -280,6 +280,26 @@ def test_a_gop_without_end_is_cut_and_not_called_independent(clips: Clips) -> No
     assert "INDEPENDENT-SEGMENTS" not in media_playlist(subject, window(subject, VIDEO), delta=False)
 
 
+@pytest.mark.parametrize("dvr", [0.0, 40.0])
+def test_enormous_pictures_in_tiny_steps_fill_no_memory(
+    clip: list[Track | Packet], monkeypatch: pytest.MonkeyPatch, dvr: float
+) -> None:
+    """Each a fortieth of what a second may weigh, every millisecond."""
+    weight = 1_000_000
+    for module in ("packager", "window"):
+        monkeypatch.setattr(f"mediaserver.packaging.{module}.WEIGHT", weight)
+    subject = packager(Settings(segment_duration=1.0, dvr=dvr))
+    picture = next(item for item in clip if isinstance(item, Packet) and item.kind is VIDEO)
+    enormous = picture.body + (25_000).to_bytes(4, "big") + b"\x06" * 25_000
+    feed(subject, only(clip, VIDEO)[:1])
+    for step in range(3000):
+        subject.on_packet(replace(picture, body=enormous, dts=step, keyframe=step == 0))
+    segments = [segment for segment in window(subject, VIDEO).segments if segment.complete]
+    assert max(segment.nbytes for segment in segments) < weight + 2 * len(enormous)
+    most = dvr + 8 if dvr else 14
+    assert most - 1 <= sum(segment.nbytes for segment in segments) / weight <= most * 1.1
+
+
 def test_audio_goes_on_by_itself_when_video_stops(clip: list[Track | Packet]) -> None:
     subject = packager()
     feed(subject, clip)

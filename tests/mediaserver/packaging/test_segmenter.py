@@ -16,7 +16,7 @@ def run(segmenter: Segmenter, durations: list[int], keyframes: list[bool]) -> li
     segments: list[list[list[int]]] = [[[]]]
     for index, duration in enumerate(durations):
         following = index + 1 < len(keyframes) and keyframes[index + 1]
-        step = segmenter.step(duration, boundary=following)
+        step = segmenter.step(duration, 1000, boundary=following)
         if step.part_before:
             segments[-1].append([])
         segments[-1][-1].append(duration)
@@ -29,7 +29,7 @@ def run(segmenter: Segmenter, durations: list[int], keyframes: list[bool]) -> li
 
 def make(part_duration: float, frame: int, segment: float = 2.0, maximum: float = 10.0) -> Segmenter:
     limit = int(part_limit(part_duration, frame / SCALE) * SCALE)
-    return Segmenter(int(0.95 * segment * SCALE), int(maximum * SCALE), limit, frame)
+    return Segmenter(int(0.95 * segment * SCALE), int(maximum * SCALE), limit, frame, heaviest=100_000_000)
 
 
 @pytest.mark.parametrize("rate", [10, 12.5, 15, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60, 120])
@@ -86,17 +86,23 @@ def test_without_keyframes_a_segment_ends_at_the_maximum() -> None:
 
 
 def test_a_following_track_ends_its_segments_only_where_it_is_told() -> None:
-    segmenter = Segmenter(2 * SCALE, 100 * SCALE, 18_000, 1920, follow=True)
-    assert segmenter.step(1920, boundary=True).after is Cut.SEGMENT
-    assert all(segmenter.step(1920, boundary=False).after is not Cut.SEGMENT for _ in range(500))
+    segmenter = Segmenter(2 * SCALE, 100 * SCALE, 18_000, 1920, heaviest=100_000_000, follow=True)
+    assert segmenter.step(1920, 1000, boundary=True).after is Cut.SEGMENT
+    assert all(segmenter.step(1920, 1000, boundary=False).after is not Cut.SEGMENT for _ in range(500))
+
+
+def test_a_segment_ends_at_its_weight_however_little_time_it_took() -> None:
+    segmenter = make(0.2, 3000)
+    cuts = [segmenter.step(1, 30_000_000, boundary=False).after for _ in range(8)]
+    assert cuts == [Cut.NONE, Cut.NONE, Cut.NONE, Cut.SEGMENT] * 2
 
 
 def test_reset_forgets_what_was_gathered() -> None:
     segmenter = make(0.2, 3000)
     for _ in range(5):
-        segmenter.step(3000, boundary=False)
+        segmenter.step(3000, 1000, boundary=False)
     segmenter.reset()
-    steps = [segmenter.step(3000, boundary=False).after for _ in range(6)]
+    steps = [segmenter.step(3000, 1000, boundary=False).after for _ in range(6)]
     assert steps == [Cut.NONE] * 5 + [Cut.PART]
 
 
