@@ -15,6 +15,8 @@ from tests.peers import Peers, Process, Server, ffprobe, running_server
 
 KEY = "a_key_that_nobody_guesses"
 WIDTH, HEIGHT, FRAME_RATE = 640, 360, 25
+#: Seconds on air, in minutes that are written down, from which an average tells what is pushed.
+SETTLED = 5
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.contract.asking import ROOMY, Caller, log_in
-from tests.contract.conftest import FRAME_RATE, HEIGHT, KEY, WIDTH, Town
+from tests.contract.conftest import FRAME_RATE, HEIGHT, KEY, SETTLED, WIDTH, Town
 from tests.contract.document import (
     MESSAGE,
     STREAM,
@@ -30,6 +30,8 @@ from tests.media import Clips, frames
 from tests.peers import Peers, Process, Server, ffprobe, program, wait_until
 
 BFRAMES = 3
+#: Seconds after a minute within which it is written down on a busy machine.
+LATE = 10
 MISSING = error("STREAM_NOT_FOUND")
 
 
@@ -401,14 +403,14 @@ def test_get_stream_status(town: Town) -> None:
         one.wait_for(5)
         other.wait_for(5)
         town.admin.wait_for(f"{town.path}/status", current_viewers=2)
-        # Rates are measured over a second or two.
-        wait_until(lambda: town.admin.get(f"{town.path}/status").json["output_bitrate"], "a rate of the quality")
+        # Rates are measured over the last seconds, in which an encoder may have been kept waiting, or have made up for it.
+        wait_until(lambda: _is_steady(town), "the rates of what is pushed")
+        least = int(time.time() - town.server.live()[f"stream_{town.stream_id}"]["since"])
         seen = town.admin.get(f"{town.path}/status").fits(STREAM_STATUS)
+        most = time.time() - town.server.live()[f"stream_{town.stream_id}"]["since"]
     assert (seen["stream_id"], seen["status"], seen["resolution"]) == (town.stream_id, "running", f"{WIDTH}x{HEIGHT}")
     assert seen["peak_viewers"] >= 2
-    assert abs(seen["uptime"] - (time.time() - town.server.live()[f"stream_{town.stream_id}"]["since"])) < 3
-    assert abs(seen["frame_rate"] - FRAME_RATE) <= 2
-    assert 0.7 <= seen["input_bitrate"] / town.clip_kilobits <= 1.3
+    assert least - 1 <= seen["uptime"] <= most + 1
     # What is put out is its 240p, encoded anew.
     rendition = town.server.live()[f"stream_{town.stream_id}"]["rungs"][0]
     assert seen["output_bitrate"] > 0
@@ -417,35 +419,47 @@ def test_get_stream_status(town: Town) -> None:
     town.admin.wait_for(f"{town.path}/status", current_viewers=0)
 
 
+def _is_steady(town: Town) -> bool:
+    """Whether the rates are those of the clip, and there is one of the quality."""
+    seen = town.admin.get(f"{town.path}/status").json
+    pictures, bits = seen["frame_rate"], seen["input_bitrate"] / town.clip_kilobits
+    return abs(pictures - FRAME_RATE) <= 2 and 0.7 <= bits <= 1.3 and seen["output_bitrate"] > 0
+
+
 def test_get_stream_statistics(town: Town) -> None:
     """What was on air for a minute is a sample of it, in steps of every documented length."""
     path = f"{town.path}/stats"
     with LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as player:
         player.wait_for(5)
 
-        def peak() -> int:
-            return int(town.admin.get(f"{path}?interval=1m").json["summary"]["peak_viewers"])
+        def written() -> bool:
+            summary = town.admin.get(f"{path}?interval=1m").json["summary"]
+            return bool(summary["peak_viewers"] and summary["uptime"] >= SETTLED)
 
-        # A minute is written down a few seconds after it is over.
-        wait_until(peak, "a minute with a viewer", timeout=75)
-    # Since it began, until the present minute did.
-    on_air = time.time() // 60 * 60 - (time.time() - town.admin.get(f"{town.path}/status").json["uptime"])
-    began, day = town.started - town.started % 60, 86400
-    for interval, step in (("1m", 60), ("5m", 300), ("1h", 3600), ("1d", day), ("", 300)):
+        # A minute is written down a second or two after it is over; the first may be as short as it likes.
+        wait_until(written, "a minute with a viewer", timeout=85)
+    since = town.server.live()[f"stream_{town.stream_id}"]["since"]
+    for interval, step in (("1m", 60), ("5m", 300), ("1h", 3600), ("1d", 86400), ("", 300)):
+        asked_at = time.time()
         seen = town.admin.get(path + (f"?interval={interval}" if interval else "")).fits(STREAM_STATS)
+        answered_at = time.time()
         assert seen["stream_id"] == town.stream_id
         for sample in seen["stats"]:
             at = datetime.fromisoformat(sample["timestamp"]).timestamp()
             assert at % step == 0
-            assert began - step < at <= time.time()
-            # An encoder on a machine that is short of time may fall behind: with all that it sends.
-            pictures = sample["frame_rate"] / FRAME_RATE
-            assert 0.7 <= pictures <= 1.1
-            assert 0.8 <= sample["bitrate"] / town.clip_kilobits / pictures <= 1.2
+            assert town.started // 60 * 60 - step < at <= answered_at
             assert sample["packet_loss"] == 0
+            # What was on air for a moment may have had no picture in it.
+            if at + step - since >= SETTLED:
+                # An encoder on a machine that is short of time may fall behind: with all that it sends.
+                pictures = sample["frame_rate"] / FRAME_RATE
+                assert 0.7 <= pictures <= 1.1
+                assert 0.8 <= sample["bitrate"] / town.clip_kilobits / pictures <= 1.2
         assert 0.7 <= seen["summary"]["avg_bitrate"] / town.clip_kilobits <= 1.3
         assert 0 < seen["summary"]["avg_viewers"] <= seen["summary"]["peak_viewers"]
-        assert abs(seen["summary"]["uptime"] - on_air) <= 2
+        # Since it began, until the last minute that is written: the present one may have begun just now.
+        least, most = ((now // 60 * 60) - since for now in (asked_at - LATE, answered_at))
+        assert least - 2 <= seen["summary"]["uptime"] <= most + 2
     asked = town.admin.get(f"{path}?start_time=2025-01-01T10:00:00Z&end_time=2025-01-01T11:00:00Z")
     before = asked.fits(STREAM_STATS, empty=("stats",))
     assert (before["stats"], before["summary"]["uptime"]) == ([], 0)
