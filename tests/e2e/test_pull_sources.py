@@ -21,6 +21,8 @@ from tests.mediaserver.running import Running, running
 from tests.peers import Peers, free_port, wait_until
 
 PERIOD = 100
+#: Seconds within which another program's stream is there, and its pictures are, on a busy machine.
+PATIENCE = 30.0
 #: A clip that does not begin anew within a test, as where it does the steps in time are odd: its length, and its pictures.
 SECONDS, PICTURES = 24, 600
 
@@ -59,12 +61,12 @@ async def watching(url: str) -> AsyncIterator[LivePlayer]:
 
 async def live(town: Running, name: str) -> None:
     """Wait until ``name`` has what a player needs."""
-    await town.until(lambda: any(stream.name == name and stream.tracks for stream in town.engine.snapshot().streams))
+    await town.until(lambda: any(stream.name == name and stream.tracks for stream in town.engine.snapshot().streams), PATIENCE)
 
 
 async def pictures(town: Running, player: LivePlayer, count: int) -> None:
     wanted = len(player.seen.numbers) + count
-    await town.until(lambda: len(player.seen.numbers) >= wanted or not player.playing)
+    await town.until(lambda: len(player.seen.numbers) >= wanted or not player.playing, PATIENCE)
     assert len(player.seen.numbers) >= wanted, player.error
 
 

@@ -214,9 +214,9 @@ class Running:
     def names(self) -> set[str]:
         return {stream.name for stream in self.engine.snapshot().streams}
 
-    async def until(self, question: Callable[[], bool]) -> None:
+    async def until(self, question: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Let the loop run until the answer is yes."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             while not question():  # noqa: ASYNC110 - counters announce nothing
                 await asyncio.sleep(0.005)
 
