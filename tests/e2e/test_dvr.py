@@ -17,16 +17,23 @@ from tests.peers import Server, wait_until
 
 __all__ = ["chromium", "tab"]
 
-DVR = 15
+DVR = 26
 #: Seconds that were sent before anybody looks; the clip is longer, and numbers its pictures through.
-SENT = 26
+SENT = 36
 #: Seconds that the player in the browser goes back: more than the window would allow.
 BACK = 9
+#: The viewer drags the slider, and lets go.
+_WIND = """(value) => {
+  const slider = document.querySelector('#timeline');
+  slider.value = value;
+  slider.dispatchEvent(new Event('input'));
+  slider.dispatchEvent(new Event('change'));
+}"""
 HLS = {"always": True, "dvr": DVR, "window": 3, "segment_duration": 1.0}
 
 
 def long_clip(clips: Clips) -> list[Tag]:
-    return tags_of(clips.get(seconds=36.0, b_frames=0))
+    return tags_of(clips.get(seconds=46.0, b_frames=0))
 
 
 def playlist(server: Server, kind: str = "video") -> m3u8.M3U8:
@@ -75,7 +82,8 @@ def test_without_it_only_the_window_is_there(serve: Serve, clips: Clips) -> None
         assert span(playlist(server)) < 6
 
 
-def test_chromium_seeks_back(serve: Serve, clips: Clips, tab: OpenTab) -> None:
+@pytest.mark.parametrize("kind", ["ll-hls", "hls", "dash"])
+def test_the_page_goes_back_and_to_live_again(kind: str, serve: Serve, clips: Clips, tab: OpenTab) -> None:
     server = serve(hls=HLS)
     tags = long_clip(clips)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
@@ -85,14 +93,28 @@ def test_chromium_seeks_back(serve: Serve, clips: Clips, tab: OpenTab) -> None:
         thread = threading.Thread(target=lambda: [None for _ in publisher.pace(rest)])
         thread.start()
         page = tab(own=server)
-        page.open(server.url("/watch/show?player=hls"))
+        page.open(server.url(f"/watch/show?player={kind}"))
         page.wait_state("playing")
+        page.wait("!document.querySelector('#timeline').hidden")
         live = page.numbers(2)[-1]
         assert live > (SENT - 8) * 25
-        page.page.evaluate(f"() => {{ document.querySelector('video').currentTime -= {BACK}; }}")
+        page.page.evaluate(_WIND, -BACK)
+        page.wait("document.querySelector('#to-live').dataset.live === 'false'")
         page.wait("!document.querySelector('video').seeking")
-        seen = page.numbers(6)
+        page.wait_state("playing")
+        back = page.numbers(6)
+        page.page.click("#play")
+        page.wait("document.querySelector('video').paused")
+        page.page.click("#play")
+        page.wait("!document.querySelector('video').paused")
+        on = page.numbers(3)
+        page.page.click("#to-live")
+        page.wait("document.querySelector('#to-live').dataset.live === 'true'")
+        page.wait("!document.querySelector('video').seeking")
+        again = page.numbers(2)
         done.set()
         thread.join()
-    assert seen == sorted(seen)
-    assert live - (BACK + 1) * 25 < seen[0] < live - (BACK - 3) * 25, f"{seen} is not {BACK} s behind {live}"
+    assert back == sorted(back)
+    assert live - (BACK + 3) * 25 < back[0] < live - (BACK - 5) * 25, f"{back} is not {BACK} s behind {live}"
+    assert back[-1] <= on[0] < live - 25, "it goes on where it was"
+    assert again[0] > live

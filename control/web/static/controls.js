@@ -20,15 +20,15 @@ function setIcon(button, icon, label) {
 
 /**
  * Connect the controls to `video`. `seekToLive()` goes to the live edge, `excess()` says how many seconds behind its target
- * it plays, `hold(held)` is told when the viewer pauses and goes on.
+ * it plays, `hold(held)` is told when the viewer pauses and goes on, `past()` says whether it goes on where it was then.
  */
-export function wireControls(video, { seekToLive, excess, hold }) {
+export function wireControls(video, { seekToLive, excess, hold, past }) {
   const player = byId("player");
   const actions = {
     play() {
       hold(!video.paused);
       if (!video.paused) return video.pause();
-      seekToLive();
+      if (!past()) seekToLive();
       return video.play().catch(() => {});
     },
     mute() {
@@ -60,7 +60,7 @@ export function wireControls(video, { seekToLive, excess, hold }) {
   for (const event of ["play", "pause"]) {
     video.addEventListener(event, () => setIcon(byId("play"), video.paused ? "play" : "pause", video.paused ? "Play (k)" : "Pause (k)"));
   }
-  video.addEventListener("timeupdate", () => { byId("to-live").dataset.live = String(!video.paused && !(excess() > 2)); });
+  video.addEventListener("timeupdate", () => { byId("to-live").dataset.live = String(!video.paused && !past() && !(excess() > 2)); });
 }
 
 function wireSound(video) {

@@ -1,5 +1,5 @@
-// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, choose, latency, target, bitrate.
-// Latencies are in seconds. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported; and
+// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, seek, range, choose, latency, excess,
+// bitrate. Times are in seconds; `range` is from where to where one can `seek` now, on the clock of `video.currentTime`. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported; and
 // "qualities" when it is known what there is to `choose` from, which are then in `qualities`, best first.
 
 import { bitrate, clock } from "./page.js";
@@ -110,6 +110,14 @@ class HlsPlayer {
     if (position) this.video.currentTime = position;
   }
 
+  seek(time) { this.video.currentTime = time; }
+
+  get range() {
+    const start = this.hls?.latestLevelDetails?.fragmentStart;
+    const end = this.hls?.liveSyncPosition;
+    return Number.isFinite(start) && end ? { start, end } : null;
+  }
+
   get latency() {
     const date = this.hls?.playingDate;
     return date ? (clock.now() - date.getTime()) / 1000 : this.hls?.latency || NaN;
@@ -181,6 +189,14 @@ class DashPlayer {
 
   seekToLive() { this.dash?.seekToOriginalLive(); }
 
+  /** By its own means: it would take another seek for an error, and mend it. */
+  seek(time) { this.dash?.seek(time - this.range.start); }
+
+  get range() {
+    const range = this.dash?.getDvrWindow();
+    return range && range.end > range.start ? { start: range.start, end: range.end - this.dash.getTargetLiveDelay() } : null;
+  }
+
   /** By the page's own clock: dash.js learns the time from the MPD, and takes what that was under way for an error of the clock. */
   get latency() {
     return this.dash?.getCurrentLiveLatency() ? clock.now() / 1000 - this.dash.timeAsUTC() : NaN;
@@ -218,6 +234,13 @@ class NativePlayer {
   seekToLive() {
     const { seekable } = this.video;
     if (seekable.length) this.video.currentTime = seekable.end(seekable.length - 1);
+  }
+
+  seek(time) { this.video.currentTime = time; }
+
+  get range() {
+    const { seekable } = this.video;
+    return seekable.length ? { start: seekable.start(0), end: seekable.end(seekable.length - 1) } : null;
   }
 
   get latency() {

@@ -6,6 +6,7 @@ import { KINDS, makePlayer } from "./players.js";
 import { Quality } from "./quality.js";
 import { wireControls } from "./controls.js";
 import { showStats } from "./stats.js";
+import { Timeline } from "./timeline.js";
 
 const data = document.body.dataset;
 const video = byId("video");
@@ -20,6 +21,7 @@ const NEXT_REPORT = 60000;
 /** What the server knows this page's player by, and nobody else: made anew with each page, kept nowhere. */
 const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const quality = new Quality();
+const timeline = new Timeline(byId("timeline"), wind);
 
 const WORDS = {
   connecting: ["Connecting", ""],
@@ -43,6 +45,8 @@ const page = {
   notBefore: 0,
   /** paused by the viewer */
   held: false,
+  /** behind live because the viewer wants it so */
+  past: false,
   time: 0,
   /** the latest that was shown */
   furthest: 0,
@@ -184,6 +188,7 @@ function stop() {
   page.player?.stop();
   page.player = null;
   page.time = page.furthest = 0;
+  page.past = false;
 }
 
 function giveUp(kind, detail) {
@@ -249,19 +254,39 @@ function tick() {
     show(page.stream?.state === "away" ? "away" : "stalled");
     wake();
   }
+  timeline.show(player.range, video.currentTime);
   govern(player);
   return showStats({ player, video, buffered: bufferedAhead(), steady: page.state === "playing" && now - page.started > 2500 });
 }
 
 function govern(player) {
   const over = player.excess;
-  if (!Number.isFinite(over) || video.paused || page.kind !== "ll-hls") return;
+  if (page.past) video.playbackRate = 1;
+  if (!Number.isFinite(over) || video.paused || page.past || page.kind !== "ll-hls") return;
   if (over > JUMP) {
     player.seekToLive();
     return;
   }
   const rate = playbackRate({ latency: over, target: 0, buffered: bufferedAhead(), rate: video.playbackRate });
   if (video.playbackRate !== rate) video.playbackRate = rate;
+}
+
+/** Go `behind` seconds back from the live edge; 0: to live. */
+function wind(behind) {
+  const { player } = page;
+  if (!player) return;
+  page.past = behind > 0;
+  quality.forgive();
+  if (page.past) player.seek(Math.max(player.range.start, player.range.end - behind));
+  else player.seekToLive();
+}
+
+/** The viewer pauses, or goes on. What can be wound back goes on where it was, or where it still can. */
+function hold(held) {
+  page.held = held;
+  const range = page.player?.range;
+  if (held) page.past = timeline.shown;
+  else if (page.past && range && video.currentTime < range.start) page.player.seek(range.start + 1);
 }
 
 // The page's own fittings
@@ -312,9 +337,10 @@ wirePicker();
 wireQuality();
 wireCopyButtons();
 wireControls(video, {
-  seekToLive: () => page.player?.seekToLive(),
+  seekToLive: () => wind(0),
   excess: () => page.player?.excess ?? NaN,
-  hold: (held) => { page.held = held; },
+  hold,
+  past: () => page.past,
 });
 video.addEventListener("loadedmetadata", play);
 video.addEventListener("canplay", play);
