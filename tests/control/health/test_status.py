@@ -23,11 +23,36 @@ MEGABIT = 125_000
 ROOM = SimpleNamespace(free=50 * 10**9, total=200 * 10**9, percent=75.0)
 
 
+class Moment:
+    """A clock that stands still while the machine is looked at: what is seen then is of one moment, however long that takes."""
+
+    def __init__(self) -> None:
+        self._held: float | None = None
+
+    def hold(self) -> float:
+        """The look begins."""
+        self._held = time.monotonic()
+        return self._held
+
+    @property
+    def now(self) -> float:
+        return time.monotonic() if self._held is None else self._held
+
+    def __call__(self) -> float:
+        """Seconds; the look is over."""
+        now, self._held = self.now, None
+        return now
+
+
 class BusyEngine(ObedientEngine):
     """Takes one megabit a second and sends three."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.moment = Moment()
+
     def snapshot(self) -> EngineSnapshot:
-        now = time.monotonic()
+        now = self.moment.now
         return replace(super().snapshot(), bytes_in=round(now * MEGABIT), bytes_out=round(now * 3 * MEGABIT))
 
 
@@ -39,20 +64,22 @@ def engine() -> BusyEngine:
 
 
 @pytest.fixture(autouse=True)
-def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter busy, eight megabits a second on its network and a lot more in itself; probes are not waited for long."""
+def machine(engine: BusyEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter busy, eight megabits a second on its network and a lot more in itself."""
+    moment = engine.moment
     monkeypatch.setattr(gauge, "SHORTEST", 0.1)
-    monkeypatch.setattr(service, "PATIENCE", 0.5)
+    monkeypatch.setattr(service, "Gauge", lambda engine: gauge.Gauge(engine, moment))
     monkeypatch.setattr(service, "FRESH", 0.0)
 
     kind = type(psutil.cpu_times())
     shares = {"user": 0.2, "system": 0.05, "idle": 0.7, "iowait": 0.05}
 
     def cpu() -> Any:
-        return kind(**{name: time.monotonic() * shares.get(name, 0.0) for name in kind._fields})
+        now = moment.hold()
+        return kind(**{name: now * shares.get(name, 0.0) for name in kind._fields})
 
     def counters(*, pernic: bool) -> Any:
-        now = time.monotonic()
+        now = moment.now
         moved = {"lo": 1e9, "eth0": 8 * MEGABIT}
         return {name: SimpleNamespace(bytes_sent=now * rate / 2, bytes_recv=now * rate / 2) for name, rate in moved.items()}
 
@@ -118,11 +145,9 @@ async def test_how_busy_the_machine_is_holds_for_who_asks_first_and_for_who_asks
     assert (network["bandwidth_used"], network["bandwidth_available"]) == ("8Mbps", "1000Mbps")
 
 
-async def test_what_is_measured_is_now_and_not_since_somebody_asked_long_ago() -> None:
-    busy = BusyEngine()
-    busy.show()
+async def test_what_is_measured_is_now_and_not_since_somebody_asked_long_ago(engine: BusyEngine) -> None:
     late = 0.0
-    measured = gauge.Gauge(busy, lambda: time.monotonic() + late)
+    measured = gauge.Gauge(engine, lambda: engine.moment() + late)
     before = await measured.load()
     assert before is await measured.load()
     late = gauge.LONGEST + 1  # bytes of a second ago would count for all that time
@@ -169,7 +194,10 @@ async def test_a_server_on_loopback_needs_no_other_interface(panel: OpenPanel, m
 
 
 @one_database
-async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(here: Panel, tmp_path: Path) -> None:
+async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(
+    here: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PATIENCE", 0.5)
     admin = await here.log_in()
     other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None, check_same_thread=False)
     await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")  # whoever writes at the moment finishes meanwhile
@@ -183,6 +211,7 @@ async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(here
 
 @one_database
 async def test_a_disk_that_hangs_holds_one_thread_and_nobody_else(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "PATIENCE", 0.5)
     admin = await here.log_in()
     back, asked = threading.Event(), []
 
