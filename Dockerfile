@@ -4,7 +4,7 @@ COPY requirements.lock .
 RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /data --create-home mediaserver
+RUN useradd --system --uid 10001 --home-dir /data --no-create-home mediaserver && install -d -o mediaserver -g mediaserver /data
 COPY --from=environment /opt/venv /opt/venv
 WORKDIR /opt/mediaserver
 COPY protocols protocols
