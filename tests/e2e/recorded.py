@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,18 @@ MOST_LOST = 1.0
 
 def files(server: Server, suffix: str = ".mp4") -> list[Path]:
     """The recordings of a server, oldest first."""
-    return sorted((server.folder / "data" / "recordings").rglob(f"*{suffix}"))
+    return oldest_first((server.folder / "data" / "recordings").rglob(f"*{suffix}"))
+
+
+def oldest_first(recordings: Iterable[Path]) -> list[Path]:
+    """By the second in which they began, and of one second by the number behind it, which the first of them has not."""
+
+    def began(file: Path) -> tuple[str, int]:
+        named = re.fullmatch(r"(.*-\d{8}-\d{6})(?:-(\d+))?", file.stem)
+        assert named, file
+        return named[1], int(named[2] or 1)
+
+    return sorted(recordings, key=began)
 
 
 def numbers(file: Path) -> list[int]:
@@ -76,6 +88,8 @@ def cycle(server: Server, clip: Path, seconds: float, suffix: str = ".mp4") -> C
             sent += type_id == VIDEO and body[1] == 1
             if timestamp >= seconds * 1000:
                 break
+        # What a busy machine has not even let the server read is no loss of a recording's.
+        publisher.settle()
         server.kill()
     file = files(server, suffix)[-1]
     found = numbers(file)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from protocols.flv import FlvReader
 from protocols.rtmp.client import ClientSession
-from protocols.rtmp.events import Connected, Event, MediaReceived, StatusReceived
+from protocols.rtmp.events import Connected, Event, MediaReceived, PongReceived, StatusReceived
 from protocols.rtmp.message import DATA, VIDEO
 
 #: Type, timestamp in milliseconds, body.
@@ -78,6 +78,11 @@ class RtmpClient:
             time.sleep(max(0.0, begin + (tag[1] - first) / 1000 - time.monotonic()))
             self.send([tag])
             yield tag
+
+    def settle(self) -> None:
+        """Wait until the server has read all that was sent."""
+        self.session.ping(0)
+        self.wait_for(lambda: any(isinstance(event, PongReceived) for event in self.events), "an answer to a ping")
 
     def goodbye(self) -> None:
         """End as an encoder does."""

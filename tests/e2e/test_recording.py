@@ -11,7 +11,7 @@ import pytest
 from protocols.flv import VIDEO
 from tests.conftest import Serve
 from tests.e2e.players import LivePlayer, breaks
-from tests.e2e.recorded import MOST_LOST, Cycle, cycle, errors, files, in_a_row, numbers
+from tests.e2e.recorded import MOST_LOST, Cycle, cycle, errors, files, in_a_row, numbers, oldest_first
 from tests.e2e.rtmp import RtmpClient, Tag, tags_of
 from tests.media import Clips
 from tests.peers import Peers, ffprobe, program, wait_until
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_stops_the_recording_and_not_the_stream(serve: Serv
             wait_until(lambda: server.log().count("recording_finished") > 1, "the second file to be whole")
             player.wait_end()
         assert not breaks(player.seen.numbers, 100), "a live player saw a gap"
-    first, second = sorted(small_disk.rglob("*.mp4"))
+    first, second = oldest_first(small_disk.rglob("*.mp4"))
     for file in (first, second):
         seen = numbers(file)
         assert not breaks(seen, 100)
