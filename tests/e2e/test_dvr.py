@@ -56,6 +56,7 @@ def test_the_playlist_holds_what_was_asked_for_and_every_segment_in_it_is_there(
     server = serve(hls=HLS)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(long_clip(clips), SENT * 1000))
+        publisher.settle()  # else what is listed may be gone before it is fetched
         wait_until(lambda: server.get("/live/show/index.m3u8")[0] == 200, "the stream to be packaged")
         listed = wait_until(lambda: full(playlist(server, kind)), "the window to be full")
         assert DVR <= span(listed) < DVR + 2
@@ -78,6 +79,7 @@ def test_without_it_only_the_window_is_there(serve: Serve, clips: Clips) -> None
     server = serve(hls={**HLS, "dvr": 0})
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(long_clip(clips), SENT * 1000))
+        publisher.settle()
         wait_until(lambda: server.get("/live/show/index.m3u8")[0] == 200, "the stream to be packaged")
         assert span(playlist(server)) < 6
 
