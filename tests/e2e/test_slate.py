@@ -65,11 +65,12 @@ async def on_slate(town: Running, player: LivePlayer, count: int) -> None:
     assert dark(player) >= count, (player.error, player.seen.numbers[-30:])
 
 
-def config(root: Path = Path("/nowhere"), grace: float = 0.0) -> Config:
+def config(root: Path = Path("/nowhere"), grace: float = 0.0, silence: float = 10.0) -> Config:
+    """``silence``: seconds of it before a slate. Where nobody is silent on purpose, longer than a busy machine makes anybody."""
     return Config(
         server=ServerConfig(allow_private_targets=True),
         pull=PullConfig(file_roots=(str(root),), longest_retry=0.3),
-        rtmp=RtmpConfig(reconnect_grace=grace, slate_after=1.0),
+        rtmp=RtmpConfig(reconnect_grace=grace, slate_after=silence),
     )
 
 
@@ -155,7 +156,7 @@ async def test_a_pull_whose_process_dies_is_bridged(clips: Clips) -> None:
 
 
 async def test_a_pull_that_falls_silent_is_bridged_before_it_is_given_up() -> None:
-    async with running(config()) as town, town.client("source") as client:
+    async with running(config(silence=1.0)) as town, town.client("source") as client:
         await (await client.publish()).send(*GOP)
         source = PullSource(InputType.RTMP, url_of(town, "source"))
         town.engine.start_pull(source, PublishGrant("show", slate=Slate()))
@@ -172,7 +173,7 @@ async def test_a_pull_that_falls_silent_is_bridged_before_it_is_given_up() -> No
 
 async def test_a_push_whose_line_is_dead_is_bridged_and_goes_on_when_it_is_not(peers: Peers, clips: Clips) -> None:
     """No end of the connection is heard, as with a cable that is pulled."""
-    async with running(config()) as town:
+    async with running(config(silence=2.0)) as town:
         grant_slate(town, Slate())
         push = peers.ffmpeg_push(clips.get(b_frames=0), url_of(town, "show"))
         await live(town, "show")
@@ -204,7 +205,7 @@ async def test_a_push_whose_line_is_dead_is_bridged_and_goes_on_when_it_is_not(p
 
 async def test_an_encoder_whose_line_was_dead_may_come_back_by_another() -> None:
     """Its first connection seems to be there still."""
-    async with running(config()) as town, town.client("show") as first, town.client("show") as second:
+    async with running(config(silence=1.0)) as town, town.client("show") as first, town.client("show") as second:
         grant_slate(town, Slate())
         await (await first.publish()).send(*GOP)
         await town.notes.wait_for(PublishStarted, 2)
@@ -218,7 +219,7 @@ async def test_an_encoder_whose_line_was_dead_may_come_back_by_another() -> None
 
 
 async def test_a_stream_without_a_slate_is_left_alone_when_it_is_silent() -> None:
-    async with running(config()) as town, town.client("show") as client:
+    async with running(config(silence=1.0)) as town, town.client("show") as client:
         await (await client.publish()).send(*GOP)
         await town.until(lambda: bool(town.engine.snapshot().streams[0].tracks))
         await asyncio.sleep(1.5)
