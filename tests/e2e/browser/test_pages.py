@@ -13,6 +13,12 @@ _UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, sum
   || node.getAttribute('aria-labelledby'))).map((node) => node.outerHTML)"""
 _TWICE = """() => { const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
   return ids.filter((id, index) => ids.indexOf(id) !== index); }"""
+#: Notes every state that the player of the page comes into, however short.
+_NOTE_STATES = """() => {
+  const player = document.querySelector('#player');
+  window.states = [];
+  new MutationObserver(() => window.states.push(player.dataset.state)).observe(player, {attributeFilter: ['data-state']});
+}"""
 _OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -66,11 +72,12 @@ def test_the_picker_changes_the_player_and_the_address(server: Server, peers: Pe
     page.open(server.url("/watch/show"))
     page.wait_state("playing")
     assert page.page.is_checked("#picker input[value='ll-hls']")
+    page.page.evaluate(_NOTE_STATES)
     for kind in ("dash", "hls", "ll-hls"):
+        page.page.evaluate("() => { window.states = []; }")
         page.page.check(f"#picker input[value='{kind}']", force=True)
         assert page.page.url.endswith(f"?player={kind}")
-        page.wait_state("connecting")
-        page.wait_state("playing")
+        page.wait("window.states.includes('connecting') && window.states.at(-1) === 'playing'", timeout=30)
         page.numbers(3)
     page.page.reload()
     assert page.page.is_checked("#picker input[value='ll-hls']")
