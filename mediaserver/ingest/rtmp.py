@@ -320,7 +320,8 @@ class RtmpEndpoint:
         if connection.closing:
             return
         if stream is None or stream.state is StreamState.ENDED:
-            self._refuse_play(event, StatusCode.PLAY_NOT_FOUND, f"{grant.name} is not live")
+            # The name is the player's to read only: people paste the address there that they publish to, key and all.
+            self._refuse_play(event, StatusCode.PLAY_NOT_FOUND, f"{grant.name} is not live", "no stream of this name is live")
             return
         connection.become(Role.PLAYER)
         self._playback = playback = RtmpPlayback(connection, event, services.fanout, self._stream_over)
@@ -330,10 +331,12 @@ class RtmpEndpoint:
             self._playback = None
             connection.become(Role.UNDECIDED)
 
-    def _refuse_play(self, event: PlayRequested, code: StatusCode, reason: str) -> None:
+    def _refuse_play(self, event: PlayRequested, code: StatusCode, reason: str, noted: str = "") -> None:
+        """Tell the player ``reason``, and everybody else ``noted`` where that differs."""
         self._connection.protocol.refuse_play(event, code, reason)
-        self._stop_playing(f"play refused: {reason}")
-        self._connection.turn_away(f"play refused: {reason}", told=True)
+        noted = f"play refused: {noted or reason}"
+        self._stop_playing(noted)
+        self._connection.turn_away(noted, told=True)
 
     def _stream_over(self) -> None:
         self._stop_playing("the stream has ended")

@@ -1,12 +1,16 @@
 """A stream key, and a token in a query, are known to those who sent them, and to nobody who asks or reads the log."""
 
 import json
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
 
 from tests.conftest import Serve
 from tests.e2e.players import LivePlayer, breaks
 from tests.e2e.rtmp import RtmpClient
 from tests.media import Clips
-from tests.peers import Peers, wait_until
+from tests.peers import Peers, Server, wait_until
 
 KEY = "canary-stream-key-51c7"
 WRONG = "canary-wrong-key-9f02"
@@ -33,6 +37,7 @@ def test_no_secret_is_seen_in_logs_metrics_lists_playlists_or_errors(serve: Serv
     assert astray.wait() != 0
     # Who plays with the key instead of the name gets nothing, and gives nothing away.
     assert peers.ffmpeg_record(server.rtmp(KEY), peers.folder / "key.mkv", seconds=1).wait() != 0
+    play_by_a_key(server, WRONG)
     with LivePlayer(f"{server.rtmp(NAME)}?token={TOKEN}") as player, RtmpClient(f"{server.rtmp(NAME)}?token={TOKEN}") as watcher:
         player.wait_for(25)
         assert not breaks(player.seen.numbers, 100)
@@ -48,3 +53,26 @@ def test_no_secret_is_seen_in_logs_metrics_lists_playlists_or_errors(serve: Serv
     for secret in (KEY, WRONG, TOKEN):
         assert [where for where, text in shown.items() if secret in text] == []
     assert "publish_refused" in server.log()
+    assert "play refused: no stream of this name is live" in server.log()
+
+
+def play_by_a_key(server: Server, key: str) -> None:
+    """Ask for ``key`` as for a name by every protocol: no configuration knows it, so nothing could strike it out of the log."""
+    with RtmpClient(server.rtmp(key)).connect() as player:
+        player.session.play(key)
+        player.wait_for_status("NetStream.Play.StreamNotFound")
+    handshake = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "a" * 22 + "==",
+    }
+    assert server.get(f"/live/{key}.flv", handshake)[0] == 404
+    for path in (f"{key}.flv", f"{key}/index.m3u8", f"{key}/manifest.mpd", f"{key}/video/1.m4s", f"{key}/thumbnail.jpg"):
+        assert server.get(f"/live/{path}")[0] == 404
+    for path in (f"/watch/{key}", f"/static/hls/{key}/index.m3u8", f"/api/{key}", f"/{key}"):
+        assert server.get(path)[0] < 500
+    asked = Request(server.url("/api/rtmp/auth"), f"name={key}&app={key}&addr=192.0.2.1&secret={key}".encode())
+    with pytest.raises(HTTPError, match="Forbidden") as refused:
+        urlopen(asked, timeout=15)
+    refused.value.close()
