@@ -27,7 +27,8 @@ class Representation:
     bit/s.
 
     ``presentation_time_offset`` is the media time that the Period's start shows. ``availability_time_offset`` is how many
-    seconds before it is whole a segment can be asked for; 0: not before.
+    seconds before it is whole a segment can be asked for; 0: not before. ``independent``: each segment begins with a picture
+    that can be shown without those before (a SAP of type 1, 5.3.7).
     """
 
     id: str
@@ -45,6 +46,7 @@ class Representation:
     frame_rate: float = 0.0
     sample_rate: int = 0
     channels: int = 0
+    independent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,9 @@ def _adaptation_set(index: int, group: list[Representation], reference: str) -> 
         "contentType": kind,
         "mimeType": f"{kind}/mp4",
         "segmentAlignment": "true",
-        "startWithSAP": "1",
     }
+    if all(representation.independent for representation in group):
+        adaptation["startWithSAP"] = "1"
     return f"{_open('AdaptationSet', adaptation)}{reference}{''.join(map(_representation, group))}</AdaptationSet>\n"
 
 

@@ -126,6 +126,7 @@ def _representations(packager: Packager, listed: list[_Listed], epoch: Epoch, *,
             frame_rate=each.frame_rate,
             sample_rate=audio.sample_rate if audio is not None else 0,
             channels=audio.channels if audio is not None else 0,
+            independent=all(segment.independent for segment in segments),
         )
 
 

@@ -16,9 +16,13 @@ from protocols.codec import AudioParameters
 from protocols.media import MediaKind, Metadata, Packet
 from protocols.timebase import rescale
 
-#: No segment is longer than this (seconds), or than twice the segment duration: an encoder without keyframes must not
-#: fill the memory. What begins behind such a cut is not independent, and the playlist does not say it were.
-LONGEST_SEGMENT = 10.0
+#: No segment is longer than this (seconds), or than twice the segment duration: players wait for whole segments. Encoders left to
+#: themselves set a keyframe every 250 pictures, 10.4 s of a film; half a second more than twenty, for stamps are rounded. What
+#: begins behind such a cut is not independent, and neither the playlist nor the MPD says it were.
+LONGEST_SEGMENT = 20.5
+
+#: Silence (seconds) of a track that no sample is stretched over.
+LONGEST_SILENCE = 10.0
 
 #: So much (ms) of a stream that began with audio alone is awaited before it is called audio only.
 VIDEO_MAY_COME = 600
@@ -147,7 +151,8 @@ class Packager(Presentation):
 
     def _is_break(self, time: int, rendition: Rendition) -> bool:
         """Whether the track was silent for so long that its last sample cannot be stretched until ``time``."""
-        return not rendition.fresh and time - rendition.last > self._maximum * rendition.init.timescale
+        longest = max(LONGEST_SILENCE, 2 * self.settings.segment_duration)
+        return not rendition.fresh and time - rendition.last > longest * rendition.init.timescale
 
     def _audio_may_start(self, packet: Packet, rendition: Rendition) -> bool:
         """Whether audio goes in: not before the first picture, unless that keeps us waiting."""

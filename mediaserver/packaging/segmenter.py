@@ -72,10 +72,10 @@ class Segmenter:
     ``part_limit`` and ``frame`` may be changed between samples. With ``follow`` the segments of this track end where it is
     told (audio beside video); else at the first keyframe that leaves it at least ``minimum`` long. Either way no segment grows
     beyond ``maximum``, or beyond ``heaviest`` bytes and a sample: it is cut anywhere then, and the next one may begin without a
-    keyframe.
+    keyframe; it ends at the first, however soon that comes, so that those behind it begin with one again.
     """
 
-    __slots__ = ("_part", "_segment", "_weight", "follow", "frame", "heaviest", "maximum", "minimum", "part_limit")
+    __slots__ = ("_cut_short", "_part", "_segment", "_weight", "follow", "frame", "heaviest", "maximum", "minimum", "part_limit")
 
     def __init__(self, minimum: int, maximum: int, part_limit: int, frame: int, *, heaviest: int, follow: bool = False) -> None:
         self.minimum = minimum
@@ -87,6 +87,8 @@ class Segmenter:
         self._part = 0
         self._segment = 0
         self._weight = 0
+        # Whether the segment in the making began where the one before it had to end.
+        self._cut_short = False
 
     def step(self, duration: int, size: int, *, boundary: bool) -> Step:
         """A sample of ``duration`` and ``size`` bytes joins. ``boundary``: the next one may begin a segment (a keyframe; for a
@@ -97,19 +99,21 @@ class Segmenter:
         self._part += duration
         self._segment += duration
         self._weight += size
-        if boundary and (self.follow or self._segment >= self.minimum):
-            return Step(before, self._end_segment())
+        if boundary and (self.follow or self._cut_short or self._segment >= self.minimum):
+            return Step(before, self._end_segment(cut_short=False))
         if self._segment + self.frame > self.maximum or self._weight >= self.heaviest:
-            return Step(before, self._end_segment())
+            return Step(before, self._end_segment(cut_short=True))
         if self._part + self.frame > self.part_limit and self._part >= PART_MINIMUM * self.part_limit:
             self._part = 0
             return Step(before, Cut.PART)
         return Step(before, Cut.NONE)
 
-    def _end_segment(self) -> Cut:
+    def _end_segment(self, *, cut_short: bool) -> Cut:
         self.reset()
+        self._cut_short = cut_short
         return Cut.SEGMENT
 
     def reset(self) -> None:
         """The segment in the making ends here."""
         self._part = self._segment = self._weight = 0
+        self._cut_short = False

@@ -18,6 +18,7 @@ from mediaserver.packaging.window import Window
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.packaging.material import (
+    UNIX_TIME,
     Settings,
     Wall,
     decode,
@@ -278,6 +279,23 @@ def test_a_gop_without_end_is_cut_and_not_called_independent(clips: Clips) -> No
     assert [segment.seconds for segment in segments] == pytest.approx([1.0] * 3, abs=0.05)
     assert [segment.independent for segment in segments] == [True, False, False]
     assert "INDEPENDENT-SEGMENTS" not in media_playlist(subject, window(subject, VIDEO), delta=False)
+    assert "startWithSAP" not in dash.mpd(family(subject), UNIX_TIME)
+
+
+@pytest.mark.parametrize("distance", [10_000, 10_417, 20_000])
+def test_encoders_left_to_themselves_set_their_keyframes_far_apart(clip: list[Track | Packet], distance: int) -> None:
+    subject = packager(Settings(segment_duration=2.0))
+    picture = next(item for item in clip if isinstance(item, Packet) and item.kind is VIDEO)
+    feed(subject, only(clip, VIDEO)[:1])
+    for number in range(2000):
+        before, at = (number - 1) * 1000 // 24, number * 1000 // 24
+        subject.on_packet(replace(picture, dts=at, cts=0, keyframe=at // distance != before // distance))
+    segments = [segment for segment in window(subject, VIDEO).segments if segment.complete]
+    assert all(segment.independent for segment in segments)
+    assert [segment.seconds for segment in segments] == pytest.approx([distance / 1000] * len(segments), abs=0.1)
+    assert 'contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1"' in dash.mpd(
+        family(subject), UNIX_TIME
+    )
 
 
 @pytest.mark.parametrize("dvr", [0.0, 40.0])

@@ -85,6 +85,15 @@ def test_without_keyframes_a_segment_ends_at_the_maximum() -> None:
     assert [sum(map(sum, segment)) for segment in segments[:-1]] == [4 * SCALE, 4 * SCALE]
 
 
+@pytest.mark.parametrize("gop", [299, 300, 301])
+def test_behind_a_forced_cut_the_next_keyframe_ends_the_segment(gop: int) -> None:
+    """However soon it comes: or no segment would begin with a keyframe ever again."""
+    keys = [index % gop == 0 for index in range(4 * gop)]
+    segments = run(make(0.2, 3000, maximum=10.0), [3000] * len(keys), keys)
+    lengths = [sum(map(len, segment)) for segment in segments if segment != [[]]]
+    assert lengths[:3] == ([gop] * 3 if gop <= 300 else [300, 1, 300])
+
+
 def test_a_following_track_ends_its_segments_only_where_it_is_told() -> None:
     segmenter = Segmenter(2 * SCALE, 100 * SCALE, 18_000, 1920, heaviest=100_000_000, follow=True)
     assert segmenter.step(1920, 1000, boundary=True).after is Cut.SEGMENT
