@@ -28,6 +28,7 @@ ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "hevc": ("libx265", {"preset": "ultrafast", "x265-params": "scenecut=0:pools=1:log-level=none"}),
     "av1": ("libsvtav1", {"preset": "12", "svtav1-params": "lp=1"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}),
+    "flv1": ("flv", {}),
     "aac": ("aac", {}),
     "opus": ("libopus", {}),
     "flac": ("flac", {}),

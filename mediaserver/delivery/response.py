@@ -68,7 +68,8 @@ def respond(request: MediaRequest, answer: Ready | Growing | Gone | TooFar | Mis
             headers = (("Content-Type", answer.content_type), ("Cache-Control", f"public, max-age={GROWING_AGE}"))
             return Response(200, headers + cors.vary(gzip=False) + cors.headers(request.origin), length=None)
         case Gone() | Missing():
-            return refusal(request, 404, "there is no such thing here", cors, ("Cache-Control", f"public, max-age={MISSING_AGE}"))
+            reason = (answer.reason if isinstance(answer, Missing) else "") or "there is no such thing here"
+            return refusal(request, 404, reason, cors, ("Cache-Control", f"public, max-age={MISSING_AGE}"))
         case TooFar():
             return refusal(request, 400, answer.reason, cors)
 

@@ -61,7 +61,9 @@ class TooFar:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """There is no such resource (404)."""
+    """There is no such resource (404), for a ``reason`` in words where that is not plain."""
+
+    reason: str = ""
 
 
 Answer = Ready | Wait | Growing | Gone | TooFar | Missing

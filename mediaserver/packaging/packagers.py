@@ -194,6 +194,8 @@ class Packagers:
         if family.leader.ended:
             return Missing()
         if not family.leader.windows:
+            if codecs := [codec.value for codec in family.leader.tracks.refused.values()]:
+                return Missing(f"HLS and DASH cannot carry {' or '.join(codecs)}: play this stream by RTMP or HTTP-FLV")
             # Whoever publishes has sent no header so far.
             return Wait(family.leader.declared, MAX_PATIENCE)
         windows = [window for _, each in family.all() for window in each.windows]

@@ -24,11 +24,14 @@ class Tracks:
         self._name = name
         self._index = index
         self._incomplete: dict[MediaKind, Track] = {}
+        #: Tracks that cannot be packaged, by the last header of each kind.
+        self.refused: dict[MediaKind, Codec] = {}
         self._warned: set[Codec] = set()
 
     def declare(self, track: Track, *, completed: bool = False) -> InitSegment | None:
         """The init segment of ``track``; None where it has none, or not before a packet completes it."""
         self._incomplete.pop(track.kind, None)
+        self.refused.pop(track.kind, None)
         try:
             described, units, body = parameters(track), timescale(track), init_segment(track)
         except ProtocolError as error:
@@ -62,6 +65,7 @@ class Tracks:
 
     def _warn(self, track: Track, error: ProtocolError) -> None:
         """Say once that ``track`` is left out: a broken encoder repeats its header for ever."""
+        self.refused[track.kind] = track.codec
         if track.codec not in self._warned:
             self._warned.add(track.codec)
             facts = {"name": self._name, "kind": track.kind.value, "codec": track.codec.value, "reason": str(error)}

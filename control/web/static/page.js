@@ -35,9 +35,13 @@ export function duration(seconds) {
 export const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 
 const CODECS = {
-  h264: "H.264", hevc: "HEVC", av1: "AV1", vp9: "VP9", vp8: "VP8", aac: "AAC", opus: "Opus", mp3: "MP3", flac: "FLAC", ac3: "AC-3", eac3: "E-AC-3",
+  flv1: "H.263", vp6f: "VP6", pcm_alaw: "G.711", pcm_mulaw: "G.711", h264: "H.264", hevc: "HEVC", av1: "AV1", vp9: "VP9", vp8: "VP8", aac: "AAC", opus: "Opus", mp3: "MP3", flac: "FLAC", ac3: "AC-3", eac3: "E-AC-3",
 };
 export const codec = (name) => CODECS[name] ?? name.toUpperCase();
+
+/** What of a stream HLS and DASH cannot carry. */
+const CARRIED = new Set(["h264", "hevc", "av1", "vp9", "aac", "opus", "mp3", "flac", "ac3", "eac3"]);
+export const uncarried = (stream) => [stream?.video, stream?.audio].filter((track) => track && !CARRIED.has(track.codec));
 
 /** "1280×720 · 30 fps · H.264", or what of it is known. */
 export function picture(video) {

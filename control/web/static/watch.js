@@ -1,6 +1,6 @@
 // The player's page: waits for the stream, plays it, says how it goes, and starts again by itself after any fault.
 
-import { ask, byId, codec, duration, element, origin, picture, plural, rtmpServer, setText, wireCopyButtons } from "./page.js";
+import { ask, byId, codec, duration, element, origin, picture, plural, rtmpServer, setText, uncarried, wireCopyButtons } from "./page.js";
 import { JUMP, playbackRate } from "./governor.js";
 import { KINDS, makePlayer } from "./players.js";
 import { Quality } from "./quality.js";
@@ -82,7 +82,8 @@ function showFacts() {
   setText(byId("viewers"), stream ? `${plural(stream.viewers, "viewer", "viewers")}` : "");
   setText(byId("uptime"), stream ? `Live for ${duration(stream.uptime)}` : "");
   const sound = stream?.audio ? ` · ${codec(stream.audio.codec)}` : "";
-  setText(byId("tracks"), stream ? picture(stream.video) + sound : "");
+  const left = uncarried(stream).map((track) => (track === stream.video ? " · not seen here" : " · not heard here"));
+  setText(byId("tracks"), stream ? picture(stream.video) + sound + left.join("") : "");
 }
 
 // Whether it is live
@@ -114,6 +115,11 @@ async function keepLooking() {
   }
 }
 
+function unplayable(stream) {
+  const tracks = [stream.video, stream.audio].filter(Boolean);
+  return tracks.length > 0 && uncarried(stream).length === tracks.length;
+}
+
 function decide() {
   if (page.state === "failed") return;
   const moving = page.player && performance.now() - page.advanced < STALLED;
@@ -126,6 +132,9 @@ function decide() {
   } else if (page.stream === null) {
     stop();
     show("waiting");
+  } else if (unplayable(page.stream)) {
+    stop();
+    show("failed", `HLS and DASH cannot carry ${uncarried(page.stream).map((track) => codec(track.codec)).join(" and ")}. Players of RTMP and HTTP-FLV can.`);
   } else if (!page.player && performance.now() >= page.notBefore) {
     start();
   }

@@ -134,3 +134,19 @@ def test_embedded_in_another_page_it_is_the_picture_alone(server: Server, peers:
     assert frame.locator("aside").is_hidden()
     assert frame.locator("header").is_hidden()
     assert frame.locator("#controls").is_visible()
+
+
+@pytest.mark.parametrize("audio", ["", "aac"])
+def test_what_hls_cannot_carry_is_said(audio: str, server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    peers.ffmpeg_push(clips.get(video="flv1", audio=audio), server.rtmp("old"))
+    server.wait_live("old")
+    page = tab()
+    page.open(server.url("/watch/old"))
+    if audio:
+        page.wait_state("playing")
+        page.wait("document.querySelector('#tracks').textContent.endsWith('H.263 · AAC · not seen here')")
+    else:
+        page.wait_state("failed")
+        assert page.text("#veil-text") == "HLS and DASH cannot carry H.263. Players of RTMP and HTTP-FLV can."
+        status, _, body = server.get("/live/old/index.m3u8")
+        assert (status, body) == (404, b"HLS and DASH cannot carry flv1: play this stream by RTMP or HTTP-FLV\n")
