@@ -20,8 +20,11 @@ log = logging.getLogger(__name__)
 
 live = Domain("Live updates")
 
-#: Seconds without an update after which a comment shows that the connection lives, and that its reader still may read.
+#: Seconds without an update after which a comment shows that the connection lives.
 HEARTBEAT = 15.0
+#: Seconds between two looks whether a reader still may read, besides the one before each update; and between two that the
+#: database answers, where another node may have written.
+LOOK, ASK = 0.5, 2.0
 #: Seconds that a reader may take nothing.
 SLOW = 10.0
 #: Milliseconds after which a browser comes back.
@@ -83,29 +86,50 @@ def _cut_off(call: Call) -> None:
 
 async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, reader: Reader) -> None:
     loop = asyncio.get_running_loop()
-    checked = loop.time()
+    said = asked = loop.time()
     while not reader.lost:
         update: Update | None = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT):
+            async with asyncio.timeout(min(LOOK, HEARTBEAT)):
                 update = await reader.queue.get()
         if reader.lost:
             break
-        if loop.time() - checked >= HEARTBEAT:
-            checked = loop.time()
-            try:
-                # Logged out, disabled or expired meanwhile: it is over. With another role it sees what that one sees.
-                reader.actor = await call.services.accounts.authenticate(call.request[TOKEN])
-                reader.actor.require(Permission.STREAMS)
-            except DatabaseUnavailable:
-                pass  # asked once more with the next
-            except ControlError:
-                break
-        if update is None:
+        now = loop.time()
+        if now - asked >= ASK:
+            asked = now
+            await _ask(call, reader)
+        if not await _still_may(call, reader):
+            break
+        if update is not None and reader.sees(update):
+            await _write(response, f"id: {updates.id_of(update)}\nevent: {update.kind}\ndata: {update.data}\n\n")
+            said = now
+        elif now - said >= HEARTBEAT:
             await _write(response, ": alive\n\n")
-        elif reader.sees(update):
-            text = f"id: {updates.id_of(update)}\nevent: {update.kind}\ndata: {update.data}\n\n"
-            await _write(response, text)
+            said = now
+
+
+async def _ask(call: Call, reader: Reader) -> None:
+    """Another node may have changed what the reader may: then nothing that is known here counts any more."""
+    services = call.services
+    try:
+        async with services.db.read() as tx:
+            await services.accounts.confirm(tx, call.request[TOKEN], reader.actor)
+    except DatabaseUnavailable:
+        pass
+    except ControlError:
+        services.accounts.forget()
+
+
+async def _still_may(call: Call, reader: Reader) -> bool:
+    """False for one who logged out, or was disabled, or whose time is over. With another role it sees what that one sees."""
+    try:
+        reader.actor = await call.services.accounts.authenticate(call.request[TOKEN])
+        reader.actor.require(Permission.STREAMS)
+    except DatabaseUnavailable:
+        return True  # asked once more with the next
+    except ControlError:
+        return False
+    return True
 
 
 async def _write(response: web.StreamResponse, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
+from control.auth import models
 from control.db import DatabaseUnavailable
 from control.live import routes, service
 from control.permissions import Role
@@ -24,7 +25,7 @@ from mediaserver.ports import Wire
 from mediaserver.snapshot import RelayState
 from tests.control.conftest import OpenPanel
 from tests.control.engine import FakeEngine, stream
-from tests.control.panel import Panel, Person
+from tests.control.panel import PASSWORD, Panel, Person
 
 AT = 1_735_725_600.0
 PATIENCE = 10.0
@@ -252,6 +253,59 @@ async def test_a_token_in_the_address_is_counted_as_its_user_s(panel: OpenPanel)
     admin = await opened.log_in()
     for _ in range(5):
         assert (await opened.nobody.ask("HEAD", f"/api/events?token={admin.token}")).status == 200
+
+
+@one_database
+@pytest.mark.parametrize("end", ["logout", "password", "role", "disabled", "deleted", "key"])
+async def test_who_may_no_longer_hears_nothing_more_at_all(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Not one update that comes behind the answer to whatever ended it."""
+    monkeypatch.setattr(routes, "LOOK", 1000.0)  # what comes by itself is too late
+    opened = await panel()
+    number, ann = await opened.person("ann")
+    made = (await ann.post("/api/auth/api-keys", json={"name": "k"})).json
+    admin = await opened.log_in()
+    own = await make_stream(ann)
+    key = {"X-API-Key": made["key"]} if end == "key" else {}
+    async with reading(Person(opened) if key else ann, **key) as reader:
+        opened.control.feed.emit(started(own))
+        assert await reader.take(2) == ["stream.started", "stream.status"]
+        change = {
+            "logout": lambda: ann.post("/api/auth/logout"),
+            "password": lambda: ann.post(
+                "/api/auth/password", json={"current_password": PASSWORD, "new_password": "another one"}
+            ),
+            "role": lambda: admin.put(f"/api/users/{number}", json={"role": "moderator"}),
+            "disabled": lambda: admin.put(f"/api/users/{number}", json={"enabled": False}),
+            "deleted": lambda: admin.delete(f"/api/users/{number}"),
+            "key": lambda: ann.delete(f"/api/auth/api-keys/{made['id']}"),
+        }[end]
+        assert (await change()).status == 200
+        opened.control.feed.emit(TranscodeChanged(f"stream_{own}", "", AT, (), "secret"))
+        async with asyncio.timeout(PATIENCE):
+            assert b"secret" not in await reader.response.content.read()
+
+
+@one_database
+async def test_who_may_no_longer_is_sent_away_though_nothing_happens(panel: OpenPanel) -> None:
+    opened = await panel()
+    admin = await opened.log_in()
+    async with reading(admin) as reader:
+        assert (await admin.post("/api/auth/logout")).status == 200
+        with pytest.raises(EOFError):
+            await reader.next()
+
+
+async def test_what_another_node_changed_is_seen_by_whom_it_concerns(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this node knows of a token is believed for five seconds of its clock, which stands still here."""
+    monkeypatch.setattr(routes, "ASK", 0.1)
+    monkeypatch.setattr(routes, "LOOK", 0.05)
+    opened = await panel()
+    number, ann = await opened.person("ann")
+    async with reading(ann) as reader:
+        async with opened.control.db.write() as tx:
+            await models.end_generation(tx, number, AT)
+        with pytest.raises(EOFError):
+            await reader.next()
 
 
 @one_database
