@@ -67,7 +67,7 @@ class Announcer:
         self._on_air: dict[int, _Broadcast] = {}
         self._watching: list[tuple[int, int, list[int]]] = []
         self._watching_at = self._noted_at = float("-inf")
-        self._exceeded: dict[tuple[int, int], set[int]] = {}
+        self._exceeded: dict[tuple[int, int], dict[int, float]] = {}
 
     # -- what happens: never waits ------------------------------------------------------------------------------------
 
@@ -110,8 +110,8 @@ class Announcer:
         self._put(self._look)
 
     def _compare(self, webhook_id: int, stream_id: int, thresholds: list[int], viewers: int, now: float) -> None:
-        exceeded = self._exceeded.setdefault((webhook_id, stream_id), set())
-        for threshold, crossing in crossings(exceeded, thresholds, viewers):
+        exceeded = self._exceeded.setdefault((webhook_id, stream_id), {})
+        for threshold, crossing in crossings(exceeded, thresholds, viewers, now):
             message = messages.viewers_threshold(now, stream_id, viewers, threshold, crossing)
             self._put(lambda tx, message=message: self._crossed(tx, webhook_id, message))  # type: ignore[misc]
 

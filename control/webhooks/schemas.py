@@ -35,7 +35,11 @@ Thresholds = Annotated[list[Threshold], Field(max_length=20)]
 
 
 class WebhookCreate(Taken):
-    """Who is to be told: one URL for all events, or one for each (which comes first). Without a secret one is made."""
+    """Who is to be told: one URL for all events, or one for each (which comes first). Without a secret one is made.
+
+    Each of ``thresholds`` is ``exceeded`` with as many viewers of a stream, and ``dropped`` when a tenth and at least two fewer
+    (of 1 and 2: none) are left for five seconds.
+    """
 
     url: Url | None = None
     urls: dict[EventName, Url] = Field(default_factory=dict)

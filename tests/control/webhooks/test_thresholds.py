@@ -4,14 +4,16 @@ import pytest
 
 from control.webhooks.backoff import Backoff
 from control.webhooks.messages import Crossing
-from control.webhooks.thresholds import crossings
+from control.webhooks.thresholds import HOLD, crossings
 
 UP, DOWN = Crossing.EXCEEDED, Crossing.DROPPED
 
 
-def told(thresholds: list[int], *counts: int) -> list[tuple[int, Crossing]]:
-    exceeded: set[int] = set()
-    return [crossing for count in counts for crossing in crossings(exceeded, thresholds, count)]
+def told(thresholds: list[int], *counts: int, seconds: float = HOLD) -> list[tuple[int, Crossing]]:
+    """What is told of ``counts``, each of which is there for so long."""
+    exceeded: dict[int, float] = {}
+    looks = [(count, turn * seconds + later) for turn, count in enumerate(counts) for later in (0.0, seconds)]
+    return [crossing for count, at in looks for crossing in crossings(exceeded, thresholds, count, at)]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,12 @@ def told(thresholds: list[int], *counts: int) -> list[tuple[int, Crossing]]:
         ([100], [100, 99, 101, 95, 100, 91, 150], [(100, UP)]),
         ([100], [100, 90, 89, 99, 100], [(100, UP), (100, DOWN), (100, UP)]),
         ([1], [0, 1, 1, 0, 1], [(1, UP), (1, DOWN), (1, UP)]),
-        ([5], [5, 4, 5], [(5, UP), (5, DOWN), (5, UP)]),
+        ([2], [2, 1, 2, 0, 2], [(2, UP), (2, DOWN), (2, UP)]),
+        ([3], [3, 2, 3, 2, 3, 2], [(3, UP)]),
+        ([3], [3, 2, 1, 2, 3], [(3, UP), (3, DOWN), (3, UP)]),
+        ([5], [5, 4, 5, 3, 5], [(5, UP), (5, DOWN), (5, UP)]),
+        ([10], [10, 9, 10, 9, 8], [(10, UP), (10, DOWN)]),
+        ([25], [25, 23, 22], [(25, UP), (25, DOWN)]),
         ([50, 10, 100], [60, 0], [(10, UP), (50, UP), (50, DOWN), (10, DOWN)]),
         ([], [1000], []),
     ],
@@ -33,11 +40,16 @@ def test_a_threshold_is_told_once_in_each_direction(
     assert told(thresholds, *counts) == expected
 
 
+@pytest.mark.parametrize("threshold", [1, 2, 3, 10, 100])
+def test_who_comes_back_soon_drops_nothing(threshold: int) -> None:
+    assert told([threshold], *[threshold, 0] * 5, threshold, seconds=HOLD - 0.1) == [(threshold, UP)]
+
+
 def test_a_threshold_that_is_taken_away_is_forgotten() -> None:
-    exceeded: set[int] = set()
-    assert list(crossings(exceeded, [10], 20)) == [(10, UP)]
-    assert list(crossings(exceeded, [15], 0)) == []
-    assert list(crossings(exceeded, [10], 20)) == [(10, UP)]
+    exceeded: dict[int, float] = {}
+    assert list(crossings(exceeded, [10], 20, 0.0)) == [(10, UP)]
+    assert list(crossings(exceeded, [15], 0, 0.0)) == []
+    assert list(crossings(exceeded, [10], 20, 0.0)) == [(10, UP)]
 
 
 def test_waits_grow_threefold_to_the_longest() -> None:

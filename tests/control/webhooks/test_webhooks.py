@@ -10,6 +10,7 @@ from control.live.pulse import Watched
 from control.permissions import Role
 from control.webhooks import models, signature
 from control.webhooks.service import Webhooks
+from control.webhooks.thresholds import HOLD
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.ports import Wire
 from tests.control.analytics.material import a_user, rows
@@ -118,6 +119,9 @@ async def test_viewers_threshold_as_the_document_prints_it(panel: OpenPanel, rec
     for viewers, kind in ((100, "exceeded"), (95, ""), (100, ""), (90, "dropped")):
         engine.show(stream(f"stream_{number}", since=AT, players={Wire.HLS: viewers - 10, Wire.RTMP: 10}))
         before = len(receiver.posts)
+        for _ in range(2):
+            running(opened).announcer.on_watched({number: Watched(viewers, viewers, AT)})
+            opened.clock.now += HOLD
         if kind:
             came = (await receiver.wait_for(before + 1))[-1]
             told = json.loads(came.body)
