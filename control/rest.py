@@ -194,5 +194,7 @@ def faults(error: Any) -> Mapping[str, str]:
     """A pydantic ValidationError as field → what is wrong with it, all of them."""
     found: dict[str, str] = {}
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        found.setdefault(".".join(str(step) for step in detail["loc"]) or "body", detail["msg"])
+        # What our own checks say begins with pydantic's word for a ValueError.
+        what = detail["msg"].removeprefix("Value error, ")
+        found.setdefault(".".join(str(step) for step in detail["loc"]) or "body", what)
     return found

@@ -21,8 +21,11 @@ Timestamp = Annotated[
     float, PlainSerializer(timestamp, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 
-#: A title that people read: no control characters, something in it.
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+#: No control characters (C0, C1), no ends of lines, and nothing that turns the order of what stands beside it around (Unicode's
+#: Bidi_Control: what a reader sees would not be what is written).
+UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+#: A title that people read: something in it.
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=f"^[^{UNPRINTABLE}]+$")]
 
 
 def _is_address(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from control.permissions import Permission
 from control.schema import Given, Taken, Timestamp, Title
@@ -13,15 +13,17 @@ Password = Annotated[str, Field(min_length=1, max_length=1024)]
 class Credentials(Taken):
     """A name or an address, in either field, and the password."""
 
-    username: Annotated[str, Field(max_length=320)] = ""
     email: Annotated[str, Field(max_length=320)] = ""
+    username: Annotated[str, Field(max_length=320, validate_default=True)] = ""
     password: Password
 
-    @model_validator(mode="after")
-    def _named(self) -> "Credentials":
-        if not (self.username or self.email).strip():
-            raise ValueError("username or email is required")
-        return self
+    @field_validator("username")
+    @classmethod
+    def _named(cls, name: str, others: ValidationInfo) -> str:
+        # An address that is faulty itself is not among the others.
+        if not (name or others.data.get("email", "?")).strip():
+            raise ValueError("is required, or an email")
+        return name
 
 
 class Login(Given):

@@ -20,6 +20,12 @@ async def destination_by_id(tx: Transaction, destination_id: int) -> Row | None:
     return await tx.row(f"SELECT {_DESTINATION} FROM destinations WHERE id = ?", destination_id)
 
 
+async def hold_destination(tx: Transaction, destination_id: int) -> Row | None:
+    """The same, which nobody else changes until this transaction ends."""
+    await tx.execute("UPDATE destinations SET updated_at = updated_at WHERE id = ?", destination_id)
+    return await destination_by_id(tx, destination_id)
+
+
 async def list_destinations(tx: Transaction, user_id: int, limit: int, offset: int) -> Sequence[Row]:
     """A user's destinations, those of single streams among them."""
     return await tx.rows(

@@ -1,6 +1,7 @@
 """Platforms that people know by name, and the address that each one's help pages give for RTMP."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from control.errors import invalid
 
@@ -15,6 +16,9 @@ ADDRESSES: Mapping[str, str] = {
     "custom": "",
 }
 
+#: Of an address that names none (Adobe's RTMP specification, 1.0; with TLS it is HTTPS's, as platforms have it).
+_PORTS = {"rtmp": 1935, "rtmps": 443}
+
 
 def moved_address(before: Mapping[str, object], fields: Mapping[str, object]) -> str:
     """The address that comes with another platform; empty where it stays, as a user's own does.
@@ -27,6 +31,16 @@ def moved_address(before: Mapping[str, object], fields: Mapping[str, object]) ->
     if not ADDRESSES.get(platform, ""):
         raise invalid(rtmp_url="is required: this platform gives every user an address of their own")
     return ADDRESSES[platform]
+
+
+def is_elsewhere(before: str, after: str) -> bool:
+    """Whether somebody else gets what is sent to ``after``: only another path on the same server is nothing new to it."""
+    return _server(before) != _server(after)
+
+
+def _server(rtmp_url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(rtmp_url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def target_url(rtmp_url: str, stream_key: str) -> str:

@@ -1,9 +1,11 @@
 """``/api/destinations``."""
 
+from collections.abc import Mapping
+
 from control import audit
 from control.db import Row
 from control.destinations import models
-from control.destinations.platforms import moved_address
+from control.destinations.platforms import is_elsewhere, moved_address
 from control.destinations.schemas import (
     Destination,
     DestinationCreateAnywhere,
@@ -11,7 +13,7 @@ from control.destinations.schemas import (
     Destinations,
     DestinationUpdate,
 )
-from control.errors import ErrorCode, not_found
+from control.errors import ErrorCode, invalid, not_found
 from control.permissions import Permission
 from control.rest import Call, Domain
 from control.schema import Message, Page, changes
@@ -24,9 +26,9 @@ destinations = Domain("Destinations")
 _MISSING = (ErrorCode.NOT_FOUND,)
 
 
-async def _found(call: Call) -> Row:
+async def _found(call: Call, *, hold: bool = False) -> Row:
     number = call.id("destination_id", "Destination", "destination")
-    row = await models.destination_by_id(call.tx, number)
+    row = await (models.hold_destination if hold else models.destination_by_id)(call.tx, number)
     if row is None or not call.actor.owns(row["user_id"], Permission.STREAMS_ALL):
         raise not_found("Destination", destination_id=number)
     return row
@@ -100,6 +102,15 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
     return DestinationDone.model_validate({**_shown(call, row), "message": "Destination created successfully"})
 
 
+def _keep_secret(call: Call, before: Row, fields: Mapping[str, object]) -> None:
+    """Whoever may aim at a server of his own could read there what no answer tells. Raises ControlError (422)."""
+    if "stream_key" in fields or not is_elsewhere(before["rtmp_url"], str(fields.get("rtmp_url", before["rtmp_url"]))):
+        return
+    # One that cannot be read now may be, under the secret that it was written under.
+    if before["stream_key"] and call.services.cipher.read(service.STREAM_KEY, before["stream_key"]) != "":
+        raise invalid(stream_key="is required: the one that is kept is not sent to another server")
+
+
 @destinations.put(
     "/destinations/{destination_id}",
     permission=Permission.DESTINATIONS,
@@ -108,11 +119,16 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
     errors=_MISSING,
 )
 async def update_destination(call: Call, body: DestinationUpdate) -> DestinationDone:
-    """Change a destination: what is on air follows at once. With another platform comes its address, unless yours is your own"""
-    before = await _found(call)
+    """Change a destination: what is on air follows at once. With another platform comes its address, unless yours is your own
+
+    The stream key that is kept is sent to the server that it was given for and to no other: with another host, port or scheme
+    (not with another path) a `stream_key` must come too, be it an empty one.
+    """
+    before = await _found(call, hold=True)
     fields = changes(body)
     if moved := moved_address(before, fields):
         fields["rtmp_url"] = moved
+    _keep_secret(call, before, fields)
     if "enabled" in fields:
         fields["enabled"] = int(fields["enabled"])
     if "stream_key" in fields:

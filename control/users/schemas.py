@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from control.permissions import Role
-from control.schema import Changes, Given, Listed, Taken, Timestamp
+from control.schema import UNPRINTABLE, Changes, Given, Listed, Taken, Timestamp
 
 Username = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=64, pattern=r"^[\w.+-]+$")]
-Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
+Email = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=320, pattern=f"^[^@\\s{UNPRINTABLE}]+@[^@\\s{UNPRINTABLE}]+$")
+]
 NewPassword = Annotated[str, Field(min_length=8, max_length=1024)]
 
 

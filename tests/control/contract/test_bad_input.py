@@ -20,7 +20,9 @@ WITH_QUERY = {name: operation for name, operation in OPERATIONS.items() if opera
 WITH_ID = {name: operation for name, operation in OPERATIONS.items() if "{" in operation.path}
 
 LONG = "x" * 3000
-_TITLES: list[Any] = ["", "   ", "x" * 201, 1, True, [], {}, "line\nbreak", "tab\there"]
+#: Marks that turn the order of letters around (Unicode's Bidi_Control), and what ends a line without looking like it.
+_UNSEEN = [f"a{letter}b" for letter in "\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u0085\u2028\u009b"]
+_TITLES: list[Any] = ["", "   ", "x" * 201, 1, True, [], {}, "line\nbreak", "tab\there", *_UNSEEN]
 _FLAGS: list[Any] = [1, 0, "true", "", [], {}]
 _DESTINATION_FAULTS: dict[str, list[Any]] = {
     "name": _TITLES,
@@ -36,7 +38,7 @@ _DESTINATION_FAULTS: dict[str, list[Any]] = {
         f"rtmp://example.com/{LONG}",
         1,
     ],
-    "stream_key": ["a b", "a\tb", LONG, 1],
+    "stream_key": ["a b", "a\tb", LONG, 1, " ", "\n", "\u2003"],
     "rendition": ["720P", "x" * 17, "../x", 1],
     "enabled": _FLAGS,
 }
@@ -67,7 +69,7 @@ _STREAM_FAULTS: dict[str, list[Any]] = {
 }
 _USER_FAULTS: dict[str, list[Any]] = {
     "username": ["", "x", "x" * 65, "a b", 1, "a/b"],
-    "email": ["", "x", "a@", "@b", "a b@c", "x" * 320 + "@b.c", 1],
+    "email": ["", "x", "a@", "@b", "a b@c", "x" * 320 + "@b.c", 1, *(f"{odd}@example.com" for odd in _UNSEEN)],
     "password": ["", "1234567", "x" * 1025, 12345678],
     "role": ["", "root", "Administrator", 1],
 }
@@ -182,7 +184,8 @@ async def send(
 def refused(answer: Answer, what: object) -> set[str]:
     """The fields that a 422 in the documented shape names."""
     assert (answer.status, answer.error["code"]) == (422, "VALIDATION_ERROR"), (what, answer)
-    assert all(isinstance(text, str) and text for text in answer.error["details"]["fields"].values())
+    told = answer.error["details"]["fields"].values()
+    assert all(isinstance(text, str) and text and not text.startswith("Value error") for text in told)
     return answer.fields
 
 
@@ -288,8 +291,24 @@ async def test_faults_deep_within_are_named_by_their_place(here: Panel, admin: O
     places = {"destinations.1.name", "destinations.1.platform", "destinations.1.x", "destinations.2.name", "destinations.3"}
     assert named == places | {"qualities.1"}
     homeless = {**body, "qualities": [], "destinations": [{"name": "Kick", "platform": "kick"}]}
-    assert refused(await admin.person.post("/api/streams", json=homeless), homeless) == {"destinations.0"}
+    assert refused(await admin.person.post("/api/streams", json=homeless), homeless) == {"destinations.0.rtmp_url"}
     assert (await admin.person.get("/api/streams")).json["streams"] == []
+
+
+@pytest.mark.parametrize("platform", ["linkedin", "kick", "x", "custom"])
+async def test_an_address_that_is_missing_is_what_is_named(here: Panel, admin: Owner, platform: str) -> None:
+    for body in ({"name": "There", "platform": platform}, {"name": "There", "platform": platform, "rtmp_url": None}):
+        assert refused(await admin.person.post("/api/destinations", json=body), body) == {"rtmp_url"}
+        nested = {"destinations": [{"name": "One", "platform": "twitch"}, body]}
+        number = (await make(here, admin, "stream_id"))["stream_id"]
+        named = refused(await admin.person.put(f"/api/streams/{number}", json=nested), nested)
+        assert named == {"destinations.1.rtmp_url"}
+
+
+@pytest.mark.parametrize("body", [{}, {"username": ""}, {"email": " "}, {"username": " ", "email": "admin"}])
+async def test_a_name_that_is_missing_is_what_is_named(here: Panel, body: dict[str, str]) -> None:
+    answer = await here.nobody.post("/api/auth/login", json={**body, "password": PASSWORD})
+    assert refused(answer, body) == {"username"}
 
 
 @pytest.mark.parametrize(
