@@ -55,6 +55,7 @@ class Api:
             conductor=resident.conductor,
             webhooks=resident.webhooks,
             live=resident.live,
+            attendance=resident.attendance,
             figures=Figures(control.db),
         )
         operations = [operation for domain in DOMAINS for operation in domain.operations]

@@ -53,4 +53,5 @@ class Services:
     conductor: "Conductor"
     webhooks: "Webhooks"
     live: "LiveUpdates"
+    attendance: "Attendance"
     figures: "Figures"

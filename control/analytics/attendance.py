@@ -20,8 +20,8 @@ from mediaserver.events import Event, PlayEnded, PlayStarted
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two batches: so old are figures at most.
-INTERVAL = 5.0
+#: Seconds between two batches: so old are figures at most that another node is asked for.
+INTERVAL = 2.0
 #: Sessions in one statement, and in one transaction: nobody waits long for the database.
 BATCH = 100
 #: Sessions that may wait for the database. Beyond that the oldest is lost, and the log says so.
@@ -174,6 +174,11 @@ class Attendance:
                 # In the order in which they came, and the newer state of each is the one that counts: it is the same object.
                 self._changed = {**left, **self._changed}
             return not left
+
+    async def settle(self) -> None:
+        """Write down what waits, if the database takes it: who has left and still stands there as present would count on."""
+        if self._changed or self._flushing.locked():
+            await self.flush()
 
     async def close(self, patience: float) -> None:
         """Everybody has left: write that down, within so many seconds."""

@@ -34,6 +34,7 @@ MOST_STREAMS = 100
 async def show_dashboard(call: Call, query: DashboardQuery) -> Dashboard:
     """What was watched, for how long and by how many"""
     user_id = None if call.actor.may(Permission.ANALYTICS_ALL) else call.actor.user_id
+    await call.services.attendance.settle()
 
     async def work(tx: Transaction) -> Dashboard:
         call.tx = tx
@@ -102,6 +103,7 @@ async def show_stream_analytics(call: Call, query: StreamAnalyticsQuery) -> Stre
         call.tx = tx
         row = await found(call, Permission.ANALYTICS_ALL)
     first, last = service.days(query, call.now)
+    await call.services.attendance.settle()
 
     async def work(tx: Transaction) -> StreamAnalytics:
         call.tx = tx

@@ -287,3 +287,21 @@ async def test_a_viewer_is_in_the_figures_while_he_watches_and_when_he_has(here:
     here.clock.now += 1000
     figures = (await ada.get("/api/analytics/dashboard")).json
     assert (figures["total_watch_time"], figures["stream_metrics"][0]["watch_time"]) == (40, 40)
+
+
+async def test_who_has_left_counts_no_longer_than_he_was_there(here: Panel) -> None:
+    """At once, not when the next batch is written: a sum that falls was none."""
+    _, ada = await here.person("ada")
+    number = await new_stream(ada, "Show")
+    tell = here.resident.control.feed.emit
+    for viewer in ("s-1", "s-2"):
+        tell(PlayStarted(f"stream_{number}", viewer, here.clock.now, Wire.RTMP, "203.0.113.7", "Lavf/60"))
+    seen = []
+    for _ in range(2):
+        for path, part in (("dashboard", lambda told: told), (f"streams/{number}", lambda told: told["metrics"])):
+            seen.append(part((await ada.get(f"/api/analytics/{path}")).json)["total_watch_time"])
+        here.clock.now += 30
+        for viewer in ("s-1", "s-2"):
+            tell(PlayEnded(f"stream_{number}", viewer, here.clock.now, "left", 1000, 30.0))
+        here.clock.now += 1000
+    assert seen == [0, 0, 60, 60]
