@@ -19,7 +19,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     """All of ``operations`` as a JSON object."""
     operations = list(operations)
     taken = {model for operation in operations for model in (operation.body, operation.query) if model is not None}
-    given = {operation.answer for operation in operations if operation.answer is not None}
+    given = {operation.answer for operation in operations if isinstance(operation.answer, type)}
     _, definitions = models_json_schema(
         [
             *((model, "validation") for model in sorted(taken, key=_name)),
@@ -41,6 +41,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key"},
+                "token": {"type": "apiKey", "in": "query", "name": "token", "description": "An access token, no API key"},
             },
         },
     }
@@ -78,7 +79,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             **_errors(operation, codes),
             **{str(status): _answer(operation) for status in (operation.status, *operation.also)},
         },
-        "security": [{"bearer": []}, {"apiKey": []}] if operation.permission is not None else [],
+        "security": _security(operation),
     }
     if operation.body is not None:
         kind = "application/x-www-form-urlencoded" if operation.form else "application/json"
@@ -86,6 +87,13 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         required = any(field.is_required() for field in operation.body.model_fields.values())
         told["requestBody"] = {"required": required, "content": {kind: {"schema": _ref(operation.body)}}}
     return told
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    """By what the asker may be known: any one of these, or nothing."""
+    if operation.token_in_query:
+        return [{"bearer": []}, {"apiKey": []}, {"token": []}]
+    return [{"bearer": []}, {"apiKey": []}] if operation.permission is not None else []
 
 
 def _query(operation: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]]:
@@ -102,6 +110,8 @@ def _query(operation: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.answer is None:
         return {"description": "Done"}
+    if isinstance(operation.answer, str):
+        return {"description": "Done", "content": {operation.answer: {"schema": {"type": "string"}}}}
     return {"description": "Done", "content": {"application/json": {"schema": _ref(operation.answer)}}}
 
 

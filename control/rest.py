@@ -121,7 +121,7 @@ class Operation:
     permission: Permission | None
     body: type[BaseModel] | None
     query: type[BaseModel] | None
-    answer: type[BaseModel] | None
+    answer: type[BaseModel] | str | None
     status: int
     limit: Limit
     transaction: bool
@@ -147,7 +147,7 @@ class Domain:
         permission: Permission | None,
         body: type[BaseModel] | None = None,
         query: type[BaseModel] | None = None,
-        answer: type[BaseModel] | None = None,
+        answer: type[BaseModel] | str | None = None,
         status: int = 200,
         limit: Limit = Limit.API,
         transaction: bool = True,
@@ -157,6 +157,8 @@ class Domain:
         token_in_query: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare the function below as the handler. ``permission`` None: anybody may ask. ``also``: its other statuses.
+
+        ``answer`` is a shape, or the media type of text that has none of ours.
 
         ``token_in_query``: an access token may stand in the address, for a browser that sends no headers of ours.
         """

@@ -42,6 +42,7 @@ class EventsQuery(Taken):
     "/events",
     permission=None,
     query=EventsQuery,
+    answer="text/event-stream",
     transaction=False,
     token_in_query=True,
     errors=(ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN),

@@ -122,6 +122,7 @@ async def stop_rtmp(call: Call) -> RtmpStopped:
     "/rtmp/auth",
     permission=None,
     body=OnPublish,
+    answer="text/plain",
     form=True,
     transaction=False,
     limit=Limit.RTMP_AUTH,

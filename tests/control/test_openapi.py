@@ -89,3 +89,32 @@ def test_who_may_ask_without_a_token_is_a_short_list() -> None:
     open_to_all = {operation.path for operation in OPERATIONS if operation.permission is None}
     assert {"/auth/login", "/auth/refresh"} <= open_to_all
     assert not [path for path in open_to_all if path.startswith(("/users", "/streams/{", "/destinations", "/webhooks"))]
+
+
+@one_database
+async def test_whoever_is_refused_without_a_token_is_told_so_before(here: Panel) -> None:
+    """What is described as open answers nobody with 401, and what is not does: for every operation that has no body."""
+    told = document(OPERATIONS, "1")
+    for path, methods in told["paths"].items():
+        if "get" in methods and "{" not in path:
+            status = (await here.nobody.ask("HEAD", path)).status
+            assert (status == 401) == bool(methods["get"]["security"]), path
+    events = told["paths"]["/api/events"]["get"]
+    assert events["security"] == [{"bearer": []}, {"apiKey": []}, {"token": []}]
+    assert {name for each in events["security"] for name in each} == set(told["components"]["securitySchemes"])
+
+
+@one_database
+async def test_what_is_no_json_is_described_by_its_type(panel: OpenPanel) -> None:
+    here = await panel(rtmp={"auth_secret": "a-shared-secret-of-16"})
+    told = document(OPERATIONS, "1")["paths"]
+    admin = await here.log_in()
+    asked = {"name": "a_key_of_nobody", "secret": "a-shared-secret-of-16"}
+    async with here.client.get("/api/events", headers={"Authorization": f"Bearer {admin.token}"}) as events:
+        assert list(told["/api/events"]["get"]["responses"]["200"]["content"]) == [events.content_type]
+    async with here.client.post("/api/rtmp/auth", data=asked) as allowed:
+        assert (allowed.status, await allowed.text()) == (200, "OK")
+        assert list(told["/api/rtmp/auth"]["post"]["responses"]["200"]["content"]) == [allowed.content_type]
+    for path, methods in told.items():
+        for operation in methods.values():
+            assert all("content" in answer for answer in operation["responses"].values()), path
