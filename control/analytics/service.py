@@ -40,12 +40,12 @@ def days(query: StreamAnalyticsQuery, now: float) -> tuple[date, date]:
     today = datetime.fromtimestamp(now, UTC).date()
     last = query.end_date or today
     first = query.start_date or last - timedelta(days=USUAL_DAYS - 1)
-    if first > last:
+    if first > last and query.end_date is not None:
         raise invalid(end_date="must not be before start_date")
     if first > today:
         raise invalid(start_date="has not come yet")
     if (last - first).days >= MOST_DAYS:
-        raise invalid(end_date=f"more than {MOST_DAYS} days")
+        raise invalid(**{"start_date" if query.end_date is None else "end_date": f"more than {MOST_DAYS} days"})
     return first, last
 
 

@@ -43,11 +43,12 @@ Moment = Annotated[datetime, BeforeValidator(_begins_with_a_day), AfterValidator
 
 
 class StatsQuery(Taken):
-    """Which time, and in which steps: the first is the one that it begins in. Without a beginning the last day."""
+    """Which time, and in which steps: the first is the one that it begins in. Without a beginning the last day; without a step
+    one of five minutes, or of an hour or a day where those would be too many, or are kept no longer."""
 
     start_time: Moment | None = None
     end_time: Moment | None = None
-    interval: Interval = Interval.FIVE_MINUTES
+    interval: Interval | None = None
 
 
 class Sample(Given):

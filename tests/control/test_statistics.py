@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,7 +17,7 @@ from mediaserver.ports import Wire
 from tests.control.analytics.material import DAY, HOUR, MORNING, a_stream, a_user, rows
 from tests.control.conftest import OpenPanel
 from tests.control.engine import FakeEngine, stream
-from tests.control.panel import Clock
+from tests.control.panel import Answer, Clock
 
 FIGURES = ("seconds", "viewers", "peak", "bitrate", "frame_rate", "packet_loss")
 
@@ -302,3 +303,37 @@ async def test_a_server_that_stops_writes_its_last_minute(panel: OpenPanel, engi
         feed.emit(PublisherLeft(f"stream_{number}", "s-1", MORNING + 7.5, "the server is stopping"))
         await asyncio.sleep(0)
     assert [found[:2] for found in await figures(db, number, 60)] == [(0.0, 7.5)]
+
+
+@one_database
+async def test_without_a_step_one_is_taken_that_fits(panel: OpenPanel, engine: FakeEngine) -> None:
+    """What is refused is named as it was given, whatever else would be wrong with it."""
+    opened = await panel()
+    admin = await opened.log_in()
+    body = {"name": "Show", "input_url": "rtmp://localhost:1935/live/a_long_one"}
+    number = int((await admin.post("/api/streams", json=body)).json["id"])
+    now = opened.clock.now
+
+    async def stats(**query: str) -> Answer:
+        return await admin.get(f"/api/streams/{number}/stats", params=query)
+
+    def ago(days: float) -> str:
+        return datetime.fromtimestamp(now - days * 86400, UTC).isoformat()
+
+    at = now - 3600
+    async with opened.control.db.write() as tx:
+        await models.add_minutes(tx, at - at % 60, [models.Minute(number, 60.0, 1.0, 1, 1000.0, 30.0, 0, 0)])
+    for days, step in ((1, 300), (1.5, 300), (6.9, 300), (7, 3600), (80, 3600), (84, 86400), (401, 86400), (1999, 86400)):
+        (sample,) = (await stats(start_time=ago(days))).json["stats"]
+        assert datetime.fromisoformat(sample["timestamp"]).timestamp() == at - at % step, days
+    # A day long ago: its five minutes are gone, and then its hours.
+    for days in (32, 402):
+        assert (await stats(start_time=ago(days), end_time=ago(days - 1))).status == 200
+    for query, field in (
+        ({"start_time": ago(2001)}, "start_time"),
+        ({"start_time": ago(-1)}, "start_time"),
+        ({"start_time": ago(1), "end_time": ago(2)}, "end_time"),
+        ({"start_time": ago(8), "interval": "5m"}, "interval"),
+    ):
+        answer = await stats(**query)
+        assert (answer.status, answer.fields) == (422, {field}), query

@@ -203,10 +203,10 @@ def test_days_that_are_meant(days: dict[str, str], first: str, last: str) -> Non
 @pytest.mark.parametrize(
     ("days", "field"),
     [
-        ({"start_date": "2030-03-18"}, "end_date"),
+        ({"start_date": "2030-03-18"}, "start_date"),
         ({"start_date": "2030-03-18", "end_date": "2030-03-19"}, "start_date"),
         ({"start_date": "2030-03-02", "end_date": "2030-03-01"}, "end_date"),
-        ({"start_date": "2029-03-16"}, "end_date"),
+        ({"start_date": "2029-03-16"}, "start_date"),
         ({"end_date": "2999-12-31", "start_date": "2000-01-01"}, "end_date"),
     ],
 )
