@@ -424,7 +424,9 @@ async def test_postgresql_rows_locked_for_too_long_are_unavailable(
         await opened.close()
 
 
-async def test_postgresql_may_be_restarted_beneath_us(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+async def test_postgresql_may_be_restarted_beneath_us(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     server = Postgres(tmp_path_factory.mktemp("restarted"))
     try:
         opened = await open_database(server.url(), tmp_path)
@@ -432,6 +434,12 @@ async def test_postgresql_may_be_restarted_beneath_us(tmp_path_factory: pytest.T
         server.stop()
         with pytest.raises(DatabaseUnavailable):
             await mark(opened, "never")
+        async with asyncio.timeout(10):
+            while "asyncpg.pool" not in {record.name for record in caplog.records}:  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.01)
+        # A line each, though the pool itself would tell where in its own code.
+        assert {record.getMessage() for record in caplog.records} == {"database_away"}
+        assert not [record for record in caplog.records if record.exc_info]
         server.start()
         await mark(opened, "after")
         assert await marks(opened) == {"before", "after"}
