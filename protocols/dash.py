@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 
 CONTENT_TYPE = "application/dash+xml"
 
@@ -229,11 +230,14 @@ def _representation(representation: Representation) -> str:
 
 
 def frame_rate(rate: float) -> str:
-    """A whole number of frames a second, or one over 1001 as television has it."""
+    """A whole number of frames a second, one over 1001 as television has it, or another fraction (23009-1, 5.3.7.2)."""
     whole = round(rate)
     if abs(rate - whole) < 0.005 or whole == 0:
         return str(max(whole, 1))
-    return f"{whole * 1000}/1001" if abs(rate - whole / 1.001) < 0.005 else f"{round(rate * 1000)}/1000"
+    if abs(rate - whole / 1.001) < 0.005:
+        return f"{whole * 1000}/1001"
+    fraction = Fraction(rate).limit_denominator(1000)
+    return f"{fraction.numerator}/{fraction.denominator}"
 
 
 def _open(name: str, attributes: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
+from mediaserver.packaging.framerate import past_rate
 from mediaserver.packaging.hls import bit_rates
 from mediaserver.packaging.packager import Packager
 from mediaserver.packaging.segment import Epoch, Segment
@@ -94,8 +95,16 @@ def _period(packager: Packager, listed: list[_Listed], epoch: Epoch, start: floa
     """What goes on is the last Period, unless its publisher is away or a discontinuity has just been."""
     now = packager.epochs.current
     live = last and not packager.ended and now is not None and now.number == epoch.number
+    if not last:
+        listed = [each._replace(frame_rate=_past_rate(each, epoch)) for each in listed]
     representations = tuple(_representations(packager, listed, epoch, live=live))
     return dash.Period(f"p{epoch.period}", max(0.0, epoch.anchor + (epoch.begin or 0.0) - start), representations)
+
+
+def _past_rate(each: _Listed, epoch: Epoch) -> float:
+    """What its pictures a second were in a Period that is over."""
+    segments = [segment for segment in each.window.visible() if segment.epoch is epoch]
+    return past_rate(segments) if each.frame_rate and segments else 0.0
 
 
 def _representations(packager: Packager, listed: list[_Listed], epoch: Epoch, *, live: bool) -> Iterator[dash.Representation]:

@@ -238,6 +238,8 @@ class Follower(Presentation):
         if not lane.rendition.fresh:
             lane.rendition.finish()  # who stood in for it has left in mid-segment
         self._catch_up(lane, mark)
+        if packet.kind is MediaKind.VIDEO:
+            self._relearn()
         lane.mark = mark
         lane.shift = mark.time - raw if packet.kind is MediaKind.VIDEO else 0
         lane.grid = AudioGrid(lane.rendition.init.timescale)
@@ -258,6 +260,10 @@ class Follower(Presentation):
                 self.lag = max((self.leader.timetable.reached - time) / TICKS, self.lag * _FORGET)
             time = max(time, rendition.last + 1)
             self._learn(rendition, rendition.push(epoch, time, picture, shown - time, keyframe=packet.keyframe, mark=mark))
+
+    def _likely_rates(self) -> tuple[float, ...]:
+        """The stream's own, or (of a rendition with fewer pictures) half of it."""
+        return self.leader.frame_rate, self.leader.frame_rate / 2
 
     def _set_frame(self, frame: int) -> None:
         super()._set_frame(frame)

@@ -8,7 +8,7 @@ from mediaserver.packaging.numbers import Numbers
 from mediaserver.packaging.presentation import Durations, Presentation, picture_data, sound_duration
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
-from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, WEIGHT, FrameClock, Segmenter
+from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, WEIGHT, Segmenter
 from mediaserver.packaging.standin import SILENCE, keep_up, returns
 from mediaserver.packaging.timetable import TICKS, Mark, Timetable
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
@@ -172,9 +172,9 @@ class Packager(Presentation):
         if all(rendition.fresh for rendition in self.renditions.values()):
             return
         self.epochs.end()
-        self._clock = FrameClock(90)
         for rendition in self.renditions.values():
             rendition.finish()
+        self._relearn()
         self._regrid()
 
     def _regrid(self) -> None:

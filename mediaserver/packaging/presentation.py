@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mediaserver.packaging.epochs import Epochs
+from mediaserver.packaging.framerate import Count, declared_rate, rate_of, recent_counts, steady_rate
 from mediaserver.packaging.numbers import Numbers
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
@@ -14,9 +15,12 @@ from mediaserver.packaging.segmenter import FrameClock, part_limit
 from mediaserver.packaging.tracks import Tracks
 from mediaserver.packaging.window import Signal, Window
 from mediaserver.ports import Pacing
-from protocols.codec import AudioParameters, VideoParameters, packet_duration, sample_data
+from protocols.codec import AudioParameters, packet_duration, sample_data
 from protocols.errors import ProtocolError
 from protocols.media import Codec, MediaKind, Packet, Track
+
+#: Pictures whose duration is within this share of what it was fit in the same parts.
+_SAME_FRAME = 0.05
 
 
 class Durations(Protocol):
@@ -73,8 +77,12 @@ class Presentation(ABC):
         #: A track has been declared, or all is over.
         self.declared = Signal()
         self.ended = False
+        #: Pictures a second, 0.0 if unknown.
         self.frame_rate = 0.0
         self._clock = FrameClock(90)
+        # Whether the rate is known from a whole segment, and the number of the one behind the last that was counted.
+        self._counted = False
+        self._counted_to = -1
         self._part_limit = settings.part_duration
         self._part_target = (-1, 0.0)
 
@@ -118,15 +126,53 @@ class Presentation(ABC):
 
     def _learn(self, rendition: Rendition, duration: int) -> None:
         """A picture was so long (90 kHz). What it tells is taken at the beginning of a segment, before its first part."""
-        if duration and rendition.window.growing is None and (frame := self._clock.learn(duration)) is not None:
-            self._set_frame(frame)
+        window = rendition.window
+        if duration and window.growing is None:
+            if window.next_sequence != self._counted_to:
+                self._counted_to = window.next_sequence
+                self._count(rendition)
+            if not self._counted and (frame := self._clock.learn(duration)) is not None:
+                self._set_frame(frame)
+                self._guess(rendition, frame)
+
+    def _relearn(self) -> None:
+        """What comes next may have pictures of another duration. To be called when what was before is finished."""
+        self._clock = FrameClock(90)
+        self._counted, self._counted_to = False, -1
+        video = self.renditions.get(MediaKind.VIDEO)
+        if video is not None:
+            self._counted_to = video.window.next_sequence
+            if video.window.segments:
+                last = video.window.segments[-1]
+                last.frame_rate = last.frame_rate or self.frame_rate
+
+    def _guess(self, rendition: Rendition, frame: int) -> None:
+        """Say what a few pictures (of the usual duration ``frame``) look like, until a segment has been counted."""
+        count = Count(self._clock.seen, self._clock.seen * frame / 90_000)
+        self.frame_rate = steady_rate(count, (declared_rate(rendition.init), *self._likely_rates(), self.frame_rate))
+
+    def _count(self, rendition: Rendition) -> None:
+        """Another segment is whole: tell its rate, and fit the parts to it if that is another one."""
+        counts = recent_counts(reversed(rendition.window.segments))
+        if rendition.stood_in or not counts:
+            return
+        self.frame_rate, steady = rate_of(counts, declared_rate(rendition.init), self._likely_rates(), self.frame_rate)
+        rendition.window.segments[-1].frame_rate = self.frame_rate
+        if steady:
+            self._counted = True
+            frame = round(90_000 / self.frame_rate)
+            if abs(frame - rendition.segmenter.frame) > _SAME_FRAME * frame:
+                self._set_frame(frame)
+
+    def _likely_rates(self) -> tuple[float, ...]:
+        """Rates that may be expected, though the track does not say them."""
+        return ()
 
     def _set_frame(self, frame: int) -> None:
         """The usual duration of a picture is known (90 kHz), or there are none: parts get a length that fits."""
         video, audio = self.renditions.get(MediaKind.VIDEO), self.renditions.get(MediaKind.AUDIO)
         if video is not None:
             self._part_limit = part_limit(self.settings.part_duration, frame / 90_000)
-            self.frame_rate = _frame_rate(video.init.parameters, 90_000 / frame)
             video.segmenter.frame = frame
             video.segmenter.part_limit = int(self._part_limit * 90_000)
         elif audio is not None:
@@ -164,9 +210,3 @@ def sound_duration(rendition: Rendition, data: bytes) -> int:
         return packet_duration(rendition.init.track, data)
     except ProtocolError:
         return 0
-
-
-def _frame_rate(described: VideoParameters | AudioParameters, measured: float) -> float:
-    """Frames a second as the track itself says it, unless what comes tells otherwise."""
-    declared = described.frame_rate if isinstance(described, VideoParameters) else 0.0
-    return declared if abs(declared - measured) < 0.05 * measured else float(max(round(measured), 1))

@@ -109,7 +109,7 @@ class Rendition:
             window.begin(self._new_segment())
         self.parts += 1
         body = fragment(self.parts, self.init.track, self._part_time, samples)
-        window.add(body, end - self._part_time, independent=samples[0].keyframe)
+        window.add(body, end - self._part_time, independent=samples[0].keyframe, frames=len(samples))
         self._samples = []
         self._part_time = end
 

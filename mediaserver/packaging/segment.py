@@ -71,7 +71,8 @@ class Segment:
     """Parts on their way to be a segment. ``time`` (decode time of the first sample) and ``duration`` in timescale units.
 
     ``discontinuities`` is how many there were since the segment before it; ``new_init`` says that the one before
-    had another init segment, or that there was none. A ``gap`` is listed and has nothing in it.
+    had another init segment, or that there was none. A ``gap`` is listed and has nothing in it. ``frames`` counts samples;
+    ``frame_rate`` is what was told of their track when it was whole, 0.0 where nothing was.
     """
 
     kind: str
@@ -87,6 +88,8 @@ class Segment:
     duration: int = 0
     longest_part: int = 0
     nbytes: int = 0
+    frames: int = 0
+    frame_rate: float = 0.0
     complete: bool = False
     settled: bool = False
     _body: bytes = b""
@@ -109,14 +112,15 @@ class Segment:
 
     # -- growing ----------------------------------------------------------------------------------------------------------
 
-    def add(self, body: bytes, duration: int, *, independent: bool) -> None:
-        """One more part."""
+    def add(self, body: bytes, duration: int, *, independent: bool, frames: int) -> None:
+        """One more part, of so many ``frames``."""
         uri = f"{self.kind}/{self.sequence}.{len(self.parts)}.m4s"
         line = hls.part_line(hls.Part(uri, duration / self.init.timescale, independent))
         self.parts.append(Part(body, duration, independent, line))
         self.nbytes += len(body)
         self.ends.append(self.nbytes)
         self.duration += duration
+        self.frames += frames
         self.longest_part = max(self.longest_part, duration)
 
     def settle(self) -> None:

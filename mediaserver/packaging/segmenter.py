@@ -57,6 +57,11 @@ class FrameClock:
         self._rounding = rounding
         self._seen: list[int] = []
 
+    @property
+    def seen(self) -> int:
+        """How many durations it has looked at."""
+        return len(self._seen)
+
     def learn(self, duration: int) -> int | None:
         """Look at one more: the usual duration as it seems now, None when enough were seen before."""
         if len(self._seen) >= _LEARN:

@@ -95,9 +95,9 @@ class Window:
         self.inits.clear()
         self.next_sequence = self.first_listed = sequence
 
-    def add(self, body: bytes, duration: int, *, independent: bool) -> None:
+    def add(self, body: bytes, duration: int, *, independent: bool, frames: int) -> None:
         """One more part of the segment in the making. Wakes nobody: see ``changed``."""
-        self.segments[-1].add(body, duration, independent=independent)
+        self.segments[-1].add(body, duration, independent=independent, frames=frames)
 
     def complete(self) -> None:
         """The segment in the making is whole."""

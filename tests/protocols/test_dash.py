@@ -129,7 +129,7 @@ def test_what_does_not_belong_in_an_attribute_is_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "text"), [(30.0, "30"), (29.97003, "30000/1001"), (23.976, "24000/1001"), (12.5, "12500/1000"), (0.2, "1")]
+    ("rate", "text"), [(30.0, "30"), (29.97003, "30000/1001"), (23.976, "24000/1001"), (12.5, "25/2"), (0.2, "1")]
 )
 def test_frame_rates_are_whole_or_those_of_television(rate: float, text: str) -> None:
     assert dash.frame_rate(rate) == text

@@ -19,7 +19,7 @@ def grow(window: Window, parts: int, *, complete: bool = True, init: InitSegment
     segment = Segment(window.kind, sequence, init, EPOCH, sequence * 1000, 0, new_init=False)
     window.begin(segment)
     for index in range(parts):
-        window.add(b"%d.%d " % (sequence, index), 200, independent=index == 0)
+        window.add(b"%d.%d " % (sequence, index), 200, independent=index == 0, frames=1)
     if complete:
         window.complete()
     window.changed()
