@@ -144,7 +144,12 @@ class Transcoder:
             self._order_sound()
 
     def on_metadata(self, metadata: Metadata) -> None:
+        before = self._known.source().frame_rate
         self._known.on_metadata(metadata)
+        if self.state is TranscoderState.RUNNING and self._known.seen and self._known.source().frame_rate != before:
+            # One that returns with another rate may bring the same tracks, which say nothing of it.
+            self._fit()
+            self._send_plan("the source's frame rate changed")
 
     def on_packet(self, packet: Packet) -> None:
         self._rungs.on_packet(packet)
@@ -330,10 +335,11 @@ class Transcoder:
         elif "failed" in values:
             self._on_failure(values["failed"], values["encoder"], values["reason"], values["fallback"])
         elif (sight := read_sight(values)) is not None:
+            reason = "the source changed" if self._number else "another process has taken the place of the one that died"
             self._number, seen = sight
             self._known.on_sight(seen)
             self._fit()
-            self._send_plan("begun" if not self._encoders else "the source changed")
+            self._send_plan(reason if self._encoders else "begun")
 
     def _send_plan(self, reason: str) -> None:
         """Say to the process what to make, and to the world what is made."""

@@ -15,7 +15,7 @@ from mediaserver.hub.stream import StreamState
 from mediaserver.ports import EncoderPolicy, Ladder, PublishGrant, Rung, Wire
 from mediaserver.transcode import transcoder as module
 from mediaserver.transcode.feed import STALL
-from mediaserver.transcode.plan import AUDIO_LANE, Sight, read_sounds
+from mediaserver.transcode.plan import AUDIO_LANE, Sight, read_plan, read_sounds
 from mediaserver.transcode.transcoder import Transcoder, TranscoderServices, TranscoderState
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
@@ -458,3 +458,42 @@ async def test_a_camera_on_its_side_stays_so_while_its_new_parameters_have_not_b
     assert copied == []
     town.publisher.write_track(Track(Codec.H264, town.track.config, town.track.body + b"\0"))
     assert [rung.name for rung in town.transcoder.rungs() if rung.encoder == "copy"] == []
+
+
+async def test_a_process_in_the_place_of_one_that_died_is_told_as_that(town: Town) -> None:
+    await town.begin()
+    town.see()
+    town.transcoder.on_exit(-9, "")
+    await town.settled()
+    town.see()
+    assert town.reasons() == [
+        "begun",
+        "its process died (status -9) and is started again",
+        "another process has taken the place of the one that died",
+    ]
+    town.see(width=320)
+    assert town.reasons()[3:] == ["the source changed"]
+
+
+def lanes_of(town: Town) -> list[list[tuple[float, float]]]:
+    """Of each plan: the cap and the source's rate of every lane."""
+    plans = [read_plan(frame.values) for frame in town.process.sent if isinstance(frame, Note)]
+    return [[(lane.frame_rate, lane.rate) for lane in plan.lanes] for plan in plans if plan is not None]
+
+
+async def test_a_publisher_that_returns_with_another_frame_rate_is_capped_anew(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    town = Town(clips, Ladder((Rung("144p", 144, frame_rate=30.0),)))
+    town.publisher.write_metadata(Metadata(b"", {"framerate": 25.0}))
+    await town.begin()
+    town.see()
+    town.publisher.write_metadata(Metadata(b"", {"framerate": 25.0}))
+    assert lanes_of(town) == [[(0.0, 25.0)]]
+    town.publisher.write_metadata(Metadata(b"", {"framerate": 50.0}))
+    assert lanes_of(town)[1:] == [[(30.0, 50.0)]]
+    assert town.reasons() == ["begun", "the source's frame rate changed"]
+    town.hub.end_all("the test is over")
+    town.transcoder.on_frame(Note({"flushed": 1}))
+    await town.settled()
