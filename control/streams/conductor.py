@@ -11,6 +11,7 @@ from control.streams import models, service
 from control.streams.grants import Granted, Grants
 from control.streams.kinds import StreamStatus
 from control.streams.onair import OnAir, playback_name, stream_id_of
+from control.streams.pending import Pending
 from control.vault import Unreadable, Vault
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.events import Event, PublishEnded, PublisherLeft, PublishStarted, PullChanged
@@ -50,9 +51,11 @@ class Conductor:
         self._db = db
         self._vault = vault
         self._grants = grants
+        grants.prefer(lambda stream_id: on_air.stream(stream_id) is not None)
         #: One order after the other, each as the rows are when it is its turn: the last one leaves what is written down.
         self._turn = asyncio.Lock()
         self._pulls: dict[int, Fetch] = {}
+        self._pending = Pending()
         #: Of streams that were fetched to the end, or cannot be had for good, the time that is over.
         self._over: dict[int, int] = {}
 
@@ -138,6 +141,18 @@ class Conductor:
         self._grants.forget()
 
     # -- changes ------------------------------------------------------------------------------------------------------
+
+    def note_change(self, before: Row, columns: Collection[str]) -> None:
+        """``columns`` of a stream whose row was ``before`` are about to change. Harmless if that comes to nothing."""
+        live = self._on_air.stream(before["id"])
+        if live is not None:
+            self._pending.keep(self._present())
+            self._pending.note(before, columns, live.since)
+
+    def pending(self, row: Row) -> list[str]:
+        """What of ``row`` was changed while it was on air, and counts from its next start on."""
+        live = self._on_air.stream(row["id"])
+        return [] if live is None else self._pending.of(row, live.since)
 
     async def follow(self, stream_ids: Collection[int]) -> None:
         """What these streams' rows and destinations say has changed: what is on air or fetched of them does as they say now."""

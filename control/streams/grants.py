@@ -37,8 +37,13 @@ class Grants:
         self._db = db
         self._vault = vault
         self._clock = clock
+        self._on_air: Callable[[int], bool] = lambda _: False
         self._changes = 0
         self._known: OrderedDict[str, tuple[float, PublishGrant | None]] = OrderedDict()
+
+    def prefer(self, on_air: Callable[[int], bool]) -> None:
+        """Of streams with one key a push is for the one that is ``on_air`` already, unless another was started since."""
+        self._on_air = on_air
 
     def forget(self) -> None:
         """Something has changed: what was read before counts no more, nor what is being read now."""
@@ -57,7 +62,7 @@ class Grants:
                 return grant
             changes = self._changes
             async with self._db.read() as tx:
-                rows = await models.streams_by_key(tx, key_hash)
+                rows = self._by_turn(await models.streams_by_key(tx, key_hash))
                 refusal = _objection(rows, now)
                 grant = None if refusal or not rows else (await _granted(tx, self._vault, rows[:1]))[0].grant
             if changes != self._changes:
@@ -69,6 +74,10 @@ class Grants:
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
             return grant
+
+    def _by_turn(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """An encoder that comes back soon comes back to its players, even where there is a newer stream with its key."""
+        return sorted(rows, key=lambda row: (not row["started"], not self._on_air(row["id"])))
 
     async def by_ids(self, stream_ids: Collection[int]) -> Mapping[int, Granted]:
         """Of those streams that are there, by id, as it stands when this returns."""

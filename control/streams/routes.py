@@ -12,6 +12,7 @@ from control.permissions import Permission
 from control.ratelimit import Limit
 from control.rest import Call, Domain
 from control.schema import Message, Page, changes
+from control.site import site
 from control.streams import models, service, shown
 from control.streams.conductor import CannotEncode, OwnerDisabled
 from control.streams.kinds import StreamInput, StreamStatus
@@ -157,11 +158,15 @@ async def _add_destination(call: Call, stream_id: int, owner: int, destination: 
     errors=(*_MISSING, ErrorCode.CONFLICT),
 )
 async def update_stream(call: Call, body: StreamUpdate) -> Stream:
-    """Change a stream: recording and destinations at once, all else from its next start on"""
+    """Change a stream: its name, recording and destinations at once, all else from its next start on
+
+    While it is on air, `pending` names what has changed and is not in what plays.
+    """
     row = await found(call, Permission.STREAMS_ALL, hold=True)
     fields = await _columns(call, row, changes(body))
     if fields:
         await models.update_stream(call.tx, row["id"], fields, call.now)
+        call.services.conductor.note_change(row, fields)
     if row["key_hash"] is not None and fields.get("key_hash", row["key_hash"]) != row["key_hash"]:
         await models.leave_key(call.tx, row["key_hash"])
     if body.destinations is not None:
@@ -227,19 +232,31 @@ async def delete_stream(call: Call) -> Message:
     errors=(*_MISSING, ErrorCode.STREAM_ALREADY_RUNNING, ErrorCode.VALIDATION, ErrorCode.ENCODING),
 )
 async def start_stream(call: Call) -> StreamStarted:
-    """Start a stream: it is fetched, or its encoder may push. Of several with one key it is this one's turn"""
+    """Start a stream: it is fetched, or its encoder may push. Of several with one key it is this one's turn
+
+    While another one with its key is on air it is refused: `running_stream_id` says which.
+    """
     row = await found(call, Permission.STREAMS_ALL, hold=True)
     if call.services.conductor.status(row) is not StreamStatus.STOPPED:
         raise ControlError(ErrorCode.STREAM_ALREADY_RUNNING, "Stream is already active", {"stream_id": row["id"]})
-    await models.start_stream(call.tx, row["id"], call.now)
     if row["key_hash"] is not None:
+        await _require_turn(call, row)
         await models.end_turns(call.tx, row["key_hash"], row["id"])
+    await models.start_stream(call.tx, row["id"], call.now)
     await audit.record(call, audit.Action.STREAM_STARTED, "stream", row["id"])
     call.after(lambda: _begin(call, row))
     call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STARTING.value))
-    site = call.services.config.server.public_url or f"{call.request.scheme}://{call.request.host}"
-    outputs = [OutputUrl(format=output.format_type, url=site + output.output_path) for output in shown.outputs(call, row)]
+    here = site(call.request, call.services.config.server.public_url)
+    outputs = [OutputUrl(format=output.format_type, url=here + output.output_path) for output in shown.outputs(call, row)]
     return StreamStarted(status="success", message="Stream started successfully", stream_id=row["id"], outputs=outputs)
+
+
+async def _require_turn(call: Call, row: Row) -> None:
+    """Raises ControlError (409) while who has the key of ``row`` pushes another stream with it."""
+    for other in await models.streams_by_key(call.tx, row["key_hash"]):
+        if other["id"] != row["id"] and call.services.conductor.status(other) is StreamStatus.RUNNING:
+            details = {"stream_id": row["id"], "running_stream_id": other["id"]}
+            raise ControlError(ErrorCode.STREAM_ALREADY_RUNNING, "Its key is on air as another stream: stop that first", details)
 
 
 async def _begin(call: Call, before: Row) -> None:

@@ -84,11 +84,14 @@ class Streams(Listed):
 
 
 class Output(Given):
-    """Where a quality is played. ``bitrate`` in kbit/s: what it is encoded at, or usually is, while it is not on air; 0 for what
-    is passed on as it comes."""
+    """Where a quality is played; on air, one that can be played now: none that was asked for since then, that is larger than the
+    source, or that nothing is made of yet. ``width`` and ``height`` are what it has there, 0 for sound alone and off air.
+    ``bitrate`` in kbit/s: what it is encoded at, or usually is, while it is not on air; 0 for what is passed on as it comes."""
 
     format_type: str
     resolution: str
+    width: int
+    height: int
     bitrate: int
     output_path: str
 
@@ -106,7 +109,9 @@ class StreamDestination(Given):
 
 
 class Stream(Given):
-    """A stream in full. ``reason``: why nothing comes where it is fetched, else empty. ``watch_path`` is a page that plays it."""
+    """A stream in full: its settings, and in ``outputs`` what they come to. ``pending`` names settings that were changed while it
+    was on air, and count from its next start on. ``reason``: why nothing comes where it is fetched, else empty. ``watch_path`` is
+    a page that plays it."""
 
     id: int
     name: str
@@ -122,6 +127,7 @@ class Stream(Given):
     bitrate_mode: BitrateMode
     keyframe_interval: Number
     qualities: list[Quality]
+    pending: list[str]
     outputs: list[Output]
     destinations: list[StreamDestination]
     watch_path: str

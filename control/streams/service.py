@@ -27,7 +27,6 @@ from mediaserver.ports import (
     Rung,
     objection_to,
 )
-from mediaserver.snapshot import RungSnapshot
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
@@ -38,9 +37,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds, as they are shown where nobody asked for any.
 KEYFRAME_INTERVAL = 2.0
-#: The encoder of what is not encoded.
-PASSED_ON = "copy"
-
 #: Adobe's RTMP specification, 1.0: the port of an address that names none.
 RTMP_PORT = 1935
 
@@ -102,10 +98,8 @@ def _host_in(asked: str) -> str | None:
         return None  # what a client made up
 
 
-def bitrate(row: Row, quality: Quality, made: RungSnapshot | None) -> int:
-    """Bits a second of a quality of ``row`` as it is ``made``, 0 where it is passed on as it comes; what it usually gets else."""
-    if made is not None:
-        return 0 if made.encoder == PASSED_ON else made.bitrate
+def bitrate(row: Row, quality: Quality) -> int:
+    """Bits a second that a quality of ``row`` usually gets."""
     return usual_bitrate(_CODECS[VideoCodec(row["video_codec"])], _HEIGHTS[quality])
 
 

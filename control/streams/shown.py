@@ -9,30 +9,43 @@ from control.rest import Call
 from control.streams import service
 from control.streams.onair import playback_name
 from control.streams.schemas import ListedDestination, ListedStream, Output, Stream, StreamDestination, StreamState
-from mediaserver.snapshot import StreamSnapshot
+from mediaserver.snapshot import RungSnapshot, StreamSnapshot
 
 _FILES = (("hls", "m3u8"), ("dash", "mpd"))
 
 
+#: The encoder of what is not encoded.
+_PASSED_ON = "copy"
+#: As it comes.
+_SOURCE = "source"
+
+
 def outputs(call: Call, row: Row) -> list[Output]:
-    """Where it is played: each of its qualities, and as it comes."""
-    name, live = playback_name(row["id"]), call.services.on_air.stream(row["id"])
-    rungs = {} if live is None else {rung.name: rung for rung in live.rungs}
-    made = [
+    """Where it is played: on air what can be played now, and as its row says else; each quality, and as it comes."""
+    live = call.services.on_air.stream(row["id"])
+    if live is None:
+        made = [(quality.value, service.bitrate(row, quality), 0, 0) for quality in service.qualities(row)]
+        width, height = 0, 0
+    else:
+        made = [(rung.name, _bitrate(rung), rung.width, rung.height) for rung in live.rungs if rung.running]
+        width, height = _size(live)
+    name = playback_name(row["id"])
+    return [
         Output(
             format_type=kind,
-            resolution=quality.value,
-            bitrate=round(service.bitrate(row, quality, rungs.get(quality.value)) / 1000),
-            output_path=f"/static/streams/{kind}/{name}_{quality.value}.{extension}",
+            resolution=quality,
+            width=width,
+            height=height,
+            bitrate=round(bits / 1000),
+            output_path=f"/static/streams/{kind}/{name}{'' if quality == _SOURCE else f'_{quality}'}.{extension}",
         )
-        for quality in service.qualities(row)
+        for quality, bits, width, height in (*made, (_SOURCE, 0, width, height))
         for kind, extension in _FILES
     ]
-    whole = [
-        Output(format_type=kind, resolution="source", bitrate=0, output_path=f"/static/streams/{kind}/{name}.{extension}")
-        for kind, extension in _FILES
-    ]
-    return made + whole
+
+
+def _bitrate(rung: RungSnapshot) -> int:
+    return 0 if rung.encoder == _PASSED_ON else rung.bitrate
 
 
 def listed(call: Call, row: Row, destinations: Sequence[Row]) -> ListedStream:
@@ -70,6 +83,7 @@ async def full(call: Call, row: Row) -> Stream:
         bitrate_mode=row["bitrate_mode"],
         keyframe_interval=service.KEYFRAME_INTERVAL if row["keyframe_interval"] is None else row["keyframe_interval"],
         qualities=service.qualities(row),
+        pending=call.services.conductor.pending(row),
         outputs=outputs(call, row),
         destinations=[_destination(call, row, destination) for destination in destinations],
         watch_path=f"/watch/{playback_name(row['id'])}",
@@ -121,4 +135,9 @@ def _kilobits(stream: StreamSnapshot | None) -> int:
 
 
 def _resolution(stream: StreamSnapshot) -> str:
-    return next((f"{track.width}x{track.height}" for track in stream.tracks if track.width), "")
+    width, height = _size(stream)
+    return f"{width}x{height}" if width else ""
+
+
+def _size(stream: StreamSnapshot) -> tuple[int, int]:
+    return next(((track.width, track.height) for track in stream.tracks if track.width), (0, 0))

@@ -6,7 +6,7 @@ In each shape what the document has comes first, and behind ``|`` what this serv
 from dataclasses import dataclass
 from typing import Any
 
-from tests.contract.shapes import DATE, TIME, Each, OrNull, Shape, Text, Word
+from tests.contract.shapes import DATE, TIME, Each, OrNull, Perhaps, Shape, Text, Word
 
 JWT = Text(r"[\w-]+\.[\w-]+\.[\w-]+")
 STATUS = Word("running", "starting", "stopped")
@@ -50,13 +50,23 @@ STREAM: Shape = {
     "audio_codec": str,
     "bitrate_mode": Word("cbr", "vbr"),
     "keyframe_interval": float,
-    "outputs": [{"format_type": FORMAT, "resolution": str, "bitrate": int, "output_path": Text(OUTPUT_PATH)}],
+    "outputs": [
+        {"format_type": FORMAT, "resolution": str, "bitrate": int, "output_path": Text(OUTPUT_PATH)}
+        | {"width": int, "height": int}
+    ],
     "destinations": [
         {"name": str, "platform": str, "rtmp_url": str, "enabled": bool} | {"id": int, "status": RELAY, "reason": str}
     ],
     "created_at": TIME,
     "updated_at": TIME,
-} | {"auto_start": bool, "qualities": [str], "watch_path": Text(r"/watch/stream_\d+"), "user_id": int, "reason": str}
+} | {
+    "auto_start": bool,
+    "qualities": [str],
+    "pending": Perhaps(str),
+    "watch_path": Text(r"/watch/stream_\d+"),
+    "user_id": int,
+    "reason": str,
+}
 
 STREAM_CREATED: Shape = {"id": int, "name": str, "status": STATUS, "message": str}
 

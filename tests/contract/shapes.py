@@ -37,6 +37,13 @@ class OrNull:
 
 
 @dataclass(frozen=True)
+class Perhaps:
+    """A list of that which has nothing in it as a rule."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
 class Each:
     """An object whose names are data: each value has that shape."""
 
@@ -56,6 +63,8 @@ def differences(shape: Shape, value: Any, where: str = "answer", empty: Collecti
     if isinstance(shape, OrNull):
         if value is not None:
             yield from differences(shape.shape, value, where, empty)
+    elif isinstance(shape, Perhaps):
+        yield from differences([shape.shape], value, where, (where.rpartition(".")[2],))
     elif isinstance(shape, (Text, Word)):
         yield from _wrong_text(shape, value, where)
     elif isinstance(shape, (dict, Each)):

@@ -9,6 +9,7 @@ from control.streams import grants
 from mediaserver.errors import Refused
 from mediaserver.ports import PublishGrant, PublishRequest, Wire
 from tests.control.conftest import OpenPanel
+from tests.control.engine import stream
 from tests.control.panel import Panel, Person
 from tests.control.streams.conftest import Stage
 from tests.control.streams.test_conductor import TARGET, made
@@ -194,3 +195,44 @@ async def test_the_address_that_the_server_was_asked_at_is_its_own(panel: OpenPa
     body = {"name": "Pushed", "input_url": "rtmp://myhost:1935/live/a_key_of_some_length"}
     answer = await admin.post("/api/streams", json=body, headers={"Host": "myhost:8080"})
     assert (await push(here)).name == f"stream_{answer.json['id']}"
+
+
+# -- one key, several streams -----------------------------------------------------------------------------------------
+
+
+async def test_while_its_key_is_on_air_as_another_stream_none_starts(engine: Stage, panel: OpenPanel) -> None:
+    here = await panel()
+    admin = await here.log_in()
+    first, second = await pushed(admin), await pushed(admin)
+    engine.on_air(first)
+    here.resident.on_air.forget()
+    refused = await admin.post(f"/api/streams/{second}/start")
+    assert (refused.status, refused.error["code"]) == (409, "STREAM_ALREADY_RUNNING")
+    assert refused.error["details"] == {"stream_id": second, "running_stream_id": first}
+    assert (await admin.get(f"/api/streams/{second}/status")).json["status"] == "stopped"
+    # Whose key it is not, nobody waits for.
+    other = await made(admin, "streams", name="Other", input_url="rtmp://localhost/live/another_key_of_some_length")
+    assert (await admin.post(f"/api/streams/{other}/start")).status == 200
+    engine.show()
+    here.resident.on_air.forget()
+    assert (await admin.post(f"/api/streams/{second}/start")).status == 200
+
+
+async def test_an_encoder_comes_back_to_the_stream_that_it_left(engine: Stage, panel: OpenPanel) -> None:
+    """Of several with its key the one on air is meant, unless another was started since; and of none on air the newest."""
+    here = await panel()
+    admin = await here.log_in()
+    first = await pushed(admin)
+    assert (await push(here)).name == f"stream_{first}"
+    engine.show(stream(f"stream_{first}", publishing=False))
+    here.resident.on_air.forget()
+    second = await pushed(admin)
+    assert (await push(here)).name == f"stream_{first}"
+    assert (await admin.post(f"/api/streams/{second}/start")).status == 200
+    assert (await push(here)).name == f"stream_{second}"
+    engine.show()
+    here.resident.on_air.forget()
+    third = await pushed(admin)
+    assert (await push(here)).name == f"stream_{second}"
+    await admin.delete(f"/api/streams/{second}")
+    assert (await push(here)).name == f"stream_{third}"
