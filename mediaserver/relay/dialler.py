@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from mediaserver.errors import Refused
 from mediaserver.relay.address import RelayAddress, is_literal, is_own
 from mediaserver.relay.lookups import Lookups
 from mediaserver.relay.push import Ending, Outcome, Push, Setback
-from mediaserver.transport.rtmp_client import ClientConnection, Tls
+from mediaserver.transport.rtmp_client import ClientConnection, Tls, Unreachable, reach
 from mediaserver.transport.targets import Target, is_public
 from mediaserver.transport.trust import client_tls
 
@@ -41,21 +41,29 @@ class Dialler:
         if is_literal(address.host):
             self._judge((address.host,), address.port)
 
-    async def open(self, push: Push, *, reach_timeout: float = 0.0) -> None:
-        """Bring ``push`` to where the target has answered the handshake. ``reach_timeout`` (seconds): for names and TCP, where it
-        is not the configured one. Raises Setback."""
+    async def open(self, push: Push, *, reach_timeout: float = 0.0, stay: bool = True) -> None:
+        """Bring ``push`` to where the target has answered the handshake; ``stay`` False: and leave. ``reach_timeout`` (seconds):
+        for names and TCP, where it is not the configured one. Raises Setback."""
         address, reach_timeout = push.address, reach_timeout or self._timeout
         try:
-            targets = await self._lookups.find(address.host, address.port, reach_timeout)
-            self._guard(address, targets)
+            targets = await self._find(address, reach_timeout)
             tls = Tls(await self._trust(), address.host) if address.encrypted else None
-            await push.reach(targets, reach_timeout=reach_timeout, answer_timeout=self._timeout, tls=tls)
+            await push.reach(targets, reach_timeout=reach_timeout, answer_timeout=self._timeout, tls=tls, stay=stay)
             connection = push.connection
             self._connections.add(connection)
             connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
         except BaseException:
             push.abort()
             raise
+
+    async def touch(self, address: RelayAddress, patience: float) -> None:
+        """See whether ``address`` takes a TCP connection within ``patience`` seconds, and close it. Raises Setback."""
+        targets = await self._find(address, patience)
+        try:
+            sock = await reach(targets, patience)
+        except Unreachable as error:
+            raise Setback(Ending(Outcome.UNREACHABLE, error.reason)) from None
+        sock.close()
 
     async def close(self) -> None:
         """Let those that are about to close do so."""
@@ -64,7 +72,8 @@ class Dialler:
         for connection in tuple(self._connections):
             connection.abort()
 
-    def _guard(self, address: RelayAddress, targets: Collection[Target]) -> None:
+    async def _find(self, address: RelayAddress, patience: float) -> Sequence[Target]:
+        targets = await self._lookups.find(address.host, address.port, patience)
         if not targets:
             raise Setback(Ending(Outcome.UNREACHABLE, "the target's name cannot be resolved"))
         try:
@@ -72,6 +81,7 @@ class Dialler:
             self._judge([target.address for target in targets], address.port)
         except Refused as refusal:
             raise Setback(Ending(Outcome.REFUSED, refusal.reason)) from None
+        return targets
 
     def _judge(self, hosts: Collection[str], port: int) -> None:
         for host in hosts:

@@ -30,17 +30,20 @@ LIMBO = 300.0
 NAME_TAKEN = "NetStream.Publish.BadName"
 _OCCUPIED = ("already", "in use", "is taken", "busy")
 _DISLIKED = ("invalid", "unknown", "not found", "not exist", "denied", "unauthori", "forbidden", "expired", "not allowed")
-#: Seconds within which a target that has taken the key and closes has looked at it again: nginx-rtmp says yes before it asks
-#: its rules, others pause before they close.
+#: Seconds within which a target that has taken the key and says no has looked at it again: nginx-rtmp says yes before it asks
+#: its rules.
 SECOND_THOUGHTS = 3.0
+#: Seconds after which a target that has let us in, and has taken media until now, means it. Bytes alone are no sign: a kernel
+#: takes them for a program that is about to close. Sooner, only the program's own word counts (RTMP's Acknowledgement).
+TRIAL = 1.0
 
 
 class Outcome(enum.Enum):
     """How a connection ended, or why there was none.
 
     UNREACHABLE: nobody answered. LOST: it broke, or was closed. DISMISSED: closed by the target in place of an answer to the
-    key, or right behind it. TAKEN: somebody publishes there already. REFUSED: a no that is meant. UNFIT: the target does not
-    take such a stream. MOVED: it is up, and the target asks to reconnect.
+    key, or right behind it, before it had taken media. TAKEN: somebody publishes there already. REFUSED: a no that is meant.
+    UNFIT: the target does not take such a stream. MOVED: it is up, and the target asks to reconnect.
     """
 
     UNREACHABLE = "unreachable"
@@ -102,14 +105,25 @@ class Push:
         self._flush: asyncio.Handle | None = None
         self._began = 0, 0  # bytes sent, and bytes that the peer's kernel had acknowledged, when the target said go
         self._flows_since = 0.0
+        self._trial: asyncio.TimerHandle | None = None
+        self._tried = False  # see TRIAL
         self._moved = 0, 0.0  # what had been acknowledged at the last look, and since when
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
-    async def reach(self, targets: Sequence[Target], *, reach_timeout: float, answer_timeout: float, tls: Tls | None) -> None:
-        """Connect, and shake hands. Raises Setback."""
+    async def reach(
+        self,
+        targets: Sequence[Target],
+        *,
+        reach_timeout: float,
+        answer_timeout: float,
+        tls: Tls | None,
+        stay: bool = True,
+    ) -> None:
+        """Connect, and shake hands; and leave, if not to ``stay``. Raises Setback."""
+        opening = self.connection.open(targets, reach_timeout=reach_timeout, answer_timeout=answer_timeout, tls=tls, stay=stay)
         try:
-            await self.connection.open(targets, reach_timeout=reach_timeout, answer_timeout=answer_timeout, tls=tls)
+            await opening
         except Unreachable as error:
             raise Setback(Ending(Outcome.UNREACHABLE if error.silent else Outcome.LOST, error.reason)) from None
 
@@ -131,6 +145,7 @@ class Push:
         self._began = self.connection.bytes_out, taken.acknowledged
         self._flows_since = self._loop.time()
         self._moved = taken.acknowledged, self._flows_since
+        self._trial = self._loop.call_later(TRIAL, self._try_out)
         self._begin()
 
     async def _wait(self) -> None:
@@ -249,8 +264,12 @@ class Push:
             self._mark()
 
     def on_lost(self, reason: str) -> None:
-        dismissed = self._presenting or self._second_thoughts
-        self._end(Ending(Outcome.DISMISSED, f"{reason} when it was given the key") if dismissed else Ending(Outcome.LOST, reason))
+        if self._presenting:
+            self._end(Ending(Outcome.DISMISSED, f"{reason} when it was given the key"))
+        elif self._second_thoughts and not self._accepted:
+            self._end(Ending(Outcome.DISMISSED, f"{reason} right after it had taken the key"))
+        else:
+            self._end(Ending(Outcome.LOST, reason))
 
     def _answered(self) -> None:
         if not self._answer.done():
@@ -266,6 +285,19 @@ class Push:
     @property
     def _second_thoughts(self) -> bool:
         return self.flowing and self._loop.time() - self._flows_since < SECOND_THOUGHTS
+
+    @property
+    def _accepted(self) -> bool:
+        """Whether the target has taken media, as far as can be told."""
+        return self._tried or self._said_to_have_taken
+
+    @property
+    def _said_to_have_taken(self) -> bool:
+        """Whether it has acknowledged bytes that were sent after it said go; many never do."""
+        return 0 < (self.session.acknowledged - self._began[0]) & 0xFFFFFFFF < 1 << 31
+
+    def _try_out(self) -> None:
+        self._tried = self.connection.taken().acknowledged > self._began[1]
 
     def _said(self, code: str, text: str) -> str:
         return self.address.redact(" ".join(filter(None, (text, f"({code})" if code else "")))) or "without a reason"
@@ -286,9 +318,8 @@ class Push:
         if not self.flowing or self._ending.done():
             return
         taken = self.connection.taken()
-        said = (self.session.acknowledged - self._began[0]) & 0xFFFFFFFF
-        # Many never acknowledge. TCP's word is worth less, as a kernel takes some for a program that hangs: not a whole window.
-        if 0 < said < 1 << 31 or taken.acknowledged - self._began[1] >= WINDOW:
+        # TCP's word is worth less, as a kernel takes some for a program that hangs: not a whole window.
+        if self._said_to_have_taken or taken.acknowledged - self._began[1] >= WINDOW:
             self.acknowledged = True
         if taken.acknowledged != self._moved[0] or not (taken.waiting or self.backlog):
             self._moved = taken.acknowledged, now
@@ -330,6 +361,8 @@ class Push:
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
+        if self._trial is not None:
+            self._trial.cancel()
         if self.flowing:
             self.flowing = False
             self._stream.unsubscribe(self)

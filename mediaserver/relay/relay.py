@@ -20,6 +20,7 @@ from mediaserver.relay.address import RelayAddress
 from mediaserver.relay.backlog import Backlog, RelayClock
 from mediaserver.relay.confirmation import Confirmer
 from mediaserver.relay.dialler import Dialler
+from mediaserver.relay.lookout import Lookout
 from mediaserver.relay.onset import Onset
 from mediaserver.relay.push import Ending, Outcome, Push, Setback
 from mediaserver.relay.retry import Retry
@@ -37,11 +38,6 @@ TRANSITIONS: dict[RelayState, frozenset[RelayState]] = {
     RelayState.FAILED: frozenset({RelayState.WAITING, RelayState.STOPPED}),
 }
 
-#: Seconds between two looks whether a target that did not answer is back: it must have the stream again within three. A look
-#: is a connection and the first half of a handshake: it shows no key, costs the target next to nothing, and is no try.
-KNOCK_INTERVAL = 1.2
-#: Seconds that such a look waits for TCP. Who takes the connection and says nothing is given the whole connect_timeout.
-KNOCK_TIMEOUT = 1.0
 #: Seconds between two wishes to reconnect that are followed; what comes sooner is a connection lost.
 MOVES_APART = 10.0
 #: Seconds after which the hub is asked anew for a stream that does not come.
@@ -192,6 +188,7 @@ class Relay:
 
     async def _pursue(self, stream: LiveStream) -> None:
         push: Push | None = None
+        lookout = Lookout(self._address, self._services.dialler, self._retry, lambda: self._new_push(stream, self._address))
         while True:
             self._attempts += 1
             self._become(RelayState.CONNECTING, "connecting")
@@ -207,13 +204,13 @@ class Relay:
             delay = self._retry.delay(_random.uniform(-1, 1))
             self._become(RelayState.BACKING_OFF, f"{ending.reason}; next try in {delay:.1f} s")
             try:
-                push = await self._back_off(stream, delay, knock=ending.outcome is Outcome.UNREACHABLE)
+                push = await lookout.wait(delay, away=ending.outcome is Outcome.UNREACHABLE)
             except Setback as setback:
                 self._become(RelayState.FAILED, setback.ending.reason)
                 return
 
     async def _try(self, stream: LiveStream, push: Push | None) -> Ending:
-        """One connection, from its beginning (or from the handshake, if a knock was answered) to its end."""
+        """One connection, from its beginning (or from the handshake, if a look was answered) to its end."""
         if push is None:
             push = self._new_push(stream, self._address)
             await self._services.dialler.open(push)
@@ -277,25 +274,6 @@ class Relay:
     def _new_push(self, stream: LiveStream, address: RelayAddress) -> Push:
         backlog = Backlog(self._config.max_backlog_bytes, round(self._config.max_backlog_seconds * 1000))
         return Push(address, stream, self._clock, backlog)
-
-    # -- and what is between -------------------------------------------------------------------------------------------
-
-    async def _back_off(self, stream: LiveStream, delay: float, *, knock: bool) -> Push | None:
-        """Let ``delay`` seconds pass. The connection, if a knock is answered before. Raises Setback for what is hopeless."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + delay
-        while knock and until - loop.time() > KNOCK_INTERVAL:
-            await asyncio.sleep(KNOCK_INTERVAL * _random.uniform(0.8, 1.0))
-            push = self._new_push(stream, self._address)
-            try:
-                await self._services.dialler.open(push, reach_timeout=KNOCK_TIMEOUT)
-            except Setback as setback:
-                if setback.ending.outcome is Outcome.REFUSED:
-                    raise
-            else:
-                return push
-        await asyncio.sleep(max(0.0, until - loop.time()))
-        return None
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Whether a target is tried again, and when. Pure: the time (in seconds, of any clock) is told."""
 
-from mediaserver.relay.push import Ending, Outcome
+from mediaserver.relay.push import SECOND_THOUGHTS, Ending, Outcome
 
 #: Seconds that a connection must have lasted for the next loss to count as the first one.
 STEADY = 10.0
@@ -11,30 +11,56 @@ GHOST = 300.0
 DISMISSALS = 5
 #: By how much a wait is longer or shorter than it should be, so that many who were lost together do not come back together.
 JITTER = 0.2
+#: How often a target that is back is tried at once although nothing came of it the last times; there is one more for each
+#: longest wait that passes. A port that opens and closes all the time is no invitation.
+HURRIES = 5
 
 
 class Retry:
-    """Twice the wait each time, from ``first`` to ``longest`` seconds; a no that is meant ends it."""
+    """Twice the wait each time, from ``first`` to ``longest`` seconds; a no that is meant ends it.
 
-    __slots__ = ("_dismissals", "_failures", "_first", "_ghost_since", "_longest", "_welcome")
+    Tries that nobody answered and tries that came to something else count apart: a target that is back after a long time is not
+    one that has failed so often.
+    """
+
+    __slots__ = (
+        "_absences", "_dismissals", "_failures", "_first", "_ghost_since", "_hurried_at", "_hurries", "_longest", "_welcome",
+    )  # fmt: skip
 
     def __init__(self, first: float, longest: float) -> None:
-        self._first = first
+        self._first = min(first, longest)
         self._longest = longest
-        self._failures = 0  # in a row
+        self._failures = 0  # since the last connection that was steady
+        self._absences = 0  # in a row
         self._dismissals = 0
         self._ghost_since: float | None = None
         self._welcome = False
+        self._hurries = 0.0
+        self._hurried_at = 0.0
 
     def lived(self, began: float, until: float) -> None:
         """A connection on which the stream flowed is over."""
         self._ghost_since = until
+        if until - began >= SECOND_THOUGHTS:
+            self._hurries = 0.0
         if until - began >= STEADY:
             self._failures = 0
             self._welcome = True
 
+    def missed(self, now: float) -> None:
+        """Nobody answered. So it was no opinion of our key that ended the last connection, nor can a ghost have been noticed."""
+        self._dismissals = 0
+        if self._ghost_since is not None:
+            self._ghost_since = now
+
     def verdict(self, ending: Ending, now: float) -> str:
-        """Why there is no hope after ``ending``, or nothing if there is."""
+        """Why there is no hope after ``ending``, or nothing if there is. To be asked once for each try."""
+        if ending.outcome is Outcome.UNREACHABLE:
+            self.missed(now)
+            self._absences += 1
+            return ""
+        self._absences = 0
+        self._failures += 1
         match ending.outcome:
             case Outcome.REFUSED | Outcome.UNFIT:
                 return ending.reason
@@ -45,9 +71,6 @@ class Retry:
                 self._dismissals += 1
                 enough = self._dismissals >= DISMISSALS and not self._welcome
                 return f"{ending.reason}, {DISMISSALS} times in a row" if enough else ""
-            case Outcome.UNREACHABLE if self._ghost_since is not None:
-                self._ghost_since = now  # nor can it have noticed
-                return ""
             case Outcome.LOST:
                 self._dismissals = 0
                 return ""
@@ -55,7 +78,17 @@ class Retry:
                 return ""
 
     def delay(self, jitter: float) -> float:
-        """Seconds until the next try. ``jitter`` is a random number from -1 to 1."""
-        wanted = min(self._first * float(2 ** min(self._failures, 16)), self._longest)
-        self._failures += 1
-        return wanted * (1 + JITTER * jitter)
+        """Seconds until the next try, never less than the first wait nor more than the longest. ``jitter``: from -1 to 1."""
+        doublings = min(max(0, self._failures + self._absences - 1), 16)
+        wanted = min(self._first * float(2**doublings), self._longest)
+        shortest, longest = max(self._first, wanted * (1 - JITTER)), min(self._longest, wanted * (1 + JITTER))
+        return shortest + (longest - shortest) * (1 + jitter) / 2
+
+    def hurry(self, now: float) -> bool:
+        """Whether a target that was away, and is back, is tried at once. To be asked once for each time that it is back."""
+        self._hurries = max(0.0, self._hurries - (now - self._hurried_at) / self._longest)
+        self._hurried_at = now
+        if self._hurries > HURRIES - 1:
+            return False
+        self._hurries += 1
+        return True

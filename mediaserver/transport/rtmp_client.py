@@ -22,6 +22,10 @@ from protocols.rtmp.states import SessionState
 
 #: Addresses of one name that are tried.
 MOST_ADDRESSES = 4
+#: Seconds after which who did not answer is asked anew: the kernel itself asks again after 1, 3, 7 seconds, and somebody who is
+#: back in between would be noticed late.
+ROUND = 2.5
+_SILENCE = "no answer to the attempt to connect"
 #: Bytes that the kernel may hold unsent, and bytes that the transport may hold before it says so. What waits beyond that waits
 #: where it can still be dropped.
 UNSENT_BYTES = 128 * 1024
@@ -86,11 +90,24 @@ class ClientConnection(asyncio.Protocol):
         #: Done when the socket is closed.
         self.gone: asyncio.Future[None] = loop.create_future()
         self._over = False
+        self._stay = True
         self._socket: socket.socket | None = None
 
-    async def open(self, targets: Sequence[Target], *, reach_timeout: float, answer_timeout: float, tls: Tls | None) -> None:
-        """Connect to the first of ``targets`` that lets us, and pass the handshakes of TLS and RTMP. Raises Unreachable."""
-        sock = await _reach(targets, reach_timeout)
+    async def open(
+        self,
+        targets: Sequence[Target],
+        *,
+        reach_timeout: float,
+        answer_timeout: float,
+        tls: Tls | None,
+        stay: bool = True,
+    ) -> None:
+        """Connect to the first of ``targets`` that lets us, and pass the handshakes of TLS and RTMP. Raises Unreachable.
+
+        ``stay`` False: leave as soon as the peer has answered, without another word.
+        """
+        self._stay = stay
+        sock = await reach(targets, reach_timeout)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(answer_timeout):
@@ -139,6 +156,10 @@ class ClientConnection(asyncio.Protocol):
             return
         if not self._answered.done() and self.session.state is not SessionState.HANDSHAKE:
             self._answered.set_result(None)
+            if not self._stay:
+                self._over = True
+                self.transport.close()
+                return
         if events:
             self._handler.on_events(events)
         self.flush()
@@ -234,12 +255,23 @@ class ClientConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
-async def _reach(targets: Sequence[Target], patience: float) -> socket.socket:
-    """A socket that is connected to the first of ``targets`` that lets us."""
+async def reach(targets: Sequence[Target], patience: float) -> socket.socket:
+    """A socket that is connected, within ``patience`` seconds, to the first of ``targets`` that lets us. Raises Unreachable."""
+    rounds = max(1, round(patience / ROUND))
+    for _ in range(rounds):
+        sock, problem = await _reach_once(targets[:MOST_ADDRESSES], patience / rounds)
+        if sock is not None:
+            return sock
+        if problem != _SILENCE:
+            break
+    raise Unreachable(problem)
+
+
+async def _reach_once(targets: Sequence[Target], patience: float) -> tuple[socket.socket | None, str]:
+    """The socket, or what is wrong with the last of ``targets``."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
     problem = "no address"
-    targets = targets[:MOST_ADDRESSES]
     for at, target in enumerate(targets):
         sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
@@ -249,7 +281,7 @@ async def _reach(targets: Sequence[Target], patience: float) -> socket.socket:
                 await loop.sock_connect(sock, (target.address, target.port))
         except TimeoutError:
             sock.close()
-            problem = "no answer to the attempt to connect"
+            problem = _SILENCE
         except OSError as error:
             sock.close()
             problem = _words(error)
@@ -257,8 +289,8 @@ async def _reach(targets: Sequence[Target], patience: float) -> socket.socket:
             sock.close()
             raise
         else:
-            return sock
-    raise Unreachable(problem)
+            return sock, ""
+    return None, problem
 
 
 def _words(error: Exception) -> str:

@@ -192,6 +192,25 @@ async def test_a_target_that_is_killed_has_the_stream_again_when_it_is_back(peer
         assert not wrong(player)
 
 
+async def test_a_target_that_is_killed_again_is_back_long_before_its_next_try_is_due(peers: Peers, clips: Clips) -> None:
+    nginx, port = await asyncio.to_thread(peers.nginx_rtmp)
+    async with running(config(first_retry=300.0, longest_retry=300.0)) as town:
+        town.engine.start_relay("show", RelayTarget("one", url(port)))
+        await publish(town, peers, clips)
+        for _ in range(2):
+            await until_state(town, RelayState.LIVE)
+            nginx.signal(signal.SIGKILL)
+            nginx.wait()
+            await until_state(town, RelayState.BACKING_OFF)
+            await asyncio.sleep(0.3)
+            nginx = await asyncio.to_thread(again, peers, nginx, port)
+        await until_state(town, RelayState.LIVE)
+        assert relay_of(town).attempts == 3
+        async with at_work(url(port)) as player:
+            await asyncio.to_thread(player.wait_for, 50)
+        assert not wrong(player)
+
+
 async def test_a_target_that_is_frozen_has_the_stream_again_when_it_thaws(peers: Peers, clips: Clips) -> None:
     nginx, port = await asyncio.to_thread(peers.nginx_rtmp)
     async with running(config(stall_timeout=1.0, connect_timeout=2.0, max_backlog_seconds=1.0)) as town:

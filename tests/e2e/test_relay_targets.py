@@ -79,7 +79,7 @@ async def test_nginx_closes_on_a_publisher_that_it_does_not_want(peers: Peers, c
     async with running(config()) as town:
         peers.ffmpeg_push(await asyncio.to_thread(clips.get, b_frames=0), push_url(town))
         town.engine.start_relay("show", RelayTarget("one", f"rtmp://127.0.0.1:{port}/live/there"))
-        assert "when it was given the key, 5 times in a row" in await until_state(town, RelayState.FAILED)
+        assert "right after it had taken the key, 5 times in a row" in await until_state(town, RelayState.FAILED)
         assert relay_of(town).attempts == 5
 
 

@@ -1,23 +1,61 @@
-from mediaserver.relay.push import Ending, Outcome
-from mediaserver.relay.retry import DISMISSALS, GHOST, JITTER, STEADY, Retry
+import pytest
+
+from mediaserver.relay.push import SECOND_THOUGHTS, Ending, Outcome
+from mediaserver.relay.retry import DISMISSALS, GHOST, HURRIES, JITTER, STEADY, Retry
 
 
-def test_each_wait_is_twice_the_last_up_to_the_longest() -> None:
+def wait(retry: Retry, outcome: Outcome = Outcome.LOST, jitter: float = 0.0) -> float:
+    """Seconds until the try after one that ended so."""
+    assert retry.verdict(Ending(outcome, "no"), 0.0) == ""
+    return retry.delay(jitter)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.UNREACHABLE, Outcome.TAKEN])
+def test_each_wait_is_twice_the_last_up_to_the_longest(outcome: Outcome) -> None:
     retry = Retry(1.0, 30.0)
-    assert [retry.delay(0) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
-    assert Retry(1.0, 30.0).delay(1) == 1 + JITTER
-    assert Retry(1.0, 30.0).delay(-1) == 1 - JITTER
+    assert [wait(retry, outcome) for _ in range(7)][1:5] == [2, 4, 8, 16]
     for _ in range(2000):  # nor does it overflow
-        assert retry.delay(0) == 30
+        assert wait(retry, outcome) <= 30
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.UNREACHABLE])
+def test_no_wait_is_shorter_than_the_first_or_longer_than_the_longest(outcome: Outcome) -> None:
+    least, most = Retry(1.0, 30.0), Retry(1.0, 30.0)
+    shortest = [wait(least, outcome, -1) for _ in range(8)]
+    longest = [wait(most, outcome, 1) for _ in range(8)]
+    assert shortest == [1, *(2**doubling * (1 - JITTER) for doubling in range(1, 5)), 30 * (1 - JITTER), 24, 24]
+    assert longest == [1 + JITTER, *(2**doubling * (1 + JITTER) for doubling in range(1, 5)), 30, 30, 30]
+    assert wait(Retry(5.0, 5.0), outcome, -1) == wait(Retry(5.0, 5.0), outcome, 1) == 5
 
 
 def test_only_a_connection_that_lasted_makes_the_next_loss_the_first() -> None:
     retry = Retry(1.0, 30.0)
-    assert [retry.delay(0), retry.delay(0)] == [1, 2]
+    assert [wait(retry, jitter=-1), wait(retry)] == [1, 2]
     retry.lived(100.0, 100.0 + STEADY - 1)
-    assert retry.delay(0) == 4
+    assert wait(retry) == 4
     retry.lived(200.0, 200.0 + STEADY)
-    assert retry.delay(0) == 1
+    assert wait(retry, jitter=-1) == 1
+
+
+def test_a_target_that_was_away_for_long_has_not_failed_so_often() -> None:
+    retry = Retry(1.0, 30.0)
+    assert wait(retry, jitter=-1) == 1
+    for _ in range(10):
+        away = wait(retry, Outcome.UNREACHABLE)
+    assert away > 20
+    retry.lived(100.0, 100.0 + STEADY - 1)
+    assert wait(retry) == 2
+
+
+def test_a_target_that_is_back_is_tried_at_once_and_not_over_and_over() -> None:
+    retry = Retry(1.0, 30.0)
+    assert [retry.hurry(1000.0 + number) for number in range(HURRIES + 3)] == [True] * HURRIES + [False] * 3
+    # One more for each longest wait that passes.
+    assert [retry.hurry(1040.0), retry.hurry(1041.0)] == [True, False]
+    # A target that takes the stream and is killed again is another matter.
+    for start in range(2000, 2100, 5):
+        assert retry.hurry(start)
+        retry.lived(start, start + SECOND_THOUGHTS)
 
 
 def test_a_no_is_a_no_and_silence_is_none() -> None:
@@ -68,3 +106,13 @@ def test_a_target_that_took_the_stream_once_may_close_as_often_as_it_likes() -> 
     retry = Retry(1.0, 30.0)
     retry.lived(0.0, STEADY)
     assert {retry.verdict(Ending(Outcome.DISMISSED, "closed"), 0.0) for _ in range(3 * DISMISSALS)} == {""}
+
+
+def test_a_target_that_is_away_behind_its_closing_had_no_opinion_of_the_key() -> None:
+    retry, dismissed = Retry(1.0, 30.0), Ending(Outcome.DISMISSED, "closed")
+    for number in range(DISMISSALS):
+        assert {retry.verdict(dismissed, 0.0) for _ in range(DISMISSALS - 1)} == {""}
+        if number % 2:
+            assert retry.verdict(Ending(Outcome.UNREACHABLE, "gone"), 0.0) == ""
+        else:
+            retry.missed(0.0)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.transport.rtmp_client import ClientConnection, Tls, Unreachable
+from mediaserver.transport import rtmp_client
+from mediaserver.transport.rtmp_client import ClientConnection, Tls, Unreachable, reach
 from mediaserver.transport.targets import Target
 from mediaserver.transport.trust import client_tls
 from protocols.rtmp.client import ClientSession
@@ -218,3 +219,28 @@ async def publishing_again(server: TargetServer) -> tuple[ClientConnection, List
     connection, listener = await dial(here(server.port))
     await listener.until(Connected)
     return connection, listener
+
+
+async def test_who_did_not_answer_is_asked_anew_before_the_kernel_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel repeats its question after a second."""
+    monkeypatch.setattr(rtmp_client, "ROUND", 0.1)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        target = here(server.getsockname()[1])
+        with contextlib.suppress(Unreachable):  # what nobody accepts fills the queue; whoever comes then is not answered
+            while True:
+                stack.enter_context(await reach([target], 0.1))
+        asking = asyncio.ensure_future(reach([target], 0.8))
+        await asyncio.sleep(0.15)
+        stack.enter_context(server.accept()[0])
+        stack.enter_context(await asking)
+
+
+async def test_who_does_not_stay_leaves_before_it_says_what_it_wants() -> None:
+    async with target_server() as server:
+        connection, listener = client()
+        await connection.open([here(server.port)], reach_timeout=PATIENCE, answer_timeout=PATIENCE, tls=None, stay=False)
+        await server.until(lambda: server.visits[0].over)
+        assert server.visits[0].session.bytes_received
+        assert server.visits[0].events == []
+        assert (listener.events, listener.lost) == ([], [])

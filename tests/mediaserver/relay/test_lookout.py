@@ -1,0 +1,182 @@
+"""A target that went away while it was not to be tried, or that only seems to be there."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mediaserver.events import RelayChanged
+from mediaserver.ports import RelayTarget
+from mediaserver.relay import lookout, push
+from mediaserver.relay.retry import DISMISSALS, Retry
+from mediaserver.snapshot import RelayState
+from protocols.rtmp.events import ConnectRequested, PublishRequested
+from tests.mediaserver.relay.target import TargetServer, Visit, hang_up, target_server
+from tests.mediaserver.relay.test_relay import config, relay_of, states, until_media, until_state, url
+from tests.mediaserver.running import GOP, Running, picture, running
+
+#: Nothing below may come about because the time of a wait has passed.
+NEVER = {"first_retry": 300.0, "longest_retry": 300.0}
+
+
+def drop(visit: Visit, _: object = None) -> None:
+    visit.writer.transport.abort()
+
+
+def taken(visit: Visit, request: PublishRequested) -> None:
+    visit.session.refuse_publish(request, "NetStream.Publish.BadName", "taken")
+
+
+def at_connect(server: TargetServer) -> None:
+    server.on_connect = drop
+
+
+def at_the_key(server: TargetServer) -> None:
+    server.on_publish = hang_up
+
+
+def for_another(server: TargetServer) -> None:
+    server.on_publish = taken
+
+
+@pytest.fixture
+def absences(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The times at which a target was found to be away; looks are frequent."""
+    seen: list[float] = []
+    missed = Retry.missed
+
+    def noted(self: Retry, now: float) -> None:
+        seen.append(now)
+        missed(self, now)
+
+    monkeypatch.setattr(Retry, "missed", noted)
+    monkeypatch.setattr(lookout, "LOOK_INTERVAL", 0.05)
+    return seen
+
+
+@pytest.mark.parametrize("bad", [at_connect, at_the_key, for_another])
+async def test_who_was_there_and_went_away_is_tried_when_it_is_back(
+    bad: Callable[[TargetServer], None], absences: list[float]
+) -> None:
+    async with target_server() as server, running(config(**NEVER)) as town, town.client("show") as encoder:
+        bad(server)
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_state(town, RelayState.BACKING_OFF)
+        await server.close()
+        await town.until(lambda: bool(absences))
+        server.on_connect = server.on_publish = None
+        await server.open()
+        await until_state(town, RelayState.LIVE)
+        assert relay_of(town).attempts == 2
+
+
+async def test_a_connection_that_did_not_last_is_made_again_when_the_target_is_back(absences: list[float]) -> None:
+    async with target_server() as server, running(config(**NEVER)) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        for number in range(3):
+            await server.until(lambda: bool(server.visits[-1:]) and len(server.visits[-1].media) >= 4)
+            await until_state(town, RelayState.LIVE)
+            await server.close()
+            seen = len(absences)
+            await town.until(lambda seen=seen: len(absences) > seen)  # type: ignore[misc]
+            assert relay_of(town).attempts == 1 + number
+            await server.open()
+        await until_state(town, RelayState.LIVE)
+
+
+async def test_who_drops_us_and_hangs_is_tried_when_it_answers_again(
+    monkeypatch: pytest.MonkeyPatch, absences: list[float]
+) -> None:
+    monkeypatch.setattr(lookout, "HUNG", 0.05)
+    async with target_server() as server, running(config(**NEVER)) as town, town.client("show") as encoder:
+
+        def freeze(visit: Visit, request: PublishRequested) -> None:
+            hang_up(visit, request)
+            server.read.clear()
+
+        server.on_publish = freeze
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await server.until(lambda: len(server.visits) > 1)
+        await asyncio.sleep(0.1)
+        server.on_publish = None
+        server.read.set()
+        await until_state(town, RelayState.LIVE)
+        assert (relay_of(town).attempts, len(server.visits), absences) == (2, 3, [])
+
+
+@pytest.mark.parametrize("bad", [at_connect, at_the_key, for_another])
+async def test_who_is_there_all_the_time_is_looked_at_and_not_tried(
+    bad: Callable[[TargetServer], None], absences: list[float]
+) -> None:
+    async with target_server() as server, running(config(**NEVER)) as town, town.client("show") as encoder:
+        bad(server)
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await server.until(lambda: len(server.visits) > 4 * lookout.WHOLE)
+        assert sum(any(isinstance(event, ConnectRequested) for event in visit.events) for visit in server.visits) == 1
+        # Most looks say nothing at all.
+        assert sum(visit.session.bytes_received > 0 for visit in server.visits) <= 1 + len(server.visits) // lookout.WHOLE + 1
+        assert (relay_of(town).attempts, absences) == (1, [])
+
+
+async def test_a_target_whose_answer_is_another_one_now_is_told_of_at_once(absences: list[float]) -> None:
+    async with target_server() as server, running(config(**NEVER)) as town, town.client("show") as encoder:
+        await server.close()
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_state(town, RelayState.BACKING_OFF)
+
+        async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(greet, "127.0.0.1", server.port):
+            await town.until(lambda: "not RTMP" in relay_of(town).reason and relay_of(town).attempts == 2)
+
+
+def reasons(town: Running) -> list[str]:
+    return [event.reason for event in town.notes.of(RelayChanged) if isinstance(event, RelayChanged)]
+
+
+@pytest.mark.parametrize("said", [False, True])
+async def test_a_target_that_took_media_and_died_has_not_refused_the_key(said: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short it lived, and however often. ``said``: it has acknowledged what it took; if not, it has stood a while."""
+    monkeypatch.setattr(push, "TRIAL", 300.0 if said else 0.15)
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        (relay,) = town.engine._relays._relays.values()
+        for visit in range(DISMISSALS + 1):
+            await until_media(server, 4, visit)
+            await until_state(town, RelayState.LIVE)
+            if said:
+                await encoder.send(*(picture(3 + number, keyframe=not number, size=150_000) for number in range(20)))
+            await town.until(lambda: relay._push is not None and relay._push._accepted)
+            server.visits[visit].writer.transport.abort()
+        await until_media(server, 4, DISMISSALS + 1)
+        assert RelayState.FAILED not in states(town)
+        assert not any("the key" in reason for reason in reasons(town))
+
+
+async def test_a_target_that_lets_everybody_in_and_closes_has_refused_the_key() -> None:
+    async with target_server() as server, running(config()) as town, town.client("show") as encoder:
+
+        def let_in(visit: Visit, request: PublishRequested) -> None:
+            visit.session.accept_publish(request)
+            asyncio.get_running_loop().call_later(0.05, drop, visit)
+
+        server.on_publish = let_in
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        snapshot = await until_state(town, RelayState.FAILED)
+        assert snapshot.reason.endswith(f"right after it had taken the key, {DISMISSALS} times in a row")
