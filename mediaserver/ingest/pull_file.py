@@ -11,6 +11,8 @@ from mediaserver.ingest.pull_container import read as read_container
 from mediaserver.ingest.pull_terms import SourceEnded, SourceRefused, Terms
 from protocols.media import MediaKind, Packet, Track
 
+#: How far pictures and sound may be apart, in ms. Reading on costs no time.
+_SPAN = 15_000
 #: Between the last picture of a file and its first one again, where the file does not tell, in ms.
 _FRAME = 40
 
@@ -55,7 +57,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
         except OSError as error:
             raise SourceRefused(f"the file cannot be read: {error.strerror}") from None
         with file:
-            for item in read_container(file):
+            for item in read_container(file, span=_SPAN):
                 if isinstance(item, Packet):
                     spans.setdefault(item.kind, _Span(item.dts)).reach(item.dts)
                     item.dts += shift

@@ -30,6 +30,8 @@ _MOST_EMPTY = 20
 _MOST_KEYS = 8
 #: Requests a second: a playlist names whatever servers it likes, and we are nobody's hammer.
 MOST_REQUESTS = 10
+#: Seconds by which pictures and sound may be apart beyond a segment's length, and altogether.
+_APART, _MOST_APART = 1.0, 30.0
 #: What segments may be.
 _FORMATS = "mpegts,mov,aac,mp3"
 
@@ -70,7 +72,7 @@ def _place(follower: "Follower", kind: MediaKind | None) -> Iterator[_Placed]:
     at = 0
     while (tape := follower.tape()) is not None:
         try:
-            for item in read_container(tape, formats=_FORMATS):
+            for item in read_container(tape, formats=_FORMATS, span=tape.span):
                 if isinstance(item, Packet):
                     at = item.dts
                 if kind is None or item.kind is kind:
@@ -89,6 +91,8 @@ class Tape:
     def __init__(self, follower: "Follower", piece: Piece) -> None:
         self.name = ""
         self.discontinuity = piece.discontinuity
+        #: How far pictures and sound may be apart, in ms: a segment may give all of one, then all of the other.
+        self.span = round(1000 * min(max(piece.duration, follower.target) + _APART, _MOST_APART))
         self.failure: Exception | None = None
         self._follower = follower
         self._data = follower.fetch_init(piece) + follower.fetch(piece)
@@ -131,7 +135,12 @@ class Follower:
     def _get(self, url: str, limit: int, part: ByteRange | None = None) -> bytes:
         """All of a resource, or ``part`` of it."""
         self._requests.spend(1)
-        return self._fetcher.get(url, limit, part.header if part else None)[0]
+        return self._fetcher.get(url, limit, part.bytes if part else None)[0]
+
+    @property
+    def target(self) -> float:
+        """Seconds that the longest segment lasts."""
+        return self._playlist.target
 
     def tape(self) -> Tape | None:
         """What comes next; None when the playlist has ended."""

@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from mediaserver.ingest.pull_allowance import Allowance
+from mediaserver.ingest.pull_order import FORWARD, is_jump
 from mediaserver.worker.frames import Frame, PacketFrame, TrackFrame
 from protocols.media import MediaKind, Packet, Track
 
 #: Packets, and milliseconds of them, that are looked at before the first one leaves, to find the earliest timestamp.
 _LOOK_PACKETS, _LOOK_SPAN = 64, 1000
-#: A step of the source's clock beyond these, in ms, is a jump: time is counted anew from there.
-_FORWARD, _BACKWARD = 10_000, 1_000
 #: Seconds of delay that are made up for; a source that was away longer goes on from now.
 _LATE = 5.0
 #: Packets a second: a flood of small ones costs the server as much as one of large ones.
@@ -40,7 +39,9 @@ class Outlet:
         self._waiting: list[Packet] | None = []
         self._kinds: set[MediaKind] = set()
         self._shift = 0
-        self._begin, self._first, self._last = 0.0, 0, 0
+        # When ``first`` was due, and the latest timestamp since then; the last one of each kind.
+        self._begin, self._first, self._reached = 0.0, 0, 0
+        self._ends: dict[MediaKind, int] = {}
         self.dropped = 0
 
     def take(self, items: Iterable[Track | Packet]) -> None:
@@ -65,7 +66,7 @@ class Outlet:
         waiting, self._waiting = self._waiting, None
         if waiting:
             self._shift = -min(packet.dts for packet in waiting)
-            self._begin, self._first, self._last = time.monotonic(), -self._shift, waiting[0].dts
+            self._begin, self._first, self._reached = time.monotonic(), -self._shift, -self._shift
             for packet in waiting:
                 self._send(packet)
 
@@ -77,16 +78,25 @@ class Outlet:
 
     def _send(self, packet: Packet) -> None:
         if self._lead is not None:
-            self._pace(packet.dts)
+            self._pace(packet.kind, packet.dts)
         packet.dts = (packet.dts + self._shift) & _MASK
         self._pipe.send(PacketFrame(0, packet))
 
-    def _pace(self, dts: int) -> None:
+    def _pace(self, kind: MediaKind, dts: int) -> None:
+        """Wait until it is time for ``dts``. One kind may be well behind the other: that is no jump of its clock."""
         now = time.monotonic()
-        jumped = not -_BACKWARD <= dts - self._last <= _FORWARD
-        if jumped or now - self._begin - (dts - self._first) / 1000 > _LATE:
-            self._begin, self._first = now, dts
-        self._last = dts
-        wait = self._begin + (dts - self._first) / 1000 - now - (self._lead or 0.0)
+        end, step = self._ends.get(kind), dts - self._reached
+        self._ends[kind] = dts
+        if abs(step) > FORWARD or (end is not None and is_jump(dts - end) and is_jump(step)):
+            self._begin, self._first, self._reached = now, dts, dts
+        elif end is not None and end > self._reached:
+            return  # still on the clock that the other kind has left
+        self._reached = max(self._reached, dts)
+        if now - self._due(self._reached) > _LATE:
+            self._begin, self._first = now, self._reached
+        wait = self._due(dts) - now - (self._lead or 0.0)
         if wait > 0:
             time.sleep(wait)
+
+    def _due(self, dts: int) -> float:
+        return self._begin + (dts - self._first) / 1000

@@ -28,8 +28,8 @@ class ByteRange:
     start: int
 
     @property
-    def header(self) -> dict[str, str]:
-        return {"Range": f"bytes={self.start}-{self.start + self.length - 1}"}
+    def bytes(self) -> range:
+        return range(self.start, self.start + self.length)
 
 
 @dataclass(frozen=True, slots=True)

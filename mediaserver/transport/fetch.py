@@ -5,9 +5,10 @@ Blocking, one request a connection. The address that was judged is the one that 
 
 import base64
 import http.client
+import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -25,6 +26,8 @@ WHOLE = 6
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"http": 80, "https": 443}
 _AGENT = "mediaserver"
+#: What says which bytes come, and of how many (RFC 9110, 14.4).
+_CONTENT_RANGE = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 def _uncounted(_: int) -> None:
@@ -36,7 +39,8 @@ class FetchError(Exception):
 
 
 class Resource:
-    """What a server answers with: ``read`` as much as has come. To be closed. ``url`` is where it was found in the end."""
+    """What a server answers with: ``read`` as much as has come. To be closed. ``url`` is where it was found in the end;
+    ``partial``: only the part of it that was asked for comes."""
 
     def __init__(
         self,
@@ -44,8 +48,10 @@ class Resource:
         response: http.client.HTTPResponse,
         url: str,
         spend: Callable[[int], None],
+        *,
+        partial: bool,
     ) -> None:
-        self.url = url
+        self.url, self.partial = url, partial
         self._spend = spend
         #: Bytes that it says it has; None for one without an end.
         self.length = response.length
@@ -93,8 +99,10 @@ class Fetcher:
         self._trust, self._spend = trust, spend
         self._context: ssl.SSLContext | None = None
 
-    def open(self, url: str, headers: Mapping[str, str] | None = None) -> Resource:
-        """The resource at ``url``, redirects followed. Raises FetchError, and Refused for where the server may not go."""
+    def open(self, url: str, part: range | None = None) -> Resource:
+        """The resource at ``url``, redirects followed, or ``part`` of its bytes; all of them where a server gives no parts
+        (RFC 9110, 14.2). Raises FetchError, and Refused for where the server may not go.
+        """
         given = self._parse(url)
         for _ in range(MAX_REDIRECTS + 1):
             parts = self._parse(url)
@@ -102,29 +110,38 @@ class Fetcher:
             secret = given if (given.scheme, given.netloc) == (parts.scheme, parts.netloc) else None
             connection = self._connect(parts)
             try:
-                response = self._ask(connection, parts, secret, headers or {})
+                response = self._ask(connection, parts, secret, part)
             except BaseException:
                 connection.close()
                 raise
             if response.status not in _REDIRECTS:
-                return self._accept(connection, response, url)
+                return self._accept(connection, response, url, part)
             connection.close()
             url = self._join(url, response.headers.get("Location", ""))
         raise FetchError("too many redirects")
 
-    def get(self, url: str, limit: int, headers: Mapping[str, str] | None = None) -> tuple[bytes, str]:
-        """All of the resource, and the URL that it was found at. Raises FetchError for more than ``limit`` bytes, too."""
+    def get(self, url: str, limit: int, part: range | None = None) -> tuple[bytes, str]:
+        """All of the resource, or ``part`` of its bytes (fewer where it ends within), and the URL that it was found at.
+
+        Raises FetchError for more than ``limit`` bytes, too, the part's as well as those that come before it.
+        """
         deadline = time.monotonic() + WHOLE * self._timeout
-        pieces, size = [], 0
-        with self.open(url, headers) as resource:
-            while piece := resource.read(1 << 16):
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit:
-                    raise FetchError(f"more than {limit} bytes where a piece of a stream belongs")
+        taken = bytearray()
+        with self.open(url, part) as resource:
+            start = 0 if part is None or resource.partial else part.start
+            end = None if part is None else start + len(part)
+            # Said at the first part of a file that is too long, not in the middle of it.
+            if (resource.length or 0) > limit:
+                raise FetchError(_too_much(limit, whole=part is not None and not resource.partial))
+            while (end is None or len(taken) < end) and (piece := resource.read(1 << 16)):
+                taken += piece
+                if len(taken) > limit:
+                    raise FetchError(_too_much(limit, whole=part is not None and not resource.partial))
                 if time.monotonic() > deadline:
                     raise FetchError("the source is too slow")
-            return b"".join(pieces), resource.url
+            if part is not None and len(taken) <= start:
+                raise FetchError("the source broke off: it ended too early")
+            return bytes(taken[start:end]), resource.url
 
     @staticmethod
     def _join(url: str, reference: str) -> str:
@@ -161,10 +178,12 @@ class Fetcher:
 
     @staticmethod
     def _ask(
-        connection: http.client.HTTPConnection, parts: SplitResult, secret: SplitResult | None, headers: Mapping[str, str]
+        connection: http.client.HTTPConnection, parts: SplitResult, secret: SplitResult | None, part: range | None
     ) -> http.client.HTTPResponse:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        sent = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
+        sent = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": _AGENT, "Accept-Encoding": "identity"}
+        if part is not None:
+            sent["Range"] = f"bytes={part.start}-{part.stop - 1}"
         if secret is not None and secret.username is not None:
             pair = f"{unquote(secret.username)}:{unquote(secret.password or '')}"
             sent["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -174,13 +193,37 @@ class Fetcher:
         except (OSError, http.client.HTTPException) as error:
             raise FetchError(f"the source does not answer: {_words(error)}") from None
 
-    def _accept(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str) -> Resource:
-        if response.status not in (200, 206):
-            status = response.status
-            response.close()
-            connection.close()
-            raise FetchError(f"the source answers with status {status}")
-        return Resource(connection, response, url, self._spend)
+    def _accept(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str, part: range | None
+    ) -> Resource:
+        partial = part is not None and response.status == 206
+        if response.status == 200 or (part is not None and partial and _is_part(response, part)):
+            return Resource(connection, response, url, self._spend, partial=partial)
+        status = response.status
+        response.close()
+        connection.close()
+        if partial:
+            raise FetchError("the source gives other bytes of a file than it was asked for")
+        raise FetchError(f"the source answers with status {status}")
+
+
+def _is_part(response: http.client.HTTPResponse, part: range) -> bool:
+    """Whether ``response`` holds ``part``, or as much of it as there is."""
+    said = response.headers.get("Content-Range")
+    if said is None:
+        return response.length == len(part)  # it must be there, and sometimes is not
+    found = _CONTENT_RANGE.fullmatch(said.strip())
+    if found is None:
+        return False
+    first, last, total = found.groups()
+    end = int(last) + 1
+    return int(first) == part.start and (end == part.stop or (end < part.stop and total == str(end)))
+
+
+def _too_much(limit: int, *, whole: bool) -> str:
+    if whole:
+        return f"the source gives all of a file, more than {limit} bytes, where it was asked for a part of it"
+    return f"more than {limit} bytes where a piece of a stream belongs"
 
 
 def _words(error: Exception) -> str:

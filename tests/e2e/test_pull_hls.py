@@ -5,18 +5,21 @@ import contextlib
 import functools
 import http.server
 import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mediaserver.events import PublishEnded, PullChanged
-from mediaserver.ports import InputType, PublishGrant, PullSource
-from tests.e2e.players import breaks, complaints
+from mediaserver.config import Config, RecordingConfig, ServerConfig
+from mediaserver.events import PublishEnded, PullChanged, RecordingFinished
+from mediaserver.ports import InputType, PublishGrant, PullSource, RecordingOrder
+from tests.e2e.players import breaks, complaints, watch
 from tests.e2e.test_pull_sources import PICTURES, SECONDS, live, pictures, pulling, url_of, watching
 from tests.media import Clips
-from tests.peers import Peers, wait_until
+from tests.mediaserver.running import running
+from tests.peers import Peers, program, wait_until
 
 #: What a request for a path is answered with; None: not found.
 Answer = Callable[[str], bytes | None]
@@ -84,6 +87,31 @@ async def test_a_live_playlist_of_ffmpeg(segment_type: str, peers: Peers, clips:
                 await pictures(town, player, 80)
             assert not complaints(player.seen, period=PICTURES)
             assert town.engine.snapshot().streams[0].discontinuities == 0
+
+
+async def test_fragments_that_give_all_pictures_and_then_all_sound_are_recorded_whole(clips: Clips, tmp_path: Path) -> None:
+    """In one file, with its sound from the beginning, and as long as the source."""
+    clip = clips.get(b_frames=0, seconds=6.0)
+    options = ["-f", "hls", "-hls_time", "3", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4"]
+    command = [program("ffmpeg"), "-v", "error", "-i", str(clip), "-c", "copy", *options, str(tmp_path / "index.m3u8")]
+    await asyncio.to_thread(subprocess.run, command, check=True)
+    config = Config(
+        server=ServerConfig(allow_private_targets=True), recording=RecordingConfig(directory=str(tmp_path), min_free_bytes=0)
+    )
+    with web(folder(tmp_path)) as (url, _):
+        async with running(config) as town:
+            grant = PublishGrant("show", recordings=(RecordingOrder("all"),))
+            town.engine.start_pull(PullSource(InputType.HLS, f"{url}/index.m3u8"), grant)
+            finished = await town.notes.wait_for(RecordingFinished)
+            assert isinstance(finished, RecordingFinished)
+            await town.notes.wait_for(PublishEnded)
+            assert len(town.notes.of(RecordingFinished)) == 1
+    seen, source = watch(Path(finished.path)), watch(clip)
+    assert seen.numbers == list(range(150))
+    assert complaints(seen, period=150) == []
+    assert seen.seconds_of_sound == pytest.approx(source.seconds_of_sound, abs=0.1)
+    assert seen.sound[0][0] - seen.times[0] == pytest.approx(source.sound[0][0] - source.times[0], abs=0.03)
+    assert finished.seconds == pytest.approx(6.0, abs=0.1)
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -1,6 +1,8 @@
 """Playlists that mean no good: what they cost, and what is said of them."""
 
+import itertools
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +11,8 @@ from mediaserver.ingest.pull_cipher import decrypt
 from mediaserver.ingest.pull_hls import MOST_REQUESTS, read
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
 from mediaserver.ports import InputType
-from protocols.media import Packet
-from tests.e2e.test_pull_hls import Answer, web
+from protocols.media import MediaKind, Packet
+from tests.e2e.test_pull_hls import Answer, folder, web
 from tests.media import Clips
 from tests.peers import program
 
@@ -123,6 +125,26 @@ def test_a_discontinuity_and_a_gap_open_the_next_segment_anew(clips: Clips) -> N
         with pytest.raises(SourceEnded):
             packets.extend(item for item in read(terms(f"{url}/index.m3u8")) if isinstance(item, Packet))
         assert asked == ["/index.m3u8", "/a.ts", "/b.ts", "/d.ts"]
+
+
+@pytest.mark.parametrize("kind", ["mpegts", "fmp4"])
+def test_parts_of_a_file_are_each_played_once_from_a_server_that_gives_all_of_it(kind: str, clips: Clips, tmp_path: Path) -> None:
+    """As the simplest of servers do (RFC 9110, 14.2)."""
+    clip = clips.get(seconds=4.0, b_frames=0)
+    options = ["-f", "hls", "-hls_time", "1", "-hls_playlist_type", "vod", "-hls_flags", "single_file", "-hls_segment_type", kind]
+    command = [program("ffmpeg"), "-v", "error", "-i", str(clip), "-c", "copy", *options, str(tmp_path / "index.m3u8")]
+    subprocess.run(command, check=True)
+    packets: list[Packet] = []
+    with web(folder(tmp_path)) as (url, asked):
+        with pytest.raises(SourceEnded):
+            packets.extend(item for item in read(terms(f"{url}/index.m3u8")) if isinstance(item, Packet))
+        assert len(asked) >= 5
+    pictures = [packet for packet in packets if packet.kind is MediaKind.VIDEO]
+    sounds = [packet for packet in packets if packet.kind is MediaKind.AUDIO]
+    assert [packet.keyframe for packet in pictures] == [number % 25 == 0 for number in range(100)]
+    assert {b.dts - a.dts for a, b in itertools.pairwise(pictures)} == {40}
+    assert {b.dts - a.dts for a, b in itertools.pairwise(sounds)} <= {21, 22}
+    assert sounds[-1].dts - sounds[0].dts > 3900
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 70_000])

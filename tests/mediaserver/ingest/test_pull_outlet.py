@@ -114,3 +114,22 @@ def test_a_flood_whose_clock_stands_still_is_held_back_and_given_up(monkeypatch:
     with pytest.raises(SourceLost, match="4000 packets a second"):
         outlet.take(picture(0) for _ in iter(int, 1))
     assert len(sent.frames) < MOST_PACKETS * (PATIENCE + 6)
+
+
+def test_one_kind_may_be_well_behind_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a source stores them apart: what is late leaves at once, and the other goes on in its time."""
+    sent = Sent(monkeypatch)
+    items = [picture(0), picture(1500), picture(3000), sound(0), sound(1500), sound(3000), picture(4500), sound(4500)]
+    Outlet(sent, 0.0, 100, plenty()).take(items)
+    assert sent.times == [0.0, 1.5, 3.0, 3.0, 3.0, 3.0, 4.5, 4.5]
+
+
+def test_neither_kind_waits_for_a_clock_that_the_other_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    for back in (5000, 90_000):
+        sent = Sent(monkeypatch)
+        before = [picture(100_000), sound(100_010), picture(101_100), sound(101_110)]
+        items = [*before, picture(101_100 - back), sound(101_131), picture(101_140 - back), sound(101_152), sound(101_173 - back)]
+        Outlet(sent, 0.0, 100, plenty()).take([*items, picture(102_180 - back), sound(102_190 - back)])
+        assert sent.times[:4] == [0.0, 0.01, 1.1, 1.11]
+        assert sent.times[4:9] == pytest.approx([1.11] * 5, abs=0.1)
+        assert sent.times[9:] == pytest.approx([2.15, 2.16], abs=0.1)

@@ -33,7 +33,7 @@ def test_a_media_playlist_with_all_that_belongs_to_its_segments() -> None:
     assert [piece.init for piece in found.pieces] == [Init("https://host.example/live/init.mp4")] * 2 + [
         Init("https://host.example/live/two.mp4", ByteRange(100, 5))
     ] * 2
-    assert ByteRange(100, 5).header == {"Range": "bytes=5-104"}
+    assert ByteRange(100, 5).bytes == range(5, 105)
 
 
 def test_the_best_variant_and_the_sound_that_belongs_to_it() -> None:

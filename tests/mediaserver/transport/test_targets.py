@@ -96,12 +96,19 @@ def test_a_connection_goes_to_the_first_address_that_takes_it() -> None:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """``/to?URL`` redirects there; ``/auth`` says what it was sent; anything else is ten bytes, ``/short`` of fifteen."""
+    """``/to?URL`` redirects there; ``/auth`` says what it was sent; ``/part?RANGE`` says that it gives that part, and gives the
+    one that it was asked for; anything else is ten bytes, ``/short`` of fifteen.
+    """
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         body = (self.headers.get("Authorization") or "none").encode() if path == "/auth" else b"0123456789"
-        self.send_response(302 if path == "/to" else 404 if path == "/nothing" else 200)
+        if path == "/part":
+            first, _, last = (self.headers.get("Range") or "bytes=0-9").removeprefix("bytes=").partition("-")
+            body = body[int(first) : int(last) + 1]
+        self.send_response({"/to": 302, "/nothing": 404, "/part": 206}.get(path, 200))
+        if path == "/part" and query:
+            self.send_header("Content-Range", f"bytes {query}")
         if path == "/to":
             self.send_header("Location", query)
         self.send_header("Content-Length", str(len(body) + 5 * (path == "/short")))
@@ -163,6 +170,49 @@ def test_a_resource_that_ends_too_early_is_not_taken_for_whole(port: int) -> Non
         assert resource.read() == b"89"
         with pytest.raises(FetchError, match="ended too early"):
             resource.read()
+
+
+@pytest.mark.parametrize(
+    ("path", "part", "expected"),
+    [
+        ("/part?2-4/10", range(2, 5), b"234"),
+        ("/part?2-4/*", range(2, 5), b"234"),
+        ("/part", range(2, 5), b"234"),  # without the header that must be there, but of the right length
+        ("/part?8-9/10", range(8, 20), b"89"),  # as much as there is
+        ("/a", range(2, 5), b"234"),  # a server that gives no parts
+        ("/a", range(5), b"01234"),
+        ("/a", range(8, 20), b"89"),
+    ],
+)
+def test_a_part_of_a_resource_is_fetched_whether_or_not_the_server_gives_parts(
+    path: str, part: range, expected: bytes, port: int
+) -> None:
+    url = f"http://127.0.0.1:{port}{path}"
+    assert anywhere().get(url, 10, part) == (expected, url)
+
+
+@pytest.mark.parametrize(
+    ("path", "part", "reason"),
+    [
+        ("/part?0-9/10", range(2, 5), "other bytes"),
+        ("/part?2-3/10", range(2, 5), "other bytes"),
+        ("/part?2-5/10", range(2, 5), "other bytes"),
+        ("/part?nonsense", range(2, 5), "other bytes"),
+        ("/part", range(8, 20), "other bytes"),
+        ("/part?0-9/10", None, "status 206"),
+        ("/a", range(10, 12), "ended too early"),
+    ],
+)
+def test_other_bytes_than_were_asked_for_are_not_taken(path: str, part: range | None, reason: str, port: int) -> None:
+    with pytest.raises(FetchError, match=reason):
+        anywhere().get(f"http://127.0.0.1:{port}{path}", 10, part)
+
+
+def test_a_part_is_not_cut_out_of_a_resource_of_any_size(port: int) -> None:
+    """Nor are the first parts, when the later ones cannot be."""
+    for part in (range(1), range(9, 10)):
+        with pytest.raises(FetchError, match="all of a file, more than 9 bytes, where it was asked for a part of it"):
+            anywhere().get(f"http://127.0.0.1:{port}/a", 9, part)
 
 
 @pytest.mark.parametrize(
