@@ -218,6 +218,34 @@ def test_a_stream_that_is_changed_on_air_is_recorded_and_relayed_as_it_says(
     assert there.live() == {}
 
 
+def test_what_is_on_air_is_shown_as_it_plays(here: Caller, clips: Clips, peers: Peers) -> None:
+    """Neither what is larger than the source, nor what was asked for since it began, is among its outputs."""
+    number = make_stream(here, "as_it_plays", qualities=["1080p", "240p"])
+    path, name, clip = f"/api/streams/{number}", f"stream_{number}", clips.get(width=WIDTH, height=HEIGHT, bitrate=600_000)
+    encoder = peers.ffmpeg_push(clip, here.server.rtmp("as_it_plays"))
+    here.server.wait_live(f"{name}@240p")
+    changed = here.put(path, {"qualities": ["360p", "240p"], "latency_mode": "low"}).fits(STREAM, empty=("destinations",))
+    assert (changed["qualities"], changed["latency_mode"]) == (["360p", "240p"], "low")
+    assert set(changed["pending"]) == {"qualities", "latency_mode"}
+    assert _sizes(here, path) == {"240p": (426, 240), "source": (WIDTH, HEIGHT)}
+    for output in changed["outputs"]:
+        seen = ffprobe(here.server.url(output["output_path"]))
+        pictures = {(s["width"], s["height"]) for s in seen["streams"] if s["codec_type"] == "video"}
+        assert (output["width"], output["height"]) in pictures
+    encoder.stop()
+    here.wait_for(f"{path}/status", status="stopped")
+    assert _sizes(here, path) == {"360p": (0, 0), "240p": (0, 0), "source": (0, 0)}
+    peers.ffmpeg_push(clip, here.server.rtmp("as_it_plays"))
+    for quality in ("360p", "240p"):
+        here.server.wait_live(f"{name}@{quality}")
+    assert here.get(path).json["pending"] == []
+    assert _sizes(here, path) == {"360p": (WIDTH, HEIGHT), "240p": (426, 240), "source": (WIDTH, HEIGHT)}
+
+
+def _sizes(here: Caller, path: str) -> dict[str, tuple[int, int]]:
+    return {output["resolution"]: (output["width"], output["height"]) for output in here.get(path).json["outputs"]}
+
+
 def test_delete_stream(here: Caller, clips: Clips, peers: Peers) -> None:
     number = make_stream(here, "short_lived")
     encoder = peers.ffmpeg_push(clips.get(), here.server.rtmp("short_lived"))

@@ -7,6 +7,7 @@ from mediaserver.ports import PublishRequest, Wire
 from tests.control.conftest import OpenPanel
 from tests.control.panel import Panel, Person
 
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 OWN = "rtmp://ingest.example.org/app/"
 
 
@@ -75,6 +76,7 @@ async def with_a_key(here: Panel, **fields: object) -> tuple[Person, str]:
         ({"platform": "youtube"}, {"platform": "custom", "rtmp_url": AT_HOME, "name": "Other"}),
     ],
 )
+@one_database
 async def test_the_key_that_is_kept_goes_to_no_other_server(
     panel: OpenPanel, before: dict[str, str], change: dict[str, object]
 ) -> None:
@@ -102,6 +104,7 @@ async def test_the_key_that_is_kept_goes_to_no_other_server(
         {"name": "Other", "enabled": True},
     ],
 )
+@one_database
 async def test_the_key_is_kept_where_it_goes_to_the_server_that_has_it(panel: OpenPanel, change: dict[str, object]) -> None:
     here = await panel()
     admin, path = await with_a_key(here, rtmp_url=AT_HOME)
