@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import secrets
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -13,8 +11,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from control.asked import ACTOR, ADDRESS, KEY_MARK, OPERATION, REQUEST_ID, SERVICES, TOKEN, family_of
 from control.db import DatabaseUnavailable
 from control.errors import ControlError, DamagedBodyError, ErrorCode, Family, SlowBodyError
+from control.frame import ROOTS, framed, new_request_id
 from control.ratelimit import Draw, Limit
-from control.timestamps import timestamp
 from control.web.pages import error_page
 from mediaserver.addresses import Network, client_address
 from mediaserver.errors import Unavailable
@@ -65,15 +63,11 @@ async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A name for the request in logs and answers, and the address that it comes from."""
-    request[REQUEST_ID] = _new_request_id()
+    request[REQUEST_ID] = new_request_id()
     # A proxy may add a line of its own to those that are there: they are one list (RFC 9110, 5.3).
     forwarded = ", ".join(request.headers.getall("X-Forwarded-For", ()))
     request[ADDRESS] = client_address(request.remote or "", forwarded, request.app[TRUSTED_PROXIES])
     return await handler(request)
-
-
-def _new_request_id() -> str:
-    return f"req_{secrets.token_hex(8)}"
 
 
 @web.middleware
@@ -136,7 +130,12 @@ def _token(request: web.Request) -> str:
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Requests to the API draw from buckets; what each left is told with the answer."""
     limit = _limit(request)
-    if limit is not None and limit is not Limit.NONE:
+    if request.method == "OPTIONS" and SERVICES in request:
+        # A browser asks before its page may: that takes nothing from anybody.
+        left = await request[SERVICES].limiter.look(Limit.API, "", request[ADDRESS])
+        if left is not None:
+            request[_DRAW] = left
+    elif limit is not None and limit is not Limit.NONE:
         actor = request.get(ACTOR)
         token = "" if actor is None else str(actor.user_id)
         draw = await request[SERVICES].limiter.draw(limit, token, request[ADDRESS])
@@ -184,7 +183,7 @@ def quiet(record: logging.LogRecord) -> bool:
 
 def is_api(request: web.Request) -> bool:
     """Whether ``request`` is one of a program, under any of the prefixes."""
-    return request.path.startswith(("/api/", "/v1/api/"))
+    return request.path.startswith(ROOTS)
 
 
 def _render(request: web.Request, error: ControlError) -> web.Response:
@@ -197,14 +196,7 @@ def _render(request: web.Request, error: ControlError) -> web.Response:
     details: object = error.details
     if family is Family.STUDIO:
         details = "; ".join(f"{name}: {value}" for name, value in error.details.get("fields", error.details).items())
-    frame = {
-        "code": word,
-        "message": error.message,
-        "details": details,
-        "timestamp": timestamp(time.time()),
-        "requestId": request[REQUEST_ID],
-    }
-    return web.json_response({"error": frame}, status=status, headers=error.headers)
+    return web.json_response(framed(word, error.message, details, request[REQUEST_ID]), status=status, headers=error.headers)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -213,7 +205,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers["Server"] = "mediaserver"
     if is_api(request):
         # aiohttp refuses some requests by itself, before they have a name.
-        headers["X-Request-ID"] = request.get(REQUEST_ID) or _new_request_id()
+        headers["X-Request-ID"] = request.get(REQUEST_ID) or new_request_id()
         if _DRAW in request:
             for name, value in request[_DRAW].headers().items():
                 headers.setdefault(name, value)  # a handler that asks for a longer wait is believed

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from control.bridge import LoggingSink
 from control.db import DatabaseUnavailable
 from control.duty import on_duty
+from control.frame import explain
 from control.ondemand import FRONT
 from control.plane import ControlPlane, open_control
 from control.services import Resident
@@ -79,9 +80,10 @@ async def _front(engine: Engine, resident: Resident) -> AsyncIterator[MakeLane]:
             runner = await asyncio.to_thread(module.build, engine, config, resident)
             opened.push_async_callback(runner.cleanup)
             await runner.setup()
-            lane: MakeLane = module.lane(runner, config.http.keepalive_timeout)
+            lane: MakeLane = module.lane(runner, config.http.keepalive_timeout, explain)
             return lane
 
+        engine.web.explain = explain
         yield LateLane(open_front, engine.spawn, Porter(LiveService(engine)).answer)
 
 

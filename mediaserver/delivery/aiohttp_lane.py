@@ -4,16 +4,20 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mediaserver.delivery.grants import RefusalError
 from mediaserver.delivery.prepared import kind_of
 from mediaserver.delivery.request import MediaRequest, Method, RequestError, media_request
-from mediaserver.delivery.response import LATE, SERVER, Response, preflight, refusal, respond
+from mediaserver.delivery.response import LATE, SERVER, Explain, Response, preflight, refusal, respond
 from mediaserver.delivery.web import Web
 from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
+
+#: Bytes of what came last that are kept: the beginning of a request line.
+HEARD: Final = 64
 
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
@@ -21,22 +25,35 @@ _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 class Lane(web.RequestHandler):
     """aiohttp's protocol. What it refuses by itself, since it is no HTTP, says no more about the server than our answers do."""
 
-    __slots__ = ()
+    __slots__ = ("_explain", "_heard")
+
+    def __init__(self, server: web.Server, explain: Explain, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._explain = explain
+        self._heard = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = data[:HEARD]
+        super().data_received(data)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         response = super().handle_error(request, status, exc, message)
+        if isinstance(exc, HttpProcessingError) and (told := self._explain(self._heard, response.status, "malformed request")):
+            headers, body = told
+            response = web.Response(status=response.status, headers=dict(headers), body=body)
+            response.force_close()
         response.headers["Server"] = SERVER
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 
-def lane(runner: web.AppRunner, keepalive_timeout: float) -> Callable[[], asyncio.Protocol]:
+def lane(runner: web.AppRunner, keepalive_timeout: float, explain: Explain = lambda *_: None) -> Callable[[], asyncio.Protocol]:
     """What makes the protocol of a connection that is the business of ``runner``, which is set up."""
     loop, server = asyncio.get_running_loop(), cast(web.Server, runner.server)
     # None is what aiohttp documents for no access log, and does not declare.
-    return lambda: Lane(server, loop=loop, keepalive_timeout=keepalive_timeout, access_log=None)  # type: ignore[arg-type]
+    return lambda: Lane(server, explain, loop=loop, keepalive_timeout=keepalive_timeout, access_log=None)
 
 
 def media_handler(fast: Web) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

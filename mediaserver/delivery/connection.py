@@ -109,7 +109,7 @@ class Connection(Exchange):
                     self._hand_over(data[at:])
                     return
             except RequestError as error:
-                self._refuse(error)
+                self._refuse(error, data[at:end])
                 return
             at = end
             if at == len(data) or self._phase is not _READING or self._paused:
@@ -120,9 +120,9 @@ class Connection(Exchange):
 
     def _wait_for_head(self, data: bytes) -> None:
         if len(data) >= MAX_HEAD:
-            self._refuse(RequestError(431, "request head too large"))
+            self._refuse(RequestError(431, "request head too large"), data)
         elif data and not looks_like_http(data):
-            self._refuse(RequestError(400, "this is not HTTP"))
+            self._refuse(RequestError(400, "this is not HTTP"), data)
         elif data:
             if not self._head_due:
                 # The deadline of a head runs from its first byte.
@@ -199,7 +199,7 @@ class Connection(Exchange):
     def _time_out(self) -> None:
         self._web.counters.timeouts += 1
         if self._buffer:
-            self._refuse(RequestError(408, "the request took too long"))
+            self._refuse(RequestError(408, "the request took too long"), self._buffer)
         else:
             self._close()
 

@@ -247,12 +247,17 @@ class Exchange(asyncio.Protocol):
         if not request.keep_alive:
             self._close()
 
-    def _refuse(self, error: RequestError) -> None:
-        """Say what is wrong with bytes that are no request, and close."""
+    def _refuse(self, error: RequestError, head: bytes) -> None:
+        """Say what is wrong with ``head``, which is no request, and close."""
         web = self._web
         web.counters.requests["malformed"] += 1
         log.debug("malformed_request", extra={"facts": {"address": self._address, "reason": error.reason}})
-        response = refusal(None, error.status, error.reason, web.cors)
+        told = web.explain(head, error.status, error.reason)
+        if told is None:
+            response = refusal(None, error.status, error.reason, web.cors)
+        else:
+            headers, body = told
+            response = Response(error.status, headers, body, len(body))
         self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
         self._close()
 

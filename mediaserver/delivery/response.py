@@ -1,7 +1,7 @@
 """What a player is told: an answer of the packaging house as an HTTP response. Pure; both lanes of the HTTP port use it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -25,6 +25,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _TEXT: Final = "text/plain; charset=utf-8"
 
 Headers = tuple[tuple[str, str], ...]
+#: Headers and body for what was no request: its first bytes, the status and the reason. None: a line of text will do.
+Explain = Callable[[bytes, int, str], tuple[Headers, bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from mediaserver.delivery.handed import HandedConnection
 from mediaserver.delivery.httpflv import FlvPlayers, OnLost
 from mediaserver.delivery.prepared import PreparedRequests, kind_of, wire_of
 from mediaserver.delivery.request import MediaRequest
-from mediaserver.delivery.response import Cors, Response, refusal
+from mediaserver.delivery.response import Cors, Explain, Response, refusal
 from mediaserver.delivery.sendfile import HotBodies
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.hub.fanout import Fanout
@@ -91,6 +91,8 @@ class Web:
         self.stopping = False
         self._left = asyncio.Event()
         self.players = FlvPlayers(services.fanout, services.sink, self.counters, config.send_timeout, self._left.set, clock)
+        #: What is neither media nor a page has words of its own for what cannot be read.
+        self.explain: Explain = lambda _head, _status, _reason: None
         self._lane = services.lane
         self._grants = Grants(services.authorizer)
         self._has_room = has_room

@@ -294,3 +294,14 @@ async def test_a_preflight_tells_what_is_taken_from_whom(panel: OpenPanel, origi
 async def test_options_of_what_is_not_there_is_a_404(here: Panel) -> None:
     answer = await here.nobody.ask("OPTIONS", "/api/nothing", headers={"Origin": "https://x.example", **PREFLIGHT})
     assert (answer.status, answer.error["code"]) == (404, "NOT_FOUND")
+
+
+@one_database
+async def test_a_preflight_tells_what_is_left_and_takes_nothing_of_it(panel: OpenPanel) -> None:
+    here = await panel(limits={"api_without_token": 5})
+    for path, status in 4 * [("/api/users", 204), ("/api/nothing", 404)]:
+        answer = await here.nobody.ask("OPTIONS", path, headers={"Origin": "https://x.example", **PREFLIGHT})
+        assert answer.status == status
+        assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("5", "5")
+        assert int(answer.headers["X-RateLimit-Reset"]) > 0
+    assert (await here.nobody.get("/api/users")).headers["X-RateLimit-Remaining"] == "4"
