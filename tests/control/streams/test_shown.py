@@ -1,6 +1,9 @@
 """What is told of a stream is what is made of it."""
 
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from mediaserver.snapshot import RungSnapshot, TrackSnapshot
 from protocols.media import Codec
@@ -9,6 +12,11 @@ from tests.control.engine import stream
 from tests.control.panel import Person
 from tests.control.streams.conftest import Stage
 from tests.control.streams.test_conductor import made
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/data/test.db"
 
 
 async def told(person: Person, number: int) -> dict[str, int]:
