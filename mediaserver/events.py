@@ -112,7 +112,8 @@ class RecordingFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordingFailed(Event):
-    """A recording pauses because it cannot be written (a full disk, say); it goes on by itself when it can."""
+    """A recording pauses because it cannot be written (a full disk, say) and goes on by itself when it can; or such a file has no
+    place for a track (AV1 in a transport stream, say), and what else there is goes on without it."""
 
     recording_id: str
     reason: str

@@ -62,7 +62,8 @@ class RelaySnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RecordingSnapshot:
-    """One recording that runs. ``writing`` is false while the disk is full; ``bytes`` and ``seconds`` are of all its files."""
+    """One recording that runs. ``writing`` is false while the disk is full, or where such a file can carry nothing of the stream;
+    ``reason`` says why, or what is left out. ``bytes`` and ``seconds`` are of all its files."""
 
     recording_id: str
     name: str
@@ -73,6 +74,7 @@ class RecordingSnapshot:
     seconds: float
     files: int
     writing: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from mediaserver.recording.mp4 import Mp4File
 from mediaserver.recording.ts import TsFile
 from protocols.errors import ProtocolError
 from protocols.matroska import head
-from protocols.media import MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Packet, Track
 from protocols.mp4.fragment import track_box
 from protocols.mpegts import elementary
 
@@ -36,24 +36,26 @@ class Container(Protocol):
 @dataclass(frozen=True, slots=True)
 class Form:
     """A container as a choice. ``suits`` raises ProtocolError for a track that it cannot carry (or not before a packet has
-    completed it)."""
+    completed it, but for those ``without`` a form in it)."""
 
     suffix: str
     make: Callable[[Mapping[MediaKind, Track]], Container]
     suits: Callable[[Track], object]
+    without: frozenset[Codec] = frozenset()
 
-    def carries(self, track: Track) -> bool:
-        """Whether it can carry ``track`` as it is."""
+    def refusal(self, track: Track) -> str:
+        """Why it cannot carry ``track`` as it is; empty if it can."""
         try:
             self.suits(track)
-        except ProtocolError:
-            return False
-        return True
+        except ProtocolError as error:
+            return str(error)
+        return ""
 
 
 FORMS: Mapping[RecordingFormat, Form] = {
     RecordingFormat.MP4: Form("mp4", Mp4File, track_box),
     RecordingFormat.FLV: Form("flv", FlvFile, bool),
-    RecordingFormat.TS: Form("ts", TsFile, elementary),
+    # There are drafts for both, and no player that reads them.
+    RecordingFormat.TS: Form("ts", TsFile, elementary, frozenset({Codec.AV1, Codec.VP9})),
     RecordingFormat.MKV: Form("mkv", MkvFile, lambda track: head({track.kind: track})),
 }

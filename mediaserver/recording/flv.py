@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from protocols import flv
 from protocols.errors import LocalProtocolError
-from protocols.media import MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Packet, Track
 from protocols.rtmp import amf0
 
 _TYPES = {MediaKind.VIDEO: flv.VIDEO, MediaKind.AUDIO: flv.AUDIO}
+#: Their configuration is the header of a packet: one more tag of it is another stream to FFmpeg, and a packet to others.
+_SELF_DESCRIBED = frozenset({Codec.MP3, Codec.AC3, Codec.EAC3})
 _DURATION = b"\x00\x08duration\x00"  # the property's name and the marker of its number
 _METADATA = amf0.encode("onMetaData", {"duration": 0.0})
 _BEFORE_TAGS = len(flv.file_header(True, True))
@@ -60,7 +62,7 @@ class FlvFile:
 
 
 def _sequence_header(track: Track) -> bytes:
-    if track.body or not track.config:
+    if track.body or not track.config or track.codec in _SELF_DESCRIBED:
         return track.body
     write = flv.video_sequence_header if track.kind is MediaKind.VIDEO else flv.audio_sequence_header
     try:

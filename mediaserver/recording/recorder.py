@@ -42,6 +42,9 @@ class Output(Protocol):
     def part(self, packets: Sequence[Packet], *, last: bool) -> bool:
         """One part more. False if it was thrown away, because too much waits for the disk."""
 
+    def leave_out(self, reason: str) -> None:
+        """A track cannot be recorded; told once for each of its codecs."""
+
     def finish(self, reason: str) -> None:
         """The file is whole."""
 
@@ -61,11 +64,14 @@ class Recorder:
         self._name, self._form, self._limits, self._out = name, form, limits, out
         self._tracks: dict[MediaKind, Track] = {}
         self._incomplete: dict[MediaKind, Track] = {}
+        # What has no place in such a file, and how that was said.
+        self._left_out: dict[MediaKind, str] = {}
         self._warned: set[Codec] = set()
         # The file in the making: its tracks (None: there is none), whether it has a part already, where it began, its bytes.
         self._file: dict[MediaKind, Track] | None = None
         self._begun = False
         self._stale = False
+        self._lacks: dict[MediaKind, str] = {}
         self._began_at = 0
         self._bytes = 0
         self._pending: list[Packet] = []
@@ -78,17 +84,17 @@ class Recorder:
     # -- the Subscriber's port ------------------------------------------------------------------------------------------
 
     def on_track(self, track: Track) -> None:
-        if self._form.carries(track):
-            self._incomplete.pop(track.kind, None)
+        refusal = self._form.refusal(track)
+        if not refusal:
             self._adopt(track)
             return
         if self._tracks.pop(track.kind, None) is not None:
             self._stale = True
-        if track.codec in _COMPLETED_BY_PACKET:
+        if track.codec in _COMPLETED_BY_PACKET - self._form.without:
             self._incomplete[track.kind] = track
         else:
             self._incomplete.pop(track.kind, None)
-            self._warn(track)
+            self._leave_out(track, refusal)
 
     def on_metadata(self, metadata: Metadata) -> None:
         """Nothing in it that the tracks do not say themselves."""
@@ -128,7 +134,7 @@ class Recorder:
         """The file ends here; the next keyframe begins another. Harmless if there is none."""
         if self._file is not None:
             self._flush(last=True)
-            self._out.finish(reason)
+            self._out.finish("; ".join((reason, *self._lacks.values())))
             self.forget()
 
     def forget(self) -> None:
@@ -136,9 +142,21 @@ class Recorder:
         self._file, self._begun, self._stale = None, False, False
         self._pending, self._weight = [], 0
 
+    @property
+    def left_out(self) -> str:
+        """What cannot be recorded and why; empty if all can."""
+        return "; ".join(self._left_out.values())
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing of the stream, as far as it is known, can be recorded."""
+        return bool(self._left_out) and not self._tracks and not self._incomplete
+
     # -- files ----------------------------------------------------------------------------------------------------------
 
     def _adopt(self, track: Track) -> None:
+        self._incomplete.pop(track.kind, None)
+        self._left_out.pop(track.kind, None)
         present = self._tracks.get(track.kind)
         if present is not None and present.codec is track.codec and present.config == track.config:
             return
@@ -160,16 +178,20 @@ class Recorder:
             completed = complete(track, packet.payload)
         except ProtocolError:
             return
-        if completed is not track and self._form.carries(completed):
-            self._incomplete.pop(packet.kind, None)
+        if completed is not track and not self._form.refusal(completed):
             self._adopt(completed)
 
-    def _warn(self, track: Track) -> None:
-        """Say once that ``track`` is left out: a broken encoder repeats its header for ever."""
+    def _leave_out(self, track: Track, refusal: str) -> None:
+        """``track`` has no place in such a file. Said once: a broken encoder repeats its header for ever."""
+        words = f"without {'pictures' if track.kind is _VIDEO else 'sound'}: {refusal}"
+        self._left_out[track.kind] = words
+        if self._file is not None and track.kind not in self._file:
+            self._lacks[track.kind] = words
         if track.codec not in self._warned:
             self._warned.add(track.codec)
-            facts = {"name": self._name, "codec": track.codec.value, "format": self._form.suffix}
+            facts = {"name": self._name, "codec": track.codec.value, "format": self._form.suffix, "reason": refusal}
             log.warning("track_not_recorded", extra={"facts": facts})
+            self._out.leave_out(words)
 
     def _may_begin(self, packet: Packet) -> bool:
         """Whether a file may begin with ``packet``."""
@@ -182,7 +204,7 @@ class Recorder:
         return (0 < limits.seconds <= (packet.dts - self._began_at) / 1000) or (0 < limits.bytes <= self._bytes)
 
     def _begin(self, packet: Packet) -> None:
-        self._file = dict(self._tracks)
+        self._file, self._lacks = dict(self._tracks), dict(self._left_out)
         self._begun = self._stale = False
         self._began_at, self._bytes = packet.dts, 0
         self._skip_pictures = True

@@ -83,6 +83,7 @@ class Recording:
         self._file_bytes, self._file_seconds = 0, 0.0
         self._slow = False
         self._failure = ""
+        self._left_out: set[str] = set()  # what was said of that
         self._retry_at, self._retry_after = 0.0, FIRST_RETRY
         loop = asyncio.get_running_loop()
 
@@ -167,6 +168,11 @@ class Recording:
         self._writer.submit(writer.Part(packets, last))
         return True
 
+    def leave_out(self, reason: str) -> None:
+        if reason not in self._left_out:
+            self._left_out.add(reason)
+            self._emit(RecordingFailed(self.source.name, "", time.time(), self.order.id, reason))
+
     def finish(self, reason: str) -> None:
         self._writer.submit(writer.Finish(reason))
 
@@ -246,6 +252,8 @@ class Recording:
 
     def snapshot(self) -> RecordingSnapshot:
         """It, as plain values."""
+        recorder = self._recorder
+        in_vain = recorder is not None and recorder.in_vain
         return RecordingSnapshot(
             recording_id=self.order.id,
             name=self.source.name,
@@ -255,5 +263,6 @@ class Recording:
             bytes=self._bytes + self._file_bytes,
             seconds=self._seconds + self._file_seconds,
             files=self._files,
-            writing=self.state is RecordingState.RUNNING and not self._slow,
+            writing=self.state is RecordingState.RUNNING and not self._slow and not in_vain,
+            reason=self._failure or ("" if recorder is None else recorder.left_out),
         )
