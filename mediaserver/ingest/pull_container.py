@@ -27,18 +27,20 @@ def deny(url: str, flags: int, options: Mapping[str, str]) -> Any:  # noqa: ARG0
     raise PermissionError("a container refers to something outside of itself")
 
 
-def read(source: Any, *, formats: str = FORMATS, name: str | None = None, span: int = 0) -> Iterator[Track | Packet]:
+def read(
+    source: Any, *, formats: str = FORMATS, name: str | None = None, span: int = 0, slack: int = 0
+) -> Iterator[Track | Packet]:
     """Everything in ``source`` (an object with ``read``) as tracks and packets, timestamps in ms on its own clock.
 
     As the container has it where ``span`` is 0; else in the order of their times, as far as it keeps one kind no more than
-    ``span`` ms before the other.
+    ``span`` ms before the other, give or take ``slack`` ms.
 
     Raises SourceLost for what cannot be read, SourceRefused where there is nothing in it.
     """
     options = {**LIMITS, "format_whitelist": formats, "protocol_whitelist": "none"}
     try:
         with av.open(source, format=name, options=options, io_open=deny, metadata_errors="replace") as container:
-            yield from demux(container, span)
+            yield from demux(container, span, slack)
     except av.FFmpegError as error:
         raise unreadable(error) from None
 
@@ -48,7 +50,7 @@ def unreadable(error: av.FFmpegError) -> SourceLost:
     return SourceLost(f"it cannot be read: {error.strerror or type(error).__name__}")
 
 
-def demux(container: av.container.InputContainer, span: int = 0) -> Iterator[Track | Packet]:
+def demux(container: av.container.InputContainer, span: int = 0, slack: int = 0) -> Iterator[Track | Packet]:
     """Likewise, of what has been opened."""
     chosen = list(_lanes(container))
     if not chosen:
@@ -57,7 +59,7 @@ def demux(container: av.container.InputContainer, span: int = 0) -> Iterator[Tra
     if not span or len(chosen) < 2:
         return items
     kinds = [MediaKind.VIDEO if isinstance(stream, av.VideoStream) else MediaKind.AUDIO for stream, _ in chosen]
-    return in_order(items, kinds, span)
+    return in_order(items, kinds, span, slack)
 
 
 def _items(container: av.container.InputContainer, chosen: list[tuple[_Stream, Lane]]) -> Iterator[Track | Packet]:

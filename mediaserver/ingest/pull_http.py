@@ -15,8 +15,8 @@ from protocols.media import Packet, Track
 
 _READ_SIZE = 1 << 16
 #: How far pictures and sound may be apart in a file, in ms, and in a stream that has no end: it cannot be read on at will, and
-#: shows its pictures though its sound fell silent.
-_FILE_SPAN, _LIVE_SPAN = 15_000, 4_000
+#: shows its pictures though its sound fell silent. Nor does one of its kinds wait for the other because of what is usual.
+_FILE_SPAN, _LIVE_SPAN, _LIVE_SLACK = 15_000, 4_000, 500
 #: Bytes that tell what it is.
 _LOOK = 7
 
@@ -61,10 +61,11 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
             if begin.startswith(b"#EXTM3U"):
                 raise SourceRefused("this is a playlist: its input type is hls")
             tape = Tape(resource, begin)
+            live = resource.length is None
             # Waiting for sound must not look like silence.
-            span = min(_LIVE_SPAN, round(terms.timeout * 500)) if resource.length is None else _FILE_SPAN
+            span = min(_LIVE_SPAN, round(terms.timeout * 500)) if live else _FILE_SPAN
             try:
-                yield from _flv(tape) if begin.startswith(b"FLV") else read_container(tape, span=span)
+                yield from _flv(tape) if begin.startswith(b"FLV") else read_container(tape, span=span, slack=_LIVE_SLACK * live)
             except SourceLost:
                 # Most likely because the demuxer was told of an end too early.
                 if tape.failure is None:

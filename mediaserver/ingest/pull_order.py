@@ -20,13 +20,13 @@ def is_jump(step: int) -> bool:
     return not -BACKWARD <= step <= FORWARD
 
 
-def in_order(items: Iterable[Track | Packet], kinds: Iterable[MediaKind], span: int) -> Iterator[Track | Packet]:
+def in_order(items: Iterable[Track | Packet], kinds: Iterable[MediaKind], span: int, slack: int = 0) -> Iterator[Track | Packet]:
     """``items``, of ``kinds``, by their dts; each track stays before the packet that it stood before.
 
-    A kind that the other is more than ``span`` ms ahead of is not waited for until it comes. A jump of the clock is passed on as
-    one: all that was before it leaves first.
+    What is up to ``slack`` ms ahead of the other kind does not wait for it. A kind that the other is more than ``span`` ms ahead of
+    is not waited for until it comes. A jump of the clock is passed on as one: all that was before it leaves first.
     """
-    order = _Order(kinds, span)
+    order = _Order(kinds, span, slack)
     try:
         for item in items:
             yield from order.take(item)
@@ -48,12 +48,16 @@ class _Line:
     def span(self) -> int:
         return self.held[-1][1].dts - self.held[0][1].dts if self.held else 0
 
+    def is_before(self, dts: int) -> bool:
+        """Whether what comes next may be earlier than ``dts``."""
+        return not self.held and (self.last is None or self.last < dts)
+
 
 class _Order:
-    def __init__(self, kinds: Iterable[MediaKind], span: int) -> None:
+    def __init__(self, kinds: Iterable[MediaKind], span: int, slack: int) -> None:
         self._lines = {kind: _Line() for kind in kinds}
         self._awaited = set(self._lines)
-        self._span = span
+        self._span, self._slack = span, slack
         self._size = 0
 
     def take(self, item: Track | Packet) -> Iterator[Track | Packet]:
@@ -81,12 +85,13 @@ class _Order:
             yield from line.tracks
 
     def _release(self, awaited: set[MediaKind]) -> Iterator[Track | Packet]:
-        """The earliest first, as long as something is there of each kind in ``awaited``."""
-        while all(self._lines[kind].held for kind in awaited):
-            lines = [line for line in self._lines.values() if line.held]
-            if not lines:
+        """The earliest first, as long as nothing earlier can come of the kinds in ``awaited``."""
+        while lines := [line for line in self._lines.values() if line.held]:
+            line = min(lines, key=lambda line: line.held[0][1].dts)
+            until = line.held[0][1].dts - self._slack
+            if any(self._lines[kind].is_before(until) for kind in awaited):
                 return
-            tracks, packet = min(lines, key=lambda line: line.held[0][1].dts).held.popleft()
+            tracks, packet = line.held.popleft()
             self._size -= len(packet.body) + _COST
             yield from tracks
             yield packet

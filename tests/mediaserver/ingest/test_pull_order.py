@@ -156,6 +156,14 @@ def test_a_kind_that_does_not_come_is_not_waited_for_any_more() -> None:
     assert stamps(in_order(source(), BOTH, 1000))[-4:] == [("a", 3990), ("v", 4000), ("a", 4010), ("v", 4040)]
 
 
+def test_what_is_a_little_ahead_does_not_wait_where_there_is_slack() -> None:
+    items = [picture(0), picture(40), sound(0), picture(80), picture(500), picture(501), sound(30), sound(600)]
+    taken: list[Packet] = []
+    source = (taken.append(item) or item for item in items)
+    found = [(item.dts, len(taken)) for item in in_order(source, BOTH, 5000, slack=500) if isinstance(item, Packet)]
+    assert found == [(0, 3), (0, 3), (40, 3), (80, 4), (500, 5), (30, 7), (501, 7), (600, 8)]
+
+
 def test_bytes_that_are_held_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pull_order, "_ROOM", 20_000)
     given: list[int] = []
