@@ -23,8 +23,8 @@ def is_jump(step: int) -> bool:
 def in_order(items: Iterable[Track | Packet], kinds: Iterable[MediaKind], span: int, slack: int = 0) -> Iterator[Track | Packet]:
     """``items``, of ``kinds``, by their dts; each track stays before the packet that it stood before.
 
-    What is up to ``slack`` ms ahead of the other kind does not wait for it. A kind that the other is more than ``span`` ms ahead of
-    is not waited for until it comes. A jump of the clock is passed on as one: all that was before it leaves first.
+    What is up to ``slack`` ms ahead of the other kind does not wait for it. A kind that the other is more than ``span`` ms ahead
+    of is not waited for until it comes. A jump of the clock is passed on as one: all that was before it leaves first.
     """
     order = _Order(kinds, span, slack)
     try:
