@@ -33,6 +33,7 @@ from mediaserver.recording.sprites import SpriteQueue, SpritesOnFinish
 from mediaserver.relay.lookups import Lookups
 from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
+from mediaserver.tidy import Tidier
 from mediaserver.transcode.transcoders import Transcoders
 from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
 from mediaserver.transport.targets import Target, permitted
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at deadlines and rates.
 SWEEP_INTERVAL = 1.0
+#: What a stream, live or packaged, weighs beside a connection, where it is about memory.
+_LOAD_OF_STREAM = 1000
 #: Seconds that the authorizer may take for an answer.
 AUTHORIZE_TIMEOUT = 5.0
 #: Seconds that may pass until it is known where a name leads.
@@ -88,6 +91,7 @@ class Engine:
         self._recordings = Recordings(self._hub, config, recorded, self.spawn)
         self._pulls = Pulls(self._hub, config, sink, self.spawn)
         self._slates = Slates(self._hub, config, self.spawn)
+        self._tidier = Tidier(self._load, _LOAD_OF_STREAM, self.spawn)
         self._hub.on_publish(self._begin)
         self._rtmp = RtmpListener(
             RtmpServices(
@@ -203,6 +207,10 @@ class Engine:
 
     def _has_room(self) -> bool:
         return len(self._rtmp.connections) + len(self.web) < self.config.limits.max_connections
+
+    def _load(self) -> int:
+        streams = len(self._hub.streams) + len(self._packagers)
+        return streams * _LOAD_OF_STREAM + len(self._rtmp.connections) + len(self.web)
 
     def _begin(self, stream: LiveStream) -> None:
         """A stream has begun: what its grant asks for begins with it."""
@@ -339,6 +347,7 @@ class Engine:
             self._recordings,
             self._pulls,
             self._slates,
+            self._tidier,
         )
         sweeps = [self._hub.sample, *(house.sweep for house in houses)]
         while True:

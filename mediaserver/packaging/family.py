@@ -103,6 +103,7 @@ class Family:
     def close(self) -> None:
         """Follow nothing any more."""
         self.stream.unsubscribe(self.leader)
+        self.leader.close()
         for rung in list(self.followers):
             self._part_with(rung)
 

@@ -28,23 +28,31 @@ LONGEST_SILENCE = 10.0
 VIDEO_MAY_COME = 600
 
 
+class _InitNumbers:
+    """Apart from the packager: who keeps a bound method keeps all that it is bound to."""
+
+    def __init__(self, first: int) -> None:
+        self.next = first
+
+    def take(self) -> int:
+        self.next += 1
+        return self.next - 1
+
+
 class Packager(Presentation):
     """A hub Subscriber. ``wall`` is Unix time in seconds. ``timetable`` says where its segments begin, to those that follow."""
 
     def __init__(self, name: str, settings: Durations, wall: Callable[[], float], first: Numbers) -> None:
+        self._inits = _InitNumbers(first.sequence)
+        #: A number for one more init segment of this stream or of one that follows it.
+        self.init_index = self._inits.take
         super().__init__(name, settings, first, Epochs(wall), self.init_index)
         self.timetable = Timetable()
         self._first_audio: int | None = None
         self._grid = AudioGrid(1)
-        self._inits = first.sequence
         # Where a rendition that was given up goes on if it comes back.
         self._unused: dict[MediaKind, int] = {}
         self._maximum = max(LONGEST_SEGMENT, 2 * settings.segment_duration)
-
-    def init_index(self) -> int:
-        """A number for one more init segment of this stream or of one that follows it."""
-        self._inits += 1
-        return self._inits - 1
 
     # -- the Subscriber's port ------------------------------------------------------------------------------------------
 
@@ -77,6 +85,11 @@ class Packager(Presentation):
         for rendition in self.renditions.values():
             rendition.window.end()
         self.declared.fire()
+
+    def close(self) -> None:
+        """Nothing follows, and nobody is told anything any more: all that is held goes as soon as the last who reads it does."""
+        for rendition in self.renditions.values():
+            rendition.close()
 
     def _begin(self, kind: MediaKind, init: InitSegment) -> None:
         present = self.renditions.get(kind)
@@ -223,7 +236,7 @@ class Packager(Presentation):
     def next(self) -> Numbers:
         """Numbers that were not used yet, with room for the gaps before a young playlist."""
         used = [self.first.sequence, *self._unused.values(), *(window.next_sequence + LEAST_SEGMENTS for window in self.windows)]
-        return Numbers(max(self._inits, *used), self.first.discontinuity + self.epochs.discontinuities)
+        return Numbers(max(self._inits.next, *used), self.first.discontinuity + self.epochs.discontinuities)
 
     @property
     def ready(self) -> bool:

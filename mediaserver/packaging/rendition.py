@@ -62,6 +62,10 @@ class Rendition:
             self._start(epoch, mark, fresh=False)
         return duration
 
+    def close(self) -> None:
+        """Tell nobody of segments any more."""
+        self._on_segment = None
+
     def _start(self, epoch: Epoch, mark: Mark | None, *, fresh: bool) -> None:
         """A segment begins with the sample that is held."""
         if self._held is None:

@@ -1,7 +1,9 @@
 """Questions of players and the answers to them, over a real LiveStream."""
 
+import gc
 import gzip
 import re
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -540,3 +542,24 @@ def test_nothing_is_compressed_for_those_who_did_not_ask_for_it(site: Site) -> N
     assert ("Vary", "Accept-Encoding") in respond(request, text, Cors(["*"])).headers
     assert text._gzipped is None  # type: ignore[attr-defined]
     assert ("Content-Encoding", "gzip") in respond(replace(request, gzip=True), text, Cors(["*"])).headers
+
+
+def test_what_was_packaged_goes_when_it_is_forgotten_and_waits_for_no_collector(clip: list[Track | Packet]) -> None:
+    """The collector comes once in many millions of allocations, and a stream is many megabytes."""
+    hub = OneStream()
+    house = packagers(hub, Settings(always=True))
+    house.start("test", 0.0)
+    hub.write(clip)
+    packager = house.find("test")
+    assert packager is not None
+    segment = packager.windows[0].segments[0]
+    kept = [weakref.ref(each) for each in (packager, packager.windows[0], hub.stream)]
+    gc.collect()
+    gc.disable()
+    try:
+        hub.stream = packager = None
+        house.stop("test")
+        assert [each() for each in kept] == [None] * 3
+        assert segment.body, "whoever reads it has it still"
+    finally:
+        gc.enable()

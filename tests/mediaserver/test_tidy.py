@@ -1,0 +1,36 @@
+"""What is freed is given back."""
+
+import asyncio
+
+import psutil
+
+from mediaserver.tidy import INTERVAL, Tidier, give_back
+
+
+async def test_it_gives_back_when_there_is_less_to_do_and_not_all_the_time() -> None:
+    given: list[float] = []
+    now, load = 0.0, 0
+    tasks: list[asyncio.Task[None]] = []
+    tidier = Tidier(lambda: load, 100, lambda work: tasks.append(asyncio.create_task(work)), lambda: given.append(now))
+    expected = []
+    for now, load in (
+        (0.0, 0), (1.0, 500), (2.0, 450), (3.0, 401), (4.0, 400), (5.0, 100), (4.0 + INTERVAL, 100), (30.0, 100), (31.0, 50),
+        (60.0, 0),
+    ):  # fmt: skip
+        tidier.sweep(now)
+        await asyncio.gather(*tasks)
+        if (now, load) in ((4.0, 400), (4.0 + INTERVAL, 100), (60.0, 0)):
+            expected.append(now)
+        assert given == expected
+
+
+def test_holes_between_what_is_in_use_go_back_to_the_system() -> None:
+    process = psutil.Process()
+    pieces = [bytes(20_000) for _ in range(5_000)]
+    held = process.memory_info().rss
+    del pieces[:-1:2], pieces[:-1:2]
+    kept = process.memory_info().rss
+    give_back()
+    freed = held - process.memory_info().rss
+    assert len(pieces) > 1000
+    assert freed > 50 << 20, (held, kept)
