@@ -4,10 +4,12 @@ that a player can show where its seek bar leads. Made by a worker process of low
 
 import asyncio
 import contextlib
+import glob
 import logging
+import re
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,9 @@ PATIENCE = 1800.0
 END_PATIENCE = 1.0
 #: Bytes of memory for it.
 MEMORY = 1 << 30
+#: What is being written has this behind its name.
+PART_SUFFIX = ".part"
+_PART = re.compile(rf"(.+)\.sprites(?:-\d+\.jpg|\.vtt){re.escape(PART_SUFFIX)}")
 #: Recordings that may wait for their turn.
 MAX_WAITING = 1000
 _BACKLOG = 1 << 16
@@ -81,6 +86,14 @@ async def make_sprites(file: Path, patience: float = PATIENCE) -> Sprites:
         raise SpritesError(f"not done within {patience:g} s") from None
     finally:
         await worker.close(END_PATIENCE)
+        await asyncio.to_thread(_discard, file.parent.glob(f"{glob.escape(file.stem)}.sprites*{PART_SUFFIX}"))
+
+
+def _discard(files: Iterable[Path]) -> None:
+    """Remove what was begun and is no use to anybody."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 class _Job:
@@ -95,8 +108,8 @@ class _Job:
         if self.done.done() or not isinstance(frame, Note):
             return
         match frame.values:
-            case {"failure": reason}:
-                self.done.set_exception(SpritesError(str(reason)))
+            case {"failure": reason, "again": again}:
+                self.done.set_exception(SpritesError(str(reason), again=bool(again)))
             case {"sheets": int(sheets), "pictures": int(pictures)}:
                 files = tuple(sheet_file(self.file, number + 1) for number in range(sheets))
                 self.done.set_result(Sprites(vtt_file(self.file), files, pictures))
@@ -118,9 +131,9 @@ class SpriteQueue:
         self._closed = False
 
     async def resume(self, root: Path) -> None:
-        """Make what was wished for below ``root`` and has not been made."""
-        for wish in await asyncio.to_thread(lambda: sorted(find_marked(root, SPRITES_SUFFIX))):
-            self.add(wish.with_name(wish.name.removesuffix(SPRITES_SUFFIX)))
+        """Make what was wished for below ``root`` and has not been made; remove what nobody goes on with."""
+        for file in await asyncio.to_thread(_wished, root):
+            self.add(file)
 
     def add(self, file: Path) -> None:
         """Make the sprites of ``file`` when its turn comes. Harmless twice."""
@@ -164,6 +177,15 @@ class SpriteQueue:
         else:
             log.info("sprites_made", extra={"facts": {"path": str(file), "pictures": made.pictures}})
         await asyncio.to_thread(_fulfil, file)
+
+
+def _wished(root: Path) -> list[Path]:
+    """The recordings below ``root`` whose sprites are to be made. What was begun of others is removed: its maker was cut off."""
+    files = sorted(wish.with_name(wish.name.removesuffix(SPRITES_SUFFIX)) for wish in find_marked(root, SPRITES_SUFFIX))
+    wished = {file.with_suffix("") for file in files}
+    begun = ((part, _PART.fullmatch(part.name)) for part in find_marked(root, PART_SUFFIX))
+    _discard(part for part, match in begun if match is not None and part.with_name(match[1]) not in wished)
+    return files
 
 
 def _fulfil(file: Path) -> None:

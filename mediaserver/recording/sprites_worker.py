@@ -3,6 +3,8 @@
 It is told the ``file`` in its settings, tells of each picture with a Note, and at last ``sheets`` and ``pictures``, or why not.
 """
 
+import contextlib
+import errno
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from mediaserver.recording.sprites import FORMATS, sheet_file, vtt_file
+from mediaserver.recording.sprites import FORMATS, PART_SUFFIX, sheet_file, vtt_file
 from mediaserver.worker import jpeg
 from mediaserver.worker.child import Pipe, main
 from mediaserver.worker.frames import Frame, Note
@@ -49,7 +51,9 @@ def work(settings: Mapping[str, object], pipe: Pipe, _frames: Iterator[Frame]) -
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        pipe.send(Note({"failure": f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"}))
+        words = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        pipe.send(Note({"failure": words, "again": full}))
     else:
         pipe.send(Note({"sheets": sheets, "pictures": len(tiles)}))
 
@@ -148,13 +152,23 @@ def _framed(pixels: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[An
 
 
 def write(file: Path, tiles: Sequence[Tile], duration: float) -> int:
-    """Write the sheets of ``file`` beside it, and the WebVTT file last, which names them. Returns how many sheets."""
+    """Write the sheets of ``file`` beside it, and the WebVTT file last, which names them. Returns how many sheets.
+
+    Raises OSError, and leaves no sheet that no WebVTT file names.
+    """
     per_sheet = COLUMNS * ROWS
     sheets = math.ceil(len(tiles) / per_sheet)
-    for number in range(sheets):
-        canvas = _canvas(tiles[number * per_sheet : (number + 1) * per_sheet])
-        _replace(sheet_file(file, number + 1), jpeg.encode(av.VideoFrame.from_ndarray(canvas, "rgb24")))
-    _replace(vtt_file(file), cues(file, tiles, duration).encode())
+    try:
+        for number in range(sheets):
+            canvas = _canvas(tiles[number * per_sheet : (number + 1) * per_sheet])
+            _replace(sheet_file(file, number + 1), jpeg.encode(av.VideoFrame.from_ndarray(canvas, "rgb24")))
+        _replace(vtt_file(file), cues(file, tiles, duration).encode())
+    except OSError:
+        if not vtt_file(file).exists():
+            for number in range(sheets):
+                with contextlib.suppress(OSError):
+                    sheet_file(file, number + 1).unlink()
+        raise
     number = sheets + 1
     while (left_over := sheet_file(file, number)).exists():
         left_over.unlink()
@@ -195,7 +209,7 @@ def _clock(seconds: float) -> str:
 
 def _replace(file: Path, data: bytes) -> None:
     """Whole or not at all: who reads it meanwhile sees the old one."""
-    part = file.with_name(f"{file.name}.part")
+    part = file.with_name(f"{file.name}{PART_SUFFIX}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "wb") as output:
         output.write(data)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import unquote
 
 import av
@@ -19,6 +20,8 @@ import pytest
 
 from mediaserver.recording import sprites, sprites_worker
 from mediaserver.recording.sprites import SpriteQueue, Sprites, SpritesError, make_sprites, sheet_file, vtt_file
+from mediaserver.worker.child import Pipe
+from mediaserver.worker.frames import Frame, Note
 from tests.media import Clips, frame_number
 from tests.peers import ROOT
 
@@ -223,6 +226,43 @@ async def test_it_does_not_write_through_a_link(record: Recorder, tmp_path: Path
     with pytest.raises(SpritesError):
         await make_sprites(file)
     assert treasure.read_text() == "gold"
+
+
+class Said:
+    """The server's end of a worker: what that said."""
+
+    def __init__(self) -> None:
+        self.notes: list[dict[str, object]] = []
+
+    def send(self, frame: Frame) -> None:
+        assert isinstance(frame, Note)
+        self.notes.append(dict(frame.values))
+
+
+@pytest.mark.parametrize("full_for", [".jpg.part", ".vtt.part"])
+async def test_a_full_disk_keeps_nothing_of_them(record: Recorder, monkeypatch: pytest.MonkeyPatch, full_for: str) -> None:
+    file, said = record(), Said()
+    opened, fdopen = os.open, os.fdopen
+    full: set[int] = set()
+
+    def open_one(name: str | Path, *how: int) -> int:
+        descriptor = opened(name, *how)
+        full.update([descriptor] if str(name).endswith(full_for) else [])
+        return descriptor
+
+    def write_to(descriptor: int, mode: str) -> IO[bytes]:
+        # As on a full disk: the file is there, nothing goes in.
+        return fdopen(os.dup2(os.open("/dev/full", os.O_WRONLY), descriptor) if descriptor in full else descriptor, mode)
+
+    monkeypatch.setattr(sprites_worker.os, "open", open_one)
+    monkeypatch.setattr(sprites_worker.os, "fdopen", write_to)
+    sprites_worker.work({"file": str(file)}, cast("Pipe", said), iter(()))
+    assert said.notes[-1] == {"failure": "OSError: No space left on device", "again": True}
+    monkeypatch.undo()
+    (file.parent / "other.sprites.vtt.part").touch()
+    with pytest.raises(SpritesError, match="not done within"):
+        await make_sprites(file, patience=0.01)
+    assert {entry.name for entry in file.parent.iterdir()} == {file.name, "other.sprites.vtt.part"}
 
 
 async def test_what_takes_too_long_is_ended(record: Recorder) -> None:

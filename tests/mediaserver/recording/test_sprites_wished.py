@@ -82,3 +82,18 @@ async def test_without_a_process_for_them_they_stay_wished_for(
     await queue.resume(tmp_path)
     await queue.idle()
     assert wished(tmp_path) == [file.name]
+
+
+async def test_what_a_server_that_was_cut_off_had_begun_is_removed_at_the_next_start(record: Recorder, tmp_path: Path) -> None:
+    folder = tmp_path / "show"
+    folder.mkdir()
+    file = record().rename(folder / "show-20260101-120000.mp4")
+    kept = ["show-20260101-140000.mp4.part", "notes.sprites.part"]
+    for name in ("show-20260101-130000.sprites.vtt.part", "show-20260101-130000.sprites-12.jpg.part", *kept):
+        (folder / name).write_text("half")
+    (folder / "show-20260101-120000.sprites.vtt.part").write_text("half of what is wished for")
+    (folder / f"{file.name}.sprites").touch()
+    queue = SpriteQueue(asyncio.get_running_loop().create_task)
+    await queue.resume(tmp_path)
+    await queue.idle()
+    assert set(os.listdir(folder)) == {*kept, file.name, vtt_file(file).name, sheet_file(file, 1).name}
