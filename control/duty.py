@@ -32,7 +32,7 @@ async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> 
     conductor = Conductor(engine, control.db, control.vault, on_air, control.grants)
     webhooks = Webhooks(control.db, control.vault, config.webhooks, engine.resolve, control.clock)
     live, pulse = LiveUpdates(control.db, control.clock, conductor.status), Pulse(on_air)
-    attendance = Attendance(control.db, control.vault, control.atlas, control.clock)
+    attendance = Attendance(control.db, control.vault, control.atlas, control.clock, engine.seen)
     sampler, sweeper = Sampler(control.db, on_air), Sweeper(control.db, kept(config), control.clock)
     for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event, attendance.on_event, sampler.on_event):
         control.feed.tell(listener)

@@ -260,6 +260,10 @@ class Engine:
             sessions=tuple(session.snapshot() for session in sessions if session.name),
         )
 
+    def seen(self) -> Mapping[str, float]:
+        """When each session was seen last, Unix time, as far as it may have gone without a word."""
+        return self.web.seen()
+
     def kick(self, session_id: str, reason: str = "sent away") -> bool:
         """Close the session of that id. False if there is none."""
         for connection in self._rtmp.connections:

@@ -5,7 +5,8 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from control.analytics import models
@@ -69,13 +70,22 @@ class _Session:
 
 
 class Attendance:
-    """Runs for as long as the server does. ``clock`` is Unix time."""
+    """Runs for as long as the server does. ``clock`` is Unix time; ``seen`` says of sessions of the engine that may end without a
+    word when they were seen last."""
 
-    def __init__(self, db: Database, vault: Vault, atlas: Atlas, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        atlas: Atlas,
+        clock: Callable[[], float] = time.time,
+        seen: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._db = db
         self._vault = vault
         self._atlas = atlas
         self._clock = clock
+        self._seen = seen
         #: A process that died is told from this one.
         self._life = secrets.token_hex(8)
         self._noted_at = self._buried_at = float("-inf")
@@ -113,6 +123,18 @@ class Attendance:
         )
         self._change(session)
         return True
+
+    def unseen(self, begin: float, end: float) -> Mapping[int, float]:
+        """Seconds from ``begin`` to ``end`` (now at most) behind the moment in which those who watch were seen last, by stream.
+
+        Nobody who has gone without a word may have been there for these: when that is known, they are in no row.
+        """
+        found: defaultdict[int, float] = defaultdict(float)
+        for session_id, at in self._seen().items():
+            session = self._present.get(session_id)
+            if session is not None:
+                found[session.stream_id] += max(0.0, end - max(at, begin, session.started))
+        return found
 
     def _come(self, event: PlayStarted, stream_id: int) -> None:
         session = _Session(

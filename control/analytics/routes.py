@@ -47,19 +47,28 @@ async def _dashboard(call: Call, query: DashboardQuery, user_id: int | None) -> 
     span = Span(call.now - query.period.seconds, call.now, call.now, user_id=user_id)
     engaged_after = call.services.config.analytics.engaged_after
     totals = await span.totals(call.tx, engaged_after)
-    watched = await span.by_stream(call.tx, engaged_after, MOST_STREAMS)
+    listed = await span.by_stream(call.tx, engaged_after, MOST_STREAMS)
+    unseen = await _unseen(call, span, user_id)
+    watched = max(0.0, totals["watched"] - sum(unseen.values()))
     return Dashboard(
         period=query.period,
         total_streams=await streams.count_streams(call.tx, user_id),
         active_streams=await _active(call, user_id),
         total_viewers=totals["viewers"],
         peak_concurrent_viewers=await span.peak(call.tx),
-        total_watch_time=round(totals["watched"]),
-        average_watch_time=round(totals["watched"] / totals["sessions"]) if totals["sessions"] else 0,
-        stream_metrics=await _by_stream(call, {row["stream_id"]: row for row in watched}, user_id),
+        total_watch_time=round(watched),
+        average_watch_time=round(watched / totals["sessions"]) if totals["sessions"] else 0,
+        stream_metrics=await _by_stream(call, {row["stream_id"]: row for row in listed}, user_id, unseen),
         platform_distribution=service.percentages(await span.spread(call.tx, "platform")),
         geographic_distribution=service.percentages(await span.spread(call.tx, "country")),
     )
+
+
+async def _unseen(call: Call, span: Span, user_id: int | None) -> Mapping[int, float]:
+    """What rows have too much, by stream of the user's: see ``Attendance.unseen``."""
+    unseen = call.services.attendance.unseen(span.begin, span.end)
+    owners = await streams.owners(call.tx, set(unseen))
+    return {stream_id: unseen[stream_id] for stream_id, owner in owners.items() if user_id in (None, owner)}
 
 
 async def _active(call: Call, user_id: int | None) -> int:
@@ -68,7 +77,9 @@ async def _active(call: Call, user_id: int | None) -> int:
     return sum(user_id in (None, owner) for owner in owners.values())
 
 
-async def _by_stream(call: Call, watched: Mapping[int, Row], user_id: int | None) -> list[StreamMetrics]:
+async def _by_stream(
+    call: Call, watched: Mapping[int, Row], user_id: int | None, unseen: Mapping[int, float]
+) -> list[StreamMetrics]:
     """What was watched, then what was not, as far as there is room."""
     names = await streams.names(call.tx, watched.keys())
     for row in await streams.list_streams(call.tx, user_id, MOST_STREAMS, 0):
@@ -81,7 +92,7 @@ async def _by_stream(call: Call, watched: Mapping[int, Row], user_id: int | None
             stream_id=stream_id,
             name=names[stream_id],
             viewers=seen["viewers"],
-            watch_time=round(seen["watched"]),
+            watch_time=round(max(0.0, seen["watched"] - unseen.get(stream_id, 0.0))),
             engagement_rate=service.share(seen["engaged"], seen["sessions"]),
         )
         for stream_id in [*listed, *(each for each in names if each not in watched)]
@@ -121,6 +132,7 @@ async def _stream(call: Call, row: Row, first: date, last: date, wanted: set[str
     step = service.step_for(begin, end, call.now, config.statistics.keep_hours)
     samples = await statistics.samples(call.tx, row["id"], step, begin, end, service.MOST_DAYS_OF_HOURS * 24 + service.MOST_DAYS)
     began = await span.by_step(call.tx, engaged_after, step // service.HOUR)
+    watched = max(0.0, totals["watched"] - call.services.attendance.unseen(span.begin, span.end)[row["id"]])
     sessions, seen = totals["sessions"], totals["played"] + totals["stalled"]
     return StreamAnalytics(
         stream_id=row["id"],
@@ -129,8 +141,8 @@ async def _stream(call: Call, row: Row, first: date, last: date, wanted: set[str
         metrics=Metrics(
             total_sessions=sessions,
             unique_viewers=totals["viewers"],
-            total_watch_time=round(totals["watched"]),
-            average_session_duration=round(totals["watched"] / sessions) if sessions else 0,
+            total_watch_time=round(watched),
+            average_session_duration=round(watched / sessions) if sessions else 0,
             peak_concurrent_viewers=await span.peak(call.tx),
             engagement_rate=service.share(totals["engaged"], sessions),
             quality_metrics=QualityMetrics(

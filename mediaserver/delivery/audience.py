@@ -70,8 +70,8 @@ class Audience:
         self._newcomers: Counter[str] = Counter()
         self._counts: dict[str, Counter[Wire]] = {}
 
-    def note(self, sighting: Sighting, at: float) -> None:
-        """That was at ``at``."""
+    def note(self, sighting: Sighting, at: float, now: float | None = None) -> None:
+        """That was at ``at``, and is told of ``now``."""
         who, address, wire = sighting, sighting.address, sighting.wire
         key: _Key = (who.stream, who.token) if who.token else (who.stream, address, hash(who.agent), wire)
         viewer = self._seen.get(key)
@@ -87,7 +87,7 @@ class Audience:
         if not viewer.told and at > viewer.since:
             self._decided(viewer.address)
             viewer.session_id = new_session_id()
-            began = self._wall() - (at - viewer.since)
+            began = self._wall() - ((at if now is None else now) - viewer.since)
             self._sink.emit(PlayStarted(viewer.name, viewer.session_id, began, wire, address, who.agent, who.token))
 
     def sweep(self, now: float) -> None:
@@ -124,6 +124,11 @@ class Audience:
         self._newcomers[address] -= 1
         if not self._newcomers[address]:
             del self._newcomers[address]
+
+    def seen(self, now: float) -> Mapping[str, float]:
+        """When each session was seen last, Unix time, by its id."""
+        wall = self._wall()
+        return {viewer.session_id: wall - (now - viewer.seen) for viewer in self._seen.values() if viewer.told}
 
     @property
     def counts(self) -> Mapping[str, Mapping[Wire, int]]:

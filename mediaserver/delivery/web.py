@@ -182,6 +182,10 @@ class Web:
         """Who watches by HLS and DASH, by name, as of the last sweep; FLV's players are sessions."""
         return self._audience.counts
 
+    def seen(self) -> Mapping[str, float]:
+        """When each session of HLS and DASH was seen last, Unix time; the others are there until they end."""
+        return self._audience.seen(self.clock())
+
     def note_viewer(self, request: MediaRequest, session: str, peer: str, at: float) -> None:
         """``peer`` asked for this at ``at`` with that session token: a viewer, if it was a playlist or a manifest."""
         wire = wire_of(kind_of(request))
@@ -193,7 +197,8 @@ class Web:
         address = client_address(peer, request.forwarded, self._trusted)
         # The sound is one for all renditions.
         shared = target.resource.endswith("audio.m3u8")
-        self._audience.note(Sighting(target.name, source, wire, address, request.agent, session, shared), at)
+        sighting = Sighting(target.name, source, wire, address, request.agent, session, shared)
+        self._audience.note(sighting, at, self.clock())
 
     def _pace(self, name: str) -> float:
         return 0.0 if self.hub.find(name) is None else self._target_duration(name)

@@ -42,6 +42,7 @@ class FakeEngine:
         self.now = now
         self.asked = 0
         self.allow_private = True
+        self.last_seen: dict[str, float] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
     def snapshot(self) -> EngineSnapshot:
@@ -49,6 +50,9 @@ class FakeEngine:
         if self.now is None:
             raise Unavailable("not started")
         return self.now
+
+    def seen(self) -> dict[str, float]:
+        return self.last_seen
 
     async def resolve(self, host: str, port: int) -> tuple[targets.Target, ...]:
         return targets.resolve(host, port, allow_private=self.allow_private)

@@ -305,3 +305,36 @@ async def test_who_has_left_counts_no_longer_than_he_was_there(here: Panel) -> N
             tell(PlayEnded(f"stream_{number}", viewer, here.clock.now, "left", 1000, 30.0))
         here.clock.now += 1000
     assert seen == [0, 0, 60, 60]
+
+
+async def test_who_leaves_without_a_word_counts_until_he_was_seen_last(here: Panel, engine: FakeEngine) -> None:
+    """Players of HLS and DASH are known to have gone only later: until then, and from then on, it is the same sum."""
+    bob_id, bob = await here.person("bob")
+    _, ada = await here.person("ada")
+    number, other = await new_stream(ada, "Show"), await new_stream(bob, "Other")
+    await watched(here, other, bob_id, (100, 40))
+    tell, begun = here.resident.control.feed.emit, here.clock.now
+    for viewer, wire in (("s-1", Wire.HLS), ("s-2", Wire.DASH), ("s-3", Wire.RTMP)):
+        tell(PlayStarted(f"stream_{number}", viewer, begun, wire, "203.0.113.7", "an agent"))
+    tell(PlayStarted(f"stream_{other}", "s-4", begun, Wire.HLS, "203.0.113.7", "an agent"))
+    sums = []
+
+    async def look(person: Person, stream_id: int) -> None:
+        dashboard = (await person.get("/api/analytics/dashboard")).json
+        alone = (await person.get(f"/api/analytics/streams/{stream_id}")).json["metrics"]
+        sums.append((dashboard["total_watch_time"], dashboard["stream_metrics"][0]["watch_time"], alone["total_watch_time"]))
+        assert dashboard["average_watch_time"] == round(dashboard["total_watch_time"] / alone["total_sessions"])
+
+    for seconds in (10, 20):
+        here.clock.now = begun + seconds
+        # One was seen just now, one not for a while, and whoever has a connection is there.
+        engine.last_seen = {"s-1": here.clock.now - 1, "s-2": begun + 5, "s-4": begun + 2, "nobody's": begun}
+        await look(ada, number)
+        await look(bob, other)
+    tell(PlayEnded(f"stream_{number}", "s-2", begun + 5, "asks for nothing any more", None, 5.0))
+    engine.last_seen = {"s-1": here.clock.now - 1}
+    await look(ada, number)
+    assert sums == [(9 + 5 + 10,) * 3, (62,) * 3, (19 + 5 + 20,) * 3, (62,) * 3, (19 + 5 + 20,) * 3]
+    # Of another day nothing is missing.
+    old = (await ada.get(f"/api/analytics/streams/{number}?end_date=2030-03-16")).json["metrics"]
+    assert old["total_watch_time"] == 0

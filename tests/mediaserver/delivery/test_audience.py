@@ -182,3 +182,17 @@ def test_the_end_of_the_stream_and_of_the_server_end_sessions() -> None:
     assert ended == [("show", "the stream has ended", HOUR - 1.0), ("other", "the server is stopping", HOUR - 2.0)]
     assert not subject.counts
     assert not subject._newcomers
+
+
+def test_a_session_was_seen_when_it_asked_last_as_its_end_will_say() -> None:
+    subject, sink = opened()
+    subject.note(ONE, 99.0)
+    subject.note(ONE, 100.0, 103.0)  # told of when there was time
+    assert [event.at for event in sink.events] == [HOUR - 4.0]
+    subject.note(replace(ONE, address="5.6.7.8"), 100.0)  # who looked but once is no session
+    subject.note(ONE, 104.0)
+    (session_id,) = [event.session_id for event in sink.events if isinstance(event, PlayStarted)]
+    assert subject.seen(110.0) == {session_id: HOUR - 6.0}
+    subject.sweep(120.0)
+    assert subject.seen(120.0) == {}
+    assert [event.at for event in sink.events if isinstance(event, PlayEnded)] == [HOUR - 16.0]
