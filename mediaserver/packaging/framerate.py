@@ -88,7 +88,8 @@ def rate_of(counts: Sequence[Count], declared: float, likely: Sequence[float], t
     if told and len(counts) > 1 and (len(last) < _UNSTEADY or any(one.agrees(other) for one, other in pairwise(last))):
         return told, False
     mean = _sum(last).rate
-    return next((each for each in (declared, told) if each and abs(each - mean) <= _NEAR * mean), round(mean, 3)), False
+    said = (declared, *likely, told)
+    return next((each for each in said if each and abs(each - mean) <= _NEAR * mean), round(mean, 3)), False
 
 
 def past_rate(segments: Sequence[Segment]) -> float:

@@ -95,11 +95,15 @@ def swaying() -> Iterator[float]:
         at += (0.02, 0.04, 0.025, 0.05)[number // GOP % 4]
 
 
-def test_a_rate_that_changes_all_the_time_is_a_mean(pictures: Items) -> None:
-    subject = packager()
+@pytest.fixture(scope="module")
+def swaying_pictures(pictures: Items) -> Items:
     times = swaying()
-    items = [replace(item, dts=round(1000 * next(times))) if isinstance(item, Packet) else item for item in pictures]
-    feed(subject, items)
+    return [replace(item, dts=round(1000 * next(times))) if isinstance(item, Packet) else item for item in pictures]
+
+
+def test_a_rate_that_changes_all_the_time_is_a_mean(swaying_pictures: Items) -> None:
+    subject = packager()
+    feed(subject, swaying_pictures)
     assert subject.frame_rate == pytest.approx(4 / (0.02 + 0.04 + 0.025 + 0.05), abs=0.01)
 
 
@@ -120,6 +124,16 @@ def test_what_comes_behind_a_break_is_told_with_its_first_pictures(pictures: Ite
     feed(subject, stamped(pictures, 60_000 / 1001))
     feed(subject, returned(stamped(pictures, 12.5, begin=9.0))[:8])
     assert subject.frame_rate == 12.5
+
+
+def test_renditions_of_a_source_without_a_constant_rate_tell_what_that_tells(swaying_pictures: Items) -> None:
+    town = Town(Settings(segment_duration=1.0), a_ladder("96p"))
+    # One that leaves out a picture of each fifty.
+    passed = [item for number, item in enumerate(swaying_pictures) if number % GOP != 30]
+    feeds = town.source(swaying_pictures), town.rung("96p", passed, 150.0)
+    town.subject.start("show", 0.0)
+    town.play(*feeds)
+    assert len(rates(town)) == 1
 
 
 @pytest.mark.parametrize("gone", [False, True])
