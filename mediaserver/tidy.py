@@ -6,6 +6,7 @@ of 340 MB when twelve streams had ended.
 
 import asyncio
 import ctypes
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Final
 
@@ -13,9 +14,14 @@ from typing import Final
 INTERVAL: Final = 8.0
 
 
+@functools.cache
+def _trim() -> Callable[[int], object] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
 def give_back() -> None:
     """malloc_trim(3), where the C library has it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _trim()
     if trim is not None:
         trim(0)
 
