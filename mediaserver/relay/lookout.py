@@ -12,7 +12,7 @@ from mediaserver.relay.retry import Retry
 #: Seconds between two looks: a target that is back must have the stream again within three.
 LOOK_INTERVAL = 1.2
 #: Seconds until the first look at a target that was there a moment ago: one that is started anew is away for a short time only.
-FIRST_LOOK = 0.1
+FIRST_LOOK = 0.02
 #: Seconds that a look waits for TCP. Who takes the connection and says nothing is given the whole connect_timeout.
 LOOK_TIMEOUT = 1.0
 #: Of so many looks at a target that is there, one is a whole one.

@@ -1,6 +1,6 @@
 import pytest
 
-from mediaserver.relay.push import SECOND_THOUGHTS, Ending, Outcome
+from mediaserver.relay.push import SECOND_THOUGHTS, TRIAL, Ending, Outcome
 from mediaserver.relay.retry import DISMISSALS, GHOST, HURRIES, JITTER, STEADY, Retry
 
 
@@ -31,10 +31,27 @@ def test_no_wait_is_shorter_than_the_first_or_longer_than_the_longest(outcome: O
 def test_only_a_connection_that_lasted_makes_the_next_loss_the_first() -> None:
     retry = Retry(1.0, 30.0)
     assert [wait(retry, jitter=-1), wait(retry)] == [1, 2]
-    retry.lived(100.0, 100.0 + STEADY - 1)
+    retry.lived(100.0, 100.0 + TRIAL / 2)
     assert wait(retry) == 4
     retry.lived(200.0, 200.0 + STEADY)
+    assert [wait(retry, jitter=-1), wait(retry)] == [1, 2]
+
+
+def test_a_target_that_took_the_stream_for_a_moment_is_tried_soon_and_not_over_and_over() -> None:
+    """It may have been started anew faster than can be seen."""
+    retry = Retry(1.0, 30.0)
+    waits = []
+    for _ in range(HURRIES + 2):
+        retry.lived(100.0, 100.0 + TRIAL)
+        waits.append(wait(retry, jitter=-1))
+    assert waits[:HURRIES] == [1] * HURRIES
+    assert min(waits[HURRIES:]) > 20
+    retry.lived(200.0, 200.0 + STEADY)
     assert wait(retry, jitter=-1) == 1
+    retry.lived(300.0, 300.0 + TRIAL)
+    assert wait(retry, jitter=-1) == 1
+    # What comes next is no such loss.
+    assert wait(retry) == 4
 
 
 def test_a_target_that_was_away_for_long_has_not_failed_so_often() -> None:
@@ -43,7 +60,6 @@ def test_a_target_that_was_away_for_long_has_not_failed_so_often() -> None:
     for _ in range(10):
         away = wait(retry, Outcome.UNREACHABLE)
     assert away > 20
-    retry.lived(100.0, 100.0 + STEADY - 1)
     assert wait(retry) == 2
 
 
