@@ -4,6 +4,7 @@ A value comes from the default, the TOML file, or a variable ``MEDIASERVER__TABL
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
@@ -45,7 +46,8 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     for name, key in values.items():
-        if objection_to(name) or not key.get_secret_value():
+        # Behind a question mark an encoder's key is a query.
+        if objection_to(name) or not re.fullmatch(r"[^\s?\x00-\x1f\x7f]+", key.get_secret_value()):
             raise ValueError(name)
     if len({key.get_secret_value() for key in values.values()}) < len(values):
         raise ValueError("twice")
@@ -154,7 +156,9 @@ class AuthConfig(_Table):
     stream_keys: Annotated[
         Mapping[str, SecretStr],
         AfterValidator(_keys),
-        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys not empty, no key twice'),
+        Field(
+            description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys without spaces and "?", no key twice'
+        ),
     ] = Field(default_factory=dict)
     jwt_secret: Annotated[SecretStr, Field(strict=False, description='32 bytes or more, or "" for one of its own')] = SecretStr(
         ""
@@ -417,20 +421,25 @@ def _from_text(text: str, default: object) -> object:
             except ValueError:
                 return text
         case tuple():
-            return [part.strip() for part in text.split(",") if part.strip()]
+            return _of_file(text) if text.lstrip().startswith("[") else [part.strip() for part in text.split(",") if part.strip()]
         case Mapping():
             return _table_from_text(text)
         case _:
             return text
 
 
+def _of_file(text: str) -> object:
+    """A value in the file's own words; the text itself where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _table_from_text(text: str) -> object:
     """A table as the file has it, ``{ one = "1" }``, or ``one=1,two=2``."""
     if text.lstrip().startswith("{"):
-        try:
-            return tomllib.loads(f"table = {text}")["table"]
-        except tomllib.TOMLDecodeError:
-            return text
+        return _of_file(text)
     pairs = (part.partition("=") for part in text.split(",") if part.strip())
     return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 

@@ -64,6 +64,11 @@ def test_a_file_sets_and_the_environment_wins(tmp_path: Path) -> None:
         ("MEDIASERVER__RTMP__MAX_LATENCY", "20", 20),
         ("MEDIASERVER__RTMP__HOST", "::", "::"),
         ("MEDIASERVER__HTTP__CORS_ORIGINS", "", ()),
+        (
+            "MEDIASERVER__HTTP__CORS_ORIGINS",
+            '["https://a.example", "https://b.example"]',
+            ("https://a.example", "https://b.example"),
+        ),
         ("mediaserver__rtmp__port", "1940", 1940),
     ],
 )
@@ -161,7 +166,16 @@ def test_stream_keys_come_from_a_file_or_a_variable_and_are_never_shown(tmp_path
 
 
 @pytest.mark.parametrize(
-    "keys", ['{ cam = 3, b = "canary" }', '{ "a/b" = "canary" }', '{ cam = "" }', '{ a = "canary", b = "canary" }', '"canary"']
+    "keys",
+    [
+        '{ cam = 3, b = "canary" }',
+        '{ "a/b" = "canary" }',
+        '{ cam = "" }',
+        '{ cam = "a canary" }',
+        '{ cam = "canary?b" }',
+        '{ a = "canary", b = "canary" }',
+        '"canary"',
+    ],
 )
 def test_a_bad_stream_key_is_told_without_showing_it(tmp_path: Path, keys: str) -> None:
     told = problems(tmp_path, f'[auth]\npublish = "keys"\nstream_keys = {keys}')
