@@ -156,9 +156,7 @@ class AuthConfig(_Table):
     stream_keys: Annotated[
         Mapping[str, SecretStr],
         AfterValidator(_keys),
-        Field(
-            description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys without spaces and "?", no key twice'
-        ),
+        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys without space or "?", none twice'),
     ] = Field(default_factory=dict)
     jwt_secret: Annotated[SecretStr, Field(strict=False, description='32 bytes or more, or "" for one of its own')] = SecretStr(
         ""
