@@ -16,9 +16,9 @@ _USUAL = (
     *(whole * 1000 / 1001 for whole in (12, 15, 24, 30, 48, 60, 120, 240)),
 )
 
-#: So many segments, and so many seconds of them, are counted at most: the rounding of two stamps is nothing then, and a picture
-#: that an encoder leaves out now and then does not look like another rate.
-_MOST_SEGMENTS, _LONGEST = 8, 8.0
+#: So many segments are counted at most: the rounding of two stamps is nothing then, and a picture that an encoder leaves out now
+#: and then does not look like another rate.
+_MOST_SEGMENTS = 5
 
 #: So many neighbours with different rates each are a source without a constant one; before that it may be about to change.
 _UNSTEADY = 4
@@ -77,7 +77,7 @@ def rate_of(counts: Sequence[Count], declared: float, likely: Sequence[float], t
     newest = counts[0]
     run = [newest]
     for count in counts[1:]:
-        if not count.agrees(newest) or sum(each.seconds for each in run) >= _LONGEST:
+        if not count.agrees(newest):
             break
         run.append(count)
     if len(run) > 1:
