@@ -14,6 +14,7 @@ from control.permissions import Permission
 from control.ratelimit import Limit
 from control.rest import Call, Domain
 from control.rtmp.schemas import OnPublish, RtmpStarted, RtmpStatus, RtmpStopped, RtmpStream
+from control.site import site
 from control.streams import models, service
 from control.streams.onair import playback_name, stream_id_of
 from mediaserver.addresses import is_trusted
@@ -103,10 +104,7 @@ async def _open_ports(call: Call) -> None:
 
 def _host(call: Call) -> str:
     """By which name the world knows this machine, as far as it is told: an address of IPv6 in brackets."""
-    try:
-        host = urlsplit(call.services.config.server.public_url or f"//{call.request.host}").hostname or "localhost"
-    except ValueError:  # a Host of brackets that do not close
-        host = "localhost"
+    host = urlsplit(site(call.request, call.services.config.server.public_url)).hostname or "localhost"
     return f"[{host}]" if ":" in host else host
 
 

@@ -63,7 +63,7 @@ class GopCache:
             self.nbytes = sum(len(packet.body) for packet in self._packets)
 
     def clear(self) -> None:
-        """Forget everything: another publisher begins."""
+        """Forget everything: another publisher begins, or none will."""
         self._packets = []
         self.nbytes = 0
         self.video = False

@@ -137,6 +137,9 @@ class LiveStream:
                     subscriber.on_end()
             except Exception:  # a bug in one room: the others, and the stream itself, would never end
                 log.exception("subscriber_failed", extra={"facts": {"name": self.name}})
+        if state is StreamState.ENDED:
+            # A stream and its renditions hold one another, until the collector comes.
+            self.gop.clear()
 
     def follow(self) -> None:
         """A rendition becomes what its source is. For whoever makes one that ``trails``: when its last packet is out."""

@@ -42,7 +42,7 @@ async def test_a_host_that_is_none_is_no_mistake_of_ours(panel: OpenPanel) -> No
     admin = await here.log_in()
     answer = await admin.post("/api/rtmp/start", headers={"Host": "["})
     assert answer.status == 200
-    assert answer.json["url"].startswith("rtmp://localhost:")
+    assert answer.json["url"].startswith("rtmp://127.0.0.1:")
 
 
 async def test_ports_are_opened_when_it_is_safe_that_they_are_wanted(

@@ -73,6 +73,7 @@ async def test_a_name_is_found_while_it_is_published_and_ends_with_the_publisher
     publisher.close("again")
     assert house.find("cam") is None
     assert publisher.stream.state is StreamState.ENDED
+    assert not len(publisher.stream.gop)
     assert [type(event) for event in note.events] == [PublishStarted, PublisherLeft, PublishEnded]
 
 
