@@ -63,12 +63,13 @@ class Grants:
             changes = self._changes
             async with self._db.read() as tx:
                 rows = self._by_turn(await models.streams_by_key(tx, key_hash))
-                refusal = _objection(rows, now)
+                held = self._held(rows, now)
+                refusal = _objection(rows, held)
                 grant = None if refusal or not rows else (await _granted(tx, self._vault, rows[:1]))[0].grant
             if changes != self._changes:
                 continue
             if refusal:
-                await self._hold_on(key_hash, rows, now)
+                await self._hold_on(key_hash, held, now)
                 raise Refused(refusal)
             self._known[key_hash] = self._clock(), grant
             if len(self._known) > REMEMBERED:
@@ -91,14 +92,20 @@ class Grants:
             if changes == self._changes:
                 return found
 
-    async def _hold_on(self, key_hash: str, rows: Sequence[Row], now: float) -> None:
+    def _held(self, rows: Sequence[Row], now: float) -> Sequence[Row]:
+        """Those of ``rows``, by turn, for whose sake a push has to wait: they were stopped, and do not begin by themselves yet.
+        The one on air waits for nobody's stop but its own."""
+        meant = rows[:1] if rows and self._on_air(rows[0]["id"]) else rows
+        return [row for row in meant if row["stopped_at"] is not None and now - row["stopped_at"] < STOP_HOLD]
+
+    async def _hold_on(self, key_hash: str, held: Sequence[Row], now: float) -> None:
         """A push was refused: the hold of what was stopped is counted anew."""
-        if any(now - row["stopped_at"] > _NOTED for row in _held(rows, now)):
+        if any(now - row["stopped_at"] > _NOTED for row in held):
             async with self._db.write() as tx:
                 await models.hold_on(tx, key_hash, now - STOP_HOLD, now)
 
 
-def _objection(rows: Sequence[Row], now: float) -> str:
+def _objection(rows: Sequence[Row], held: Sequence[Row]) -> str:
     """Why none of the streams ``rows`` of one key may be pushed; empty where it is the first one's turn."""
     if rows and rows[0]["owner_disabled"]:
         return "the account of its owner is disabled"
@@ -106,12 +113,7 @@ def _objection(rows: Sequence[Row], now: float) -> str:
         return ""
     if not rows[0]["auto_start"]:
         return "the stream is stopped: start it first"
-    return "the stream was stopped: start it, or let nobody push for a minute" if _held(rows, now) else ""
-
-
-def _held(rows: Sequence[Row], now: float) -> Sequence[Row]:
-    """Those that were stopped, and do not begin by themselves yet."""
-    return [row for row in rows if row["stopped_at"] is not None and now - row["stopped_at"] < STOP_HOLD]
+    return "the stream was stopped: start it, or let nobody push for a minute" if held else ""
 
 
 async def _granted(tx: Transaction, vault: Vault, rows: Sequence[Row]) -> Sequence[Granted]:

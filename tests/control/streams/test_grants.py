@@ -236,3 +236,23 @@ async def test_an_encoder_comes_back_to_the_stream_that_it_left(engine: Stage, p
     assert (await push(here)).name == f"stream_{second}"
     await admin.delete(f"/api/streams/{second}")
     assert (await push(here)).name == f"stream_{third}"
+
+
+async def test_a_stop_of_another_stream_keeps_no_encoder_from_the_one_that_it_left(engine: Stage, panel: OpenPanel) -> None:
+    """Its own stop does, and each does where none is on air."""
+    here = await panel()
+    admin = await here.log_in()
+    first, second = await pushed(admin), await pushed(admin)
+    engine.show(stream(f"stream_{first}", publishing=False))
+    here.resident.on_air.forget()
+    assert (await admin.post(f"/api/streams/{second}/stop")).status == 200
+    assert (await push(here)).name == f"stream_{first}"
+    engine.show()
+    here.resident.on_air.forget()
+    here.control.grants.forget()
+    assert await is_held(here)
+    here.clock.now += grants.STOP_HOLD
+    engine.show(stream(f"stream_{first}", publishing=False))
+    here.resident.on_air.forget()
+    assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
+    assert await is_held(here)
