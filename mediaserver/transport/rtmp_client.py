@@ -22,9 +22,11 @@ from protocols.rtmp.states import SessionState
 
 #: Addresses of one name that are tried.
 MOST_ADDRESSES = 4
-#: Seconds after which who did not answer is asked anew: the kernel itself asks again after 1, 3, 7 seconds, and somebody who is
-#: back in between would be noticed late.
+#: Seconds after which an address that did not answer is asked anew: the kernel itself asks again after 1, 3, 7 seconds, and
+#: somebody who is back in between would be noticed late.
 ROUND = 2.5
+#: Seconds that are too few for another question.
+_MOMENT = 0.02
 _SILENCE = "no answer to the attempt to connect"
 #: Bytes that the kernel may hold unsent, and bytes that the transport may hold before it says so. What waits beyond that waits
 #: where it can still be dropped.
@@ -256,22 +258,31 @@ class ClientConnection(asyncio.Protocol):
 
 
 async def reach(targets: Sequence[Target], patience: float) -> socket.socket:
-    """A socket that is connected, within ``patience`` seconds, to the first of ``targets`` that lets us. Raises Unreachable."""
-    rounds = max(1, round(patience / ROUND))
-    for _ in range(rounds):
-        sock, problem = await _reach_once(targets[:MOST_ADDRESSES], patience / rounds)
-        if sock is not None:
-            return sock
-        if problem != _SILENCE:
+    """A socket that is connected, within ``patience`` seconds, to the first of ``targets`` that lets us. Raises Unreachable:
+    with the silence, where one of them was silent to the end."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    asked = silent = list(targets[:MOST_ADDRESSES])
+    problem = "no address"
+    while silent:
+        left = max(0.0, deadline - loop.time())
+        found = await _reach_once(asked, left / max(1, round(left / (ROUND * len(silent)))))
+        if isinstance(found, socket.socket):
+            return found
+        silent = [target for target, words in zip(asked, found, strict=True) if words == _SILENCE]
+        # Who said something says it at once, and leaves the time of the next round to those who did not.
+        asked = [target for target, words in zip(asked, found, strict=True) if words != _SILENCE] + silent
+        problem = _SILENCE if silent else found[-1]
+        if deadline - loop.time() < _MOMENT:
             break
     raise Unreachable(problem)
 
 
-async def _reach_once(targets: Sequence[Target], patience: float) -> tuple[socket.socket | None, str]:
-    """The socket, or what is wrong with the last of ``targets``."""
+async def _reach_once(targets: Sequence[Target], patience: float) -> socket.socket | list[str]:
+    """The socket, or what is wrong with each of ``targets``."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
-    problem = "no address"
+    problems: list[str] = []
     for at, target in enumerate(targets):
         sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
@@ -281,16 +292,16 @@ async def _reach_once(targets: Sequence[Target], patience: float) -> tuple[socke
                 await loop.sock_connect(sock, (target.address, target.port))
         except TimeoutError:
             sock.close()
-            problem = _SILENCE
+            problems.append(_SILENCE)
         except OSError as error:
             sock.close()
-            problem = _words(error)
+            problems.append(_words(error))
         except BaseException:
             sock.close()
             raise
         else:
-            return sock, ""
-    return None, problem
+            return sock
+    return problems
 
 
 def _words(error: Exception) -> str:

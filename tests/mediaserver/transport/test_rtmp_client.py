@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -221,19 +221,54 @@ async def publishing_again(server: TargetServer) -> tuple[ClientConnection, List
     return connection, listener
 
 
-async def test_who_did_not_answer_is_asked_anew_before_the_kernel_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel repeats its question after a second."""
+@pytest.mark.parametrize("beside", [False, True])
+async def test_who_did_not_answer_is_asked_anew(beside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not only when the kernel repeats its question. ``beside``: by a name that also leads where nobody is."""
     monkeypatch.setattr(rtmp_client, "ROUND", 0.1)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        target = here(server.getsockname()[1])
+        targets = [here(server.getsockname()[1])]
         with contextlib.suppress(Unreachable):  # what nobody accepts fills the queue; whoever comes then is not answered
             while True:
-                stack.enter_context(await reach([target], 0.1))
-        asking = asyncio.ensure_future(reach([target], 0.8))
-        await asyncio.sleep(0.15)
-        stack.enter_context(server.accept()[0])
-        stack.enter_context(await asking)
+                stack.enter_context(await reach(targets, 0.1))
+        targets += [here(free_port())] * beside
+        rounds, reach_once = 0, rtmp_client._reach_once
+
+        async def counted(targets: Sequence[Target], patience: float) -> socket.socket | list[str]:
+            nonlocal rounds
+            rounds += 1
+            if rounds == 3:
+                stack.enter_context(server.accept()[0])
+            return await reach_once(targets, patience)
+
+        monkeypatch.setattr(rtmp_client, "_reach_once", counted)
+        stack.enter_context(await reach(targets, PATIENCE))
+        assert rounds >= 3
+
+
+async def test_a_silence_is_the_reason_whoever_else_has_a_word(hole: int) -> None:
+    closed = here(free_port())
+    for targets in ([here(hole), closed], [closed, here(hole)]):
+        with pytest.raises(Unreachable, match="no answer to the attempt to connect"):
+            await reach(targets, 0.2)
+
+
+async def test_each_of_many_addresses_has_the_time_that_an_answer_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where all but one have said no, that one has all of it."""
+    rounds: list[tuple[list[Target], float]] = []
+    answers = [[rtmp_client._SILENCE] * 4, ["no", rtmp_client._SILENCE, "no", "no"], ["no", "no", "no", "never"]]
+
+    async def answered(targets: Sequence[Target], patience: float) -> list[str]:
+        rounds.append((list(targets), patience))
+        return answers[len(rounds) - 1]
+
+    monkeypatch.setattr(rtmp_client, "_reach_once", answered)
+    one, two, three, four = targets = [here(port) for port in range(1, 5)]
+    with pytest.raises(Unreachable, match="never"):
+        await reach(targets, 400.0)
+    assert [asked for asked, _ in rounds] == [targets, targets, [one, three, four, two]]
+    for (_, patience), silent in zip(rounds, (4, 4, 1), strict=True):
+        assert patience / silent == pytest.approx(rtmp_client.ROUND, rel=0.1)
 
 
 async def test_who_does_not_stay_leaves_before_it_says_what_it_wants() -> None:
