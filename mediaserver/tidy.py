@@ -27,8 +27,8 @@ def give_back() -> None:
 
 
 class Tidier:
-    """Gives back when there is less to do than there was. ``load`` says how much there is, of which ``step`` is worth the while;
-    ``spawn`` runs it beside the loop."""
+    """Gives back when there is much less to do than there was. ``load`` says how much there is, of which ``step`` is worth the
+    while; ``spawn`` runs it beside the loop."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Tidier:
         """To be called every second or so."""
         load = self._load()
         self._most = max(self._most, load)
-        if self._most - load >= self._step and now - self._at >= INTERVAL:
+        # What is given back has to be fetched anew: worth it where most of the load has gone.
+        if self._most - load >= max(self._step, self._most // 2) and now - self._at >= INTERVAL:
             self._most, self._at = load, now
             self._spawn(asyncio.to_thread(self._give_back))

@@ -3,13 +3,14 @@
 Measured on loopback with 600 KB segments: 0.6 to 0.8 of what writing the same bytes from the process costs, and a sixth less
 again because head and body leave together. The pages are those of a file without a name: from a disk's file system the kernel
 takes them by the dozen, from memfd_create(2) one by one, which costs a tenth more. Nothing comes to the disk unless it is hot
-for longer than the kernel keeps written pages back (30 s).
+for longer than the kernel keeps written pages back (30 s), or memory is short; then sending waits for the disk, as with any file.
 """
 
 import asyncio
 import asyncio.trsock
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -40,10 +41,11 @@ class _Body:
 
 class HotBodies:
     """Which bodies were asked for lately. One that is asked for a second time gets a file in ``folder`` that has no name, written
-    by a thread: a disk may take its time."""
+    by a thread of their own: a disk may take its time, and nobody else shall wait for it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._thread = ThreadPoolExecutor(1, "hot-bodies")
         # By identity: comparing bodies would cost more than sending them. Each entry keeps its body alive, and so its id.
         self._bodies: dict[int, _Body] = {}
         self._open = 0
@@ -80,6 +82,7 @@ class HotBodies:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         for key in list(self._bodies):
             self._drop(key)
 
@@ -92,14 +95,15 @@ class HotBodies:
         hot.used = now
         if not hot.begun and self._open < MAX_OPEN and self._bytes + len(body) <= MAX_BYTES:
             hot.begun = True
-            self._open += 1
-            self._bytes += len(body)
-            writing = asyncio.get_running_loop().run_in_executor(None, _in_pages, self._folder, body)
-            writing.add_done_callback(partial(self._written, hot))
+            with suppress(RuntimeError):  # it is closed, or the system has no thread to give
+                writing = asyncio.get_running_loop().run_in_executor(self._thread, _in_pages, self._folder, body)
+                self._open += 1
+                self._bytes += len(body)
+                writing.add_done_callback(partial(self._written, hot))
         return hot.fd
 
     def _written(self, hot: _Body, writing: "asyncio.Future[int]") -> None:
-        hot.fd = -1 if writing.cancelled() else writing.result()
+        hot.fd = -1 if writing.cancelled() or writing.exception() is not None else writing.result()
         if hot.fd < 0 or self._bodies.get(id(hot.body)) is not hot:
             self._release(hot)
 

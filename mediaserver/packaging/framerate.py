@@ -7,8 +7,11 @@ from typing import NamedTuple
 from mediaserver.packaging.segment import InitSegment, Segment
 from protocols.codec import VideoParameters
 
-#: How far (seconds) the distance of two stamps may be from what it was meant to be.
-ROUNDING = 0.001
+#: How far (seconds) the distance of two stamps may be from what it was meant to be: each is rounded to a millisecond.
+ROUNDING = 0.0015
+
+#: A track that says less than this of itself, or more, is not believed.
+SLOWEST, FASTEST = 1.0, 300.0
 
 #: What cameras, films and television have.
 _USUAL = (
@@ -100,8 +103,9 @@ def past_rate(segments: Sequence[Segment]) -> float:
 
 
 def declared_rate(init: InitSegment) -> float:
-    """Pictures a second as the track itself says it; 0.0 if it does not, or has none."""
-    return init.parameters.frame_rate if isinstance(init.parameters, VideoParameters) else 0.0
+    """Pictures a second as the track itself says it; 0.0 if it does not, has none, or says what cannot be."""
+    rate = init.parameters.frame_rate if isinstance(init.parameters, VideoParameters) else 0.0
+    return rate if SLOWEST <= rate <= FASTEST else 0.0
 
 
 def _sum(counts: Sequence[Count]) -> Count:

@@ -160,7 +160,7 @@ class Presentation(ABC):
         rendition.window.segments[-1].frame_rate = self.frame_rate
         if steady:
             self._counted = True
-            frame = round(90_000 / self.frame_rate)
+            frame = max(1, round(90_000 / self.frame_rate))
             if abs(frame - rendition.segmenter.frame) > _SAME_FRAME * frame:
                 self._set_frame(frame)
 

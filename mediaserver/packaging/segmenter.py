@@ -107,7 +107,7 @@ class Segmenter:
         if boundary and (self.follow or self._cut_short or self._segment >= self.minimum):
             return Step(before, self._end_segment(cut_short=False))
         if self._segment + self.frame > self.maximum or self._weight >= self.heaviest:
-            return Step(before, self._end_segment(cut_short=True))
+            return Step(before, self._end_segment(cut_short=not boundary))
         if self._part + self.frame > self.part_limit and self._part >= PART_MINIMUM * self.part_limit:
             self._part = 0
             return Step(before, Cut.PART)

@@ -8,6 +8,7 @@ from protocols.codec import complete, parameters
 from protocols.errors import ProtocolError
 from protocols.media import Codec, MediaKind, Packet, Track
 from protocols.mp4.fragment import init_segment, timescale
+from protocols.mp4.sample_entry import CARRIED
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Tracks:
         self._name = name
         self._index = index
         self._incomplete: dict[MediaKind, Track] = {}
-        #: Tracks that cannot be packaged, by the last header of each kind.
+        #: Codecs that cannot be packaged at all, by the last header of each kind. (A broken one may be followed by a good one.)
         self.refused: dict[MediaKind, Codec] = {}
         self._warned: set[Codec] = set()
 
@@ -65,7 +66,8 @@ class Tracks:
 
     def _warn(self, track: Track, error: ProtocolError) -> None:
         """Say once that ``track`` is left out: a broken encoder repeats its header for ever."""
-        self.refused[track.kind] = track.codec
+        if track.codec not in CARRIED:
+            self.refused[track.kind] = track.codec
         if track.codec not in self._warned:
             self._warned.add(track.codec)
             facts = {"name": self._name, "kind": track.kind.value, "codec": track.codec.value, "reason": str(error)}

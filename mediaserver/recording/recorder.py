@@ -92,6 +92,7 @@ class Recorder:
             self._stale = True
         if track.codec in _COMPLETED_BY_PACKET - self._form.without:
             self._incomplete[track.kind] = track
+            self._left_out.pop(track.kind, None)
         else:
             self._incomplete.pop(track.kind, None)
             self._leave_out(track, refusal)

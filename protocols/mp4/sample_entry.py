@@ -27,6 +27,9 @@ _AUDIO: dict[Codec, tuple[bytes, Callable[[bytes], bytes]]] = {
     Codec.MP3: (b"mp4a", lambda config: esds(mp3.object_type_indication(config), b"")),
 }
 
+#: What ISO BMFF has a sample entry for, as far as this server writes it.
+CARRIED = frozenset({*_VIDEO, *_AUDIO})
+
 
 def video_sample_entry(track: Track, video: VideoParameters) -> bytes:
     """A VisualSampleEntry (ISO/IEC 14496-12, 12.1.3) with colr and pasp where they are known."""

@@ -13,6 +13,7 @@ import control.web
 from control.web.assets import Assets
 from control.web.pages import error_page
 from mediaserver.config import AuthConfig, Config, RtmpConfig, ServerConfig
+from protocols.mp4.sample_entry import CARRIED
 from tests.control.conftest import Client, Connect
 
 VENDOR = Path(control.web.__file__).parent / "static" / "vendor"
@@ -161,3 +162,9 @@ def test_vendored_files_are_what_their_list_says() -> None:
 async def test_the_icon_is_found_by_its_old_name(client: Client) -> None:
     answer = await client.get("/favicon.ico", allow_redirects=True)
     assert (answer.status, answer.content_type) == (200, "image/svg+xml")
+
+
+def test_the_page_knows_what_hls_and_dash_can_carry() -> None:
+    script = (VENDOR.parent / "page.js").read_text("utf-8")
+    (listed,) = re.findall(r"const CARRIED = new Set\(\[(.*?)\]\)", script, re.DOTALL)
+    assert set(re.findall(r'"(\w+)"', listed)) == {codec.value for codec in CARRIED}

@@ -10,10 +10,11 @@ import pytest
 from mediaserver.delivery.sendfile import HotBodies
 
 
-async def until_written() -> None:
-    """Until the threads have written what they were given, and the loop knows."""
-    await asyncio.get_running_loop().shutdown_default_executor()
-    await asyncio.sleep(0)
+async def until_written(bodies: HotBodies) -> None:
+    """Until the thread has written what it was given, and the loop knows."""
+    await asyncio.to_thread(bodies._thread.shutdown)
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["a disk", "no disk"])
@@ -25,7 +26,7 @@ async def test_a_hot_body_is_in_a_file_without_a_name(tmp_path: Path, there: boo
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     reader, writer = await asyncio.open_connection(sock=theirs)
     assert [bodies.send(transport, b"head", body, 0.0) for _ in range(2)] == [False, False]
-    await until_written()
+    await until_written(bodies)
     assert bodies.send(transport, b"head", body, 0.0)
     assert await reader.readexactly(4 + len(body)) == b"head" + body
     (hot,) = bodies._bodies.values()
@@ -42,8 +43,16 @@ async def test_a_body_that_is_no_longer_asked_for_when_its_file_is_written(tmp_p
     bodies, body = HotBodies(tmp_path), bytes(1 << 20)
     for _ in range(2):
         assert not bodies.send(asyncio.Transport(), b"head", body, 0.0)
-    bodies.close()
     assert bodies._open == 1
-    await until_written()
+    bodies.close()
+    await until_written(bodies)
     assert (bodies._open, bodies._bytes) == (0, 0)
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_bodies_that_are_closed_write_nothing_more(tmp_path: Path) -> None:
+    bodies, body = HotBodies(tmp_path), bytes(1 << 20)
+    bodies.close()
+    for _ in range(3):
+        assert not bodies.send(asyncio.Transport(), b"head", body, 0.0)
+    assert (bodies._open, bodies._bytes) == (0, 0)

@@ -21,7 +21,7 @@ from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, 
 from mediaserver.packaging.numbers import MAX_AHEAD, Numbers, first_numbers
 from mediaserver.packaging.packaged import LINGER
 from mediaserver.packaging.packagers import Packagers
-from protocols.media import MediaKind, Packet, Track
+from protocols.media import Codec, MediaKind, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.packaging.material import (
     UNIX_TIME,
@@ -542,6 +542,18 @@ def test_nothing_is_compressed_for_those_who_did_not_ask_for_it(site: Site) -> N
     assert ("Vary", "Accept-Encoding") in respond(request, text, Cors(["*"])).headers
     assert text._gzipped is None  # type: ignore[attr-defined]
     assert ("Content-Encoding", "gzip") in respond(replace(request, gzip=True), text, Cors(["*"])).headers
+
+
+def test_what_cannot_be_carried_is_told_and_a_broken_header_is_waited_out(clip: list[Track | Packet]) -> None:
+    site = Site()
+    track = next(item for item in clip if isinstance(item, Track) and item.kind is MediaKind.VIDEO)
+    site.ask("index.m3u8")
+    site.write([replace(track, codec=Codec.H263, config=b"")])
+    assert site.ask("index.m3u8") == Missing("HLS and DASH cannot carry flv1: play this stream by RTMP or HTTP-FLV")
+    site.write([replace(track, config=b"\x01")])
+    assert isinstance(site.ask("index.m3u8"), Wait)
+    site.write(clip)
+    site.get("index.m3u8")
 
 
 def test_what_was_packaged_goes_when_it_is_forgotten_and_waits_for_no_collector(clip: list[Track | Packet]) -> None:

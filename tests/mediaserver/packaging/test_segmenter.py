@@ -106,6 +106,13 @@ def test_a_segment_ends_at_its_weight_however_little_time_it_took() -> None:
     assert cuts == [Cut.NONE, Cut.NONE, Cut.NONE, Cut.SEGMENT] * 2
 
 
+def test_a_segment_that_is_cut_at_a_keyframe_is_not_cut_short() -> None:
+    """Pictures alone, each a keyframe, at twice the weight that is meant: shorter segments, all alike."""
+    segmenter = make(0.2, 3600)
+    cuts = [segmenter.step(3600, 4_000_000, boundary=True).after for _ in range(100)]
+    assert [index + 1 for index, cut in enumerate(cuts) if cut is Cut.SEGMENT] == [25, 50, 75, 100]
+
+
 def test_reset_forgets_what_was_gathered() -> None:
     segmenter = make(0.2, 3000)
     for _ in range(5):
