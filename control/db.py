@@ -70,6 +70,9 @@ class Transaction(Protocol):
 class Database(Protocol):
     """Where everything is kept that outlives the process."""
 
+    #: Whether other servers may write there, too.
+    shared: bool
+
     def read(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
         """A consistent look; changes are refused."""
 
@@ -158,6 +161,8 @@ def statements(text: str) -> Iterator[str]:
 
 class SqliteDatabase:
     """One file. One connection writes, in turn; others read beside it (write-ahead log)."""
+
+    shared = False
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -380,6 +385,8 @@ class _Writers:
 
 class PostgresDatabase:
     """A pool of connections to a PostgreSQL server (the extra ``postgres``)."""
+
+    shared = True
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -83,7 +83,7 @@ class Accounts:
     async def authenticate(self, token: str, address: str = "") -> Actor:
         """Who holds ``token``, an access token or an API key. Raises ControlError: 401, and 429 where ``address`` has tried many
         API keys that are none."""
-        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        key = _key(token)
         now = self.clock()
         known = self._known.get(key)
         if known is None or known[0] <= now:
@@ -105,10 +105,20 @@ class Accounts:
             raise _unauthorized("Invalid or expired token")
         return known[1]
 
+    @property
+    def changes(self) -> int:
+        """How often something that was known has turned out to be so no more."""
+        return self._forgotten
+
     def forget(self) -> None:
         """Somebody's rights changed: believe nothing that was known."""
         self._forgotten += 1
         self._known.clear()
+
+    def doubt(self, token: str) -> None:
+        """What is known of ``token`` is not so any more; all others' holders are who they were."""
+        self._forgotten += 1
+        self._known.pop(_key(token), None)
 
     async def confirm(self, tx: Transaction, token: str, actor: Actor) -> None:
         """``token`` still makes its holder what ``actor`` is, as ``tx`` sees it. Raises ControlError (401, 403)."""
@@ -289,6 +299,11 @@ def _wait(rows: Sequence[Row], now: float) -> float:
 def _printable(agent: str) -> str:
     """A header as text that every database takes."""
     return "".join(letter if letter.isprintable() else "?" for letter in agent[:200])
+
+
+def _key(token: str) -> bytes:
+    """What a token is remembered under."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _digest(secret: str) -> str:

@@ -22,9 +22,9 @@ live = Domain("Live updates")
 
 #: Seconds without an update after which a comment shows that the connection lives.
 HEARTBEAT = 15.0
-#: Seconds between two looks whether a reader still may read, besides the one before each update; and between two that the
-#: database answers, where another node may have written.
-LOOK, ASK = 0.5, 2.0
+#: Seconds between two looks whether a reader still may read, besides the one before each update; between two that a database
+#: answers in which another node may have written; and until one that does not answer is asked again.
+LOOK, ASK, AWAY = 0.5, 2.0, 15.0
 #: Seconds that a reader may take nothing.
 SLOW = 10.0
 #: Milliseconds after which a browser comes back.
@@ -87,20 +87,16 @@ def _cut_off(call: Call) -> None:
 
 async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, reader: Reader) -> None:
     loop = asyncio.get_running_loop()
-    said = asked = loop.time()
+    said = loop.time()
+    standing = _Standing(call, reader)
     while not reader.lost:
         update: Update | None = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(LOOK, HEARTBEAT)):
+            async with asyncio.timeout(LOOK):
                 update = await reader.queue.get()
-        if reader.lost:
+        if reader.lost or not await standing.holds():
             break
         now = loop.time()
-        if now - asked >= ASK:
-            asked = now
-            await _ask(call, reader)
-        if not await _still_may(call, reader):
-            break
         if update is not None and reader.sees(update):
             await _write(response, f"id: {updates.id_of(update)}\nevent: {update.kind}\ndata: {update.data}\n\n")
             said = now
@@ -109,28 +105,48 @@ async def _pump(call: Call, response: web.StreamResponse, updates: LiveUpdates, 
             said = now
 
 
-async def _ask(call: Call, reader: Reader) -> None:
-    """Another node may have changed what the reader may: then nothing that is known here counts any more."""
-    services = call.services
-    try:
-        async with services.db.read() as tx:
-            await services.accounts.confirm(tx, call.request[TOKEN], reader.actor)
-    except DatabaseUnavailable:
-        pass
-    except ControlError:
-        services.accounts.forget()
+class _Standing:
+    """Whether a reader still may read. With another role it sees what that one sees."""
 
+    def __init__(self, call: Call, reader: Reader) -> None:
+        self._services = call.services
+        self._token = call.request[TOKEN]
+        self._reader = reader
+        self._time = asyncio.get_running_loop().time
+        self._asked = self._time()
+        self._trusted = float("-inf")
+        self._changes = 0
 
-async def _still_may(call: Call, reader: Reader) -> bool:
-    """False for one who logged out, or was disabled, or whose time is over. With another role it sees what that one sees."""
-    try:
-        reader.actor = await call.services.accounts.authenticate(call.request[TOKEN])
-        reader.actor.require(Permission.STREAMS)
-    except DatabaseUnavailable:
-        return True  # asked once more with the next
-    except ControlError:
-        return False
-    return True
+    async def holds(self) -> bool:
+        """False for one who logged out, or was disabled, or whose time is over."""
+        accounts = self._services.accounts
+        changes = accounts.changes
+        if self._time() < self._trusted and changes == self._changes:
+            return True
+        try:
+            await self._look()
+            if self._services.db.shared and self._time() - self._asked >= ASK:
+                self._asked = self._time()
+                await self._ask()
+        except DatabaseUnavailable:
+            # Many readers would keep it from coming back. Until then what is known counts, unless somebody's rights change.
+            self._trusted, self._changes = self._time() + AWAY, changes
+        except ControlError:
+            return False
+        return True
+
+    async def _look(self) -> None:
+        self._reader.actor = await self._services.accounts.authenticate(self._token)
+        self._reader.actor.require(Permission.STREAMS)
+
+    async def _ask(self) -> None:
+        """Another node may have changed what the reader may: then nothing that is known here of it counts any more."""
+        try:
+            async with self._services.db.read() as tx:
+                await self._services.accounts.confirm(tx, self._token, self._reader.actor)
+        except ControlError:
+            self._services.accounts.doubt(self._token)
+            await self._look()
 
 
 async def _write(response: web.StreamResponse, text: str) -> None:

@@ -31,6 +31,7 @@ AT = 1_735_725_600.0
 PATIENCE = 10.0
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+shared_database = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 class Reader:
@@ -221,6 +222,7 @@ async def test_a_heartbeat_shows_that_it_lives_and_ends_for_who_may_no_longer(
     panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(routes, "LOOK", 0.05)
     opened = await panel()
     number, ann = await opened.person("ann")
     admin = await opened.log_in()
@@ -295,6 +297,7 @@ async def test_who_may_no_longer_is_sent_away_though_nothing_happens(panel: Open
             await reader.next()
 
 
+@shared_database
 async def test_what_another_node_changed_is_seen_by_whom_it_concerns(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this node knows of a token is believed for five seconds of its clock, which stands still here."""
     monkeypatch.setattr(routes, "ASK", 0.1)
@@ -308,9 +311,53 @@ async def test_what_another_node_changed_is_seen_by_whom_it_concerns(panel: Open
             await reader.next()
 
 
+@shared_database
+async def test_what_another_node_changed_for_one_leaves_what_is_known_of_others(
+    panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "ASK", 0.1)
+    monkeypatch.setattr(routes, "LOOK", 0.05)
+    opened = await panel()
+    number, ann = await opened.person("ann")
+    admin = await opened.log_in()
+    accounts = (await opened.services()).accounts
+    async with reading(ann) as reader:
+        await accounts.authenticate(admin.token)
+        async with opened.control.db.write() as tx:
+            await models.end_generation(tx, number, AT)
+        with pytest.raises(EOFError):
+            await reader.next()
+
+    def away() -> None:
+        raise DatabaseUnavailable("of another, nobody has to ask again")
+
+    monkeypatch.setattr(opened.control.db, "read", away)
+    assert (await accounts.authenticate(admin.token)).role is Role.ADMINISTRATOR
+
+
 @one_database
-async def test_a_role_that_changed_counts_from_the_next_heartbeat_on(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+async def test_nobody_is_asked_who_may_read_where_no_other_node_writes(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "ASK", 0.0)
+    opened = await panel()
+    admin = await opened.log_in()
+    number = await make_stream(admin)
+    asked: list[object] = []
+
+    async def confirm(*question: object) -> None:
+        asked.append(question)
+
+    async with reading(admin) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr((await opened.services()).accounts, "confirm", confirm)
+            for _ in range(5):
+                opened.control.feed.emit(TranscodeChanged(f"stream_{number}", "", AT, (), "begun"))
+                assert await reader.take(1) == ["transcode.changed"]
+    assert not asked
+
+
+@one_database
+async def test_a_role_that_changed_counts_from_the_next_look_on(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "LOOK", 0.05)
     opened = await panel()
     number, ann = await opened.person("ann", Role.MODERATOR)
     key = (await ann.post("/api/auth/api-keys", json={"name": "k"})).json["key"]
@@ -331,7 +378,7 @@ async def test_a_role_that_changed_counts_from_the_next_heartbeat_on(panel: Open
 
 @one_database
 async def test_a_database_that_does_not_answer_ends_no_updates(panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(routes, "LOOK", 0.05)
     opened = await panel()
     admin = await opened.log_in()
     number = await make_stream(admin)
@@ -350,10 +397,41 @@ async def test_a_database_that_does_not_answer_ends_no_updates(panel: OpenPanel,
 
 
 @one_database
+async def test_a_database_that_is_away_is_left_alone_for_a_while_unless_rights_change(
+    panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "LOOK", 1000.0)
+    monkeypatch.setattr(routes, "AWAY", 1000.0)
+    opened = await panel()
+    admin = await opened.log_in()
+    number = await make_stream(admin)
+    accounts = (await opened.services()).accounts
+    asked: list[str] = []
+
+    async def away(token: str) -> None:
+        asked.append(token)
+        raise DatabaseUnavailable("locked")
+
+    async with reading(admin) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(accounts, "authenticate", away)
+            for rounds in (1, 2):
+                for _ in range(5):
+                    opened.control.feed.emit(TranscodeChanged(f"stream_{number}", "", AT, (), "begun"))
+                    assert await reader.take(1) == ["transcode.changed"]
+                assert len(asked) == rounds
+                accounts.forget()
+        assert (await admin.post("/api/auth/logout")).status == 200
+        opened.control.feed.emit(started(number))
+        with pytest.raises(EOFError):
+            await reader.next()
+
+
+@one_database
 async def test_a_mistake_of_ours_puts_no_second_answer_among_the_updates(
     panel: OpenPanel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(routes, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(routes, "LOOK", 0.05)
     opened = await panel()
     admin = await opened.log_in()
 
