@@ -159,3 +159,19 @@ def test_a_rendition_with_half_the_pictures_tells_half_the_rate(pictures: Items)
     town.subject.start("show", 0.0)
     town.play(*feeds)
     assert rates(town) == {("59.940", "60000/1001"), ("29.970", "30000/1001")}
+
+
+@pytest.mark.parametrize("declared", [1.16e-10, 8e6])
+def test_a_rate_that_cannot_be_is_not_believed(pictures: Items, monkeypatch: pytest.MonkeyPatch, declared: float) -> None:
+    """Not even where nothing measured speaks against it: pictures that take no time, as heavy as a segment may be."""
+    monkeypatch.setattr("mediaserver.packaging.packager.WEIGHT", 1000)
+    subject = packager(Settings(segment_duration=1.0))
+    feed(subject, pictures[:1])
+    rendition = subject.renditions[MediaKind.VIDEO]
+    parameters = replace(rendition.init.parameters, frame_rate=declared)  # type: ignore[type-var]
+    rendition.init = replace(rendition.init, parameters=parameters)
+    feed(subject, [replace(item, dts=0, keyframe=True) for item in pictures[1:100] if isinstance(item, Packet)])
+    assert subject.part_target < 1
+    subject.on_away()
+    assert rendition.window.growing is None
+    assert len(rendition.window.segments) > 3
