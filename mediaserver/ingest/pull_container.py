@@ -1,5 +1,6 @@
 """What FFmpeg's demuxers read: files, MPEG-2 TS, Matroska, MP4, RTSP, opened within limits. Runs in a worker process."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -28,19 +29,25 @@ def deny(url: str, flags: int, options: Mapping[str, str]) -> Any:  # noqa: ARG0
 
 
 def read(
-    source: Any, *, formats: str = FORMATS, name: str | None = None, span: int = 0, slack: int = 0
+    source: Any,
+    *,
+    formats: str = FORMATS,
+    name: str | None = None,
+    span: int = 0,
+    slack: int = 0,
+    patience: float = math.inf,
 ) -> Iterator[Track | Packet]:
     """Everything in ``source`` (an object with ``read``) as tracks and packets, timestamps in ms on its own clock.
 
     As the container has it where ``span`` is 0; else in the order of their times, as far as it keeps one kind no more than
-    ``span`` ms before the other, give or take ``slack`` ms.
+    ``span`` ms before the other, give or take ``slack`` ms, and as nothing has to wait ``patience`` seconds for it.
 
     Raises SourceLost for what cannot be read, SourceRefused where there is nothing in it.
     """
     options = {**LIMITS, "format_whitelist": formats, "protocol_whitelist": "none"}
     try:
         with av.open(source, format=name, options=options, io_open=deny, metadata_errors="replace") as container:
-            yield from demux(container, span, slack)
+            yield from demux(container, span, slack, patience)
     except av.FFmpegError as error:
         raise unreadable(error) from None
 
@@ -50,7 +57,9 @@ def unreadable(error: av.FFmpegError) -> SourceLost:
     return SourceLost(f"it cannot be read: {error.strerror or type(error).__name__}")
 
 
-def demux(container: av.container.InputContainer, span: int = 0, slack: int = 0) -> Iterator[Track | Packet]:
+def demux(
+    container: av.container.InputContainer, span: int = 0, slack: int = 0, patience: float = math.inf
+) -> Iterator[Track | Packet]:
     """Likewise, of what has been opened."""
     chosen = list(_lanes(container))
     if not chosen:
@@ -59,7 +68,7 @@ def demux(container: av.container.InputContainer, span: int = 0, slack: int = 0)
     if not span or len(chosen) < 2:
         return items
     kinds = [MediaKind.VIDEO if isinstance(stream, av.VideoStream) else MediaKind.AUDIO for stream, _ in chosen]
-    return in_order(items, kinds, span, slack)
+    return in_order(items, kinds, span, slack, patience)
 
 
 def _items(container: av.container.InputContainer, chosen: list[tuple[_Stream, Lane]]) -> Iterator[Track | Packet]:

@@ -62,10 +62,8 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
                 raise SourceRefused("this is a playlist: its input type is hls")
             tape = Tape(resource, begin)
             live = resource.length is None
-            # Waiting for sound must not look like silence.
-            span = min(_LIVE_SPAN, round(terms.timeout * 500)) if live else _FILE_SPAN
             try:
-                yield from _flv(tape) if begin.startswith(b"FLV") else read_container(tape, span=span, slack=_LIVE_SLACK * live)
+                yield from _flv(tape) if begin.startswith(b"FLV") else _contained(tape, terms, live=live)
             except SourceLost:
                 # Most likely because the demuxer was told of an end too early.
                 if tape.failure is None:
@@ -79,6 +77,13 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
         raise SourceLost(str(error)) from None
     except Refused as refusal:
         raise SourceLost(refusal.reason) from None
+
+
+def _contained(tape: Tape, terms: Terms, *, live: bool) -> Iterator[Track | Packet]:
+    """A file's pictures and sound wait for each other as far as they may be apart; but waiting must not look like silence, where
+    it is sent no faster than it plays."""
+    span, slack = (_LIVE_SPAN, _LIVE_SLACK) if live else (_FILE_SPAN, 0)
+    return read_container(tape, span=span, slack=slack, patience=terms.timeout / 2)
 
 
 def _flv(tape: Tape) -> Iterator[Track | Packet]:

@@ -1,5 +1,6 @@
 """Pictures and sound that lie apart: when they leave, by a clock that only sleep moves, of what real programs write."""
 
+import math
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver.ingest import pull_file, pull_hls, pull_http, pull_order
-from mediaserver.ingest.pull_order import in_order
+from mediaserver.ingest.pull_order import _cost, _Order, in_order
 from mediaserver.ingest.pull_outlet import Outlet
 from mediaserver.ingest.pull_remux import track
 from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, Terms
@@ -145,6 +146,7 @@ def test_a_kind_that_does_not_come_is_not_waited_for_any_more() -> None:
         for dts in range(0, 4000, 40):
             given.append(dts)
             yield picture(dts)
+        yield sound(3970)
         yield sound(3990)
         yield picture(4000)
         yield picture(4040)
@@ -170,6 +172,91 @@ def test_bytes_that_are_held_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     items = (given.append(number) or picture(0, size=1000) for number in range(100))
     assert next(in_order(items, BOTH, 1000)) is not None
     assert len(given) == 14
+
+
+def test_tracks_that_are_held_are_bounded_with_their_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull_order, "_ROOM", 20_000)
+    given: list[Track] = []
+
+    def source() -> Iterator[Track | Packet]:
+        for number in range(100):
+            given.append(Track(Codec.H264, bytes(400), bytes(500)))
+            yield given[-1]
+            yield picture(number)
+
+    order = _Order(BOTH, 1000, 0, math.inf)
+    found = [item for given in source() for item in order.take(given)]
+    assert len(found) > 150
+    assert len([*found, *order.rest()]) == 200
+    assert order._size == 0
+    given.clear()
+    assert next(in_order(source(), BOTH, 1000)) is given[0]
+    assert len(given) == 11
+
+
+def test_only_the_last_track_before_a_packet_is_kept() -> None:
+    tracks = [track(Codec.H264, bytes([number])) for number in range(5)]
+    order = _Order(BOTH, 1000, 0, math.inf)
+    for each in tracks:
+        assert list(order.take(each)) == []
+    assert order._size == _cost(tracks[-1])
+    items = [*tracks, picture(0), *tracks[:2], sound(0), *tracks[2:4]]
+    assert list(in_order(items, BOTH, 1000)) == [tracks[4], items[5], items[8], tracks[3]]
+
+
+def test_sound_that_comes_now_and_then_does_not_put_pictures_on_hold_each_time() -> None:
+    given: list[int] = []
+
+    def source() -> Iterator[Packet]:
+        for dts in range(0, 40_000, 40):
+            given.append(dts)
+            if dts % 8400 == 0:
+                yield sound(dts)
+            yield picture(dts)
+
+    behind = [given[-1] - packet.dts for packet in in_order(source(), BOTH, 4000) if packet.kind is MediaKind.VIDEO]
+    assert max(behind[:110]) == 4040
+    assert set(behind[110:]) == {0}
+
+
+@pytest.mark.parametrize("pace", [1.0, 0.1])
+def test_waiting_for_sound_is_no_silence_however_slowly_the_source_sends(pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds of ``pace`` for one of the source: a hole in its sound; as much of it may be waited for as has been read."""
+    now = 0.0
+    monkeypatch.setattr(pull_order.time, "monotonic", lambda: now)
+
+    def source() -> Iterator[Packet]:
+        nonlocal now
+        for dts in range(0, 30_000, 40):
+            now += 0.04 * pace
+            yield picture(dts)
+            if not 2000 < dts < 14_000:
+                yield sound(dts)
+
+    left, kinds, last = 0.0, set(), -1
+    for packet in in_order(source(), BOTH, 15_000, patience=5.0):
+        assert now - left < 5.1
+        left = now
+        kinds.add(packet.kind)
+        if pace < 1:
+            assert packet.dts >= last
+            last = packet.dts
+    assert kinds == set(BOTH)
+
+
+def test_a_file_that_comes_over_http_waits_for_half_of_what_would_be_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def read_container(*_: object, patience: float, **__: object) -> Iterator[Packet]:
+        asked.append(patience)
+        return iter([picture(0)])
+
+    monkeypatch.setattr(pull_http, "read_container", read_container)
+    with web(lambda _: bytes(1000)) as (url, _):
+        terms = Terms(InputType.HTTP, f"{url}/a.ts", False, True, 8.0, ("/",), 1 << 23, 1 << 30, 10**9, "", True)
+        with pytest.raises(SourceEnded):
+            list(pull_http.read(terms))
+    assert asked == [4.0]
 
 
 def test_a_jump_of_the_clock_is_passed_on_as_one() -> None:
