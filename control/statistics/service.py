@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,16 +29,16 @@ _MINUTE = 60.0
 
 @dataclass(slots=True)
 class _Minute:
-    """What one stream did in a minute: how long it was on air, what each look saw, added up, and what came in between the
-    looks, in so many seconds."""
+    """What one stream did in a minute: how long it was on air, what each look saw, added up, and what came in within so many
+    seconds of it: of what came between two looks, its part."""
 
     seconds: float = 0.0
     looks: int = 0
     viewers: int = 0
     peak: int = 0
     measured: float = 0.0
-    bytes_in: int = 0
-    frames: int = 0
+    bytes_in: float = 0.0
+    frames: float = 0.0
     sent: int = 0
     dropped: int = 0
 
@@ -98,11 +98,8 @@ class Sampler:
         at = self._counted.get(stream_id, until)
         if until - at > JUMP:
             at = until
-        while at < until:
-            begin = at - at % _MINUTE
-            end = min(until, begin + _MINUTE)
-            self._minute(begin, stream_id).seconds += end - at
-            at = end
+        for begin, seconds in _by_minute(at, until):
+            self._minute(begin, stream_id).seconds += seconds
         self._counted[stream_id] = until
 
     def _minute(self, begin: float, stream_id: int) -> _Minute:
@@ -160,8 +157,23 @@ class Sampler:
             minute.sent += after.sent - before.sent
             minute.dropped += after.dropped - before.dropped
             if not stream.source:
-                _add_look(minute, before, after, self.on_air.viewers(stream_id))
+                viewers = self.on_air.viewers(stream_id)
+                minute.looks += 1
+                minute.viewers += viewers
+                minute.peak = max(minute.peak, viewers)
+                self._add_rates(stream_id, before, after)
         self._seen = seen
+
+    def _add_rates(self, stream_id: int, before: _Seen, after: _Seen) -> None:
+        """What came in between two looks, to each of the minutes that lie there: one that had no look of its own had pictures."""
+        between = after.at - before.at
+        if between > JUMP:
+            return
+        for begin, seconds in _by_minute(before.at, after.at):
+            minute = self._minute(begin, stream_id)
+            minute.measured += seconds
+            minute.bytes_in += (after.bytes_in - before.bytes_in) * seconds / between
+            minute.frames += (after.frames - before.frames) * seconds / between
 
     async def _write(self, now: float) -> bool:
         """Write the minutes that are over. False if some of them have to wait: nothing of them is lost, and nothing twice."""
@@ -189,11 +201,10 @@ class Sampler:
             await models.add_minutes(tx, begin, [each for each in batch if each.stream_id in there and each.seconds > 0])
 
 
-def _add_look(minute: _Minute, before: _Seen, after: _Seen, viewers: int) -> None:
-    minute.looks += 1
-    minute.viewers += viewers
-    minute.peak = max(minute.peak, viewers)
-    if 0 < after.at - before.at <= JUMP:
-        minute.measured += after.at - before.at
-        minute.bytes_in += after.bytes_in - before.bytes_in
-        minute.frames += after.frames - before.frames
+def _by_minute(at: float, until: float) -> Iterator[tuple[float, float]]:
+    """The minutes from ``at`` to ``until``: their beginnings, and how many seconds of each lie there."""
+    while at < until:
+        begin = at - at % _MINUTE
+        end = min(until, begin + _MINUTE)
+        yield begin, end - at
+        at = end

@@ -11,7 +11,7 @@ import pytest
 from tests.contract.asking import ROOMY, Caller, log_in
 from tests.contract.document import new_stream
 from tests.media import Clips
-from tests.peers import Peers, Process, Server, ffprobe, running_server
+from tests.peers import Peers, Process, Server, ffprobe, running_server, wait_until
 
 KEY = "a_key_that_nobody_guesses"
 WIDTH, HEIGHT, FRAME_RATE = 640, 360, 25
@@ -48,6 +48,12 @@ class Town:
     def clip_kilobits(self) -> float:
         """The bit rate of what is pushed."""
         return int(ffprobe(self.clip)["format"]["bit_rate"]) / 1000
+
+    def wait_for_an_average(self) -> None:
+        """Until it was on air for so long that an average tells what is pushed. The first minute may be as short as it likes; a
+        minute is written down a second or two after it is over."""
+        path = f"{self.path}/stats?interval=1m"
+        wait_until(lambda: self.admin.get(path).json["summary"]["uptime"] >= SETTLED, "a minute that is written", timeout=85)
 
 
 @pytest.fixture(scope="session")

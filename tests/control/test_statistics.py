@@ -99,8 +99,27 @@ async def test_rates_are_what_came_in_while_it_was_sent(sampler: Sampler, databa
     engine.show()
     await sampler.sample(MORNING + 130)
     rates = [found[4:6] for found in await figures(database, number, 60)]
-    # The second minute: two seconds of what was sent until its first look, one after the return, one of the other stream.
-    assert rates[:2] == [(800.0, 30.0), (1000.0, 26.25)]
+    # The second minute: one second of what was sent until its first look, one after the return, one of the other stream.
+    assert rates[0] == pytest.approx((800.0, 30.0))
+    assert rates[1] == pytest.approx((400_000 * 8 / 3 / 1000, 25.0))
+
+
+@one_database
+async def test_a_minute_without_a_look_of_its_own_has_its_part_of_what_came_in(
+    sampler: Sampler, database: Database, engine: FakeEngine
+) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    begin(sampler, number, 59.5)
+    for second in (60.25, 61.25):
+        seen = {"since": MORNING + 59.5, "bytes_in": int((second - 59.5) * 100_000), "frames": int((second - 59.5) * 40)}
+        engine.show(stream(f"stream_{number}", **seen))
+        await sampler.sample(MORNING + second)
+    engine.show()
+    leave(sampler, number, 61.25)
+    await sampler.sample(MORNING + 121)
+    for found in await figures(database, number, 60):
+        assert found[4:6] == pytest.approx((800.0, 40.0))
+    assert [found[1] for found in await figures(database, number, 60)] == [0.5, 1.25]
 
 
 # -- how long it was on air ----------------------------------------------------------------------------------------------
