@@ -196,13 +196,12 @@ class Fetcher:
     def _accept(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str, part: range | None
     ) -> Resource:
-        partial = part is not None and response.status == 206
-        if response.status == 200 or (part is not None and partial and _is_part(response, part)):
-            return Resource(connection, response, url, self._spend, partial=partial)
         status = response.status
+        if status == 200 or (part is not None and status == 206 and _is_part(response, part)):
+            return Resource(connection, response, url, self._spend, partial=status == 206)
         response.close()
         connection.close()
-        if partial:
+        if part is not None and status == 206:
             raise FetchError("the source gives other bytes of a file than it was asked for")
         raise FetchError(f"the source answers with status {status}")
 
