@@ -16,7 +16,10 @@ FIRST_LOOK = 0.02
 #: Seconds that a look waits for TCP. Who takes the connection and says nothing is given the whole connect_timeout.
 LOOK_TIMEOUT = 1.0
 #: Of so many looks at a target that is there, one is a whole one.
-WHOLE = 4
+WHOLE = 2
+#: Seconds between two looks at most: at a target that is there each wait is twice the last, as who comes and goes all the time
+#: is taken for an attacker.
+SLOWEST = 5.0
 #: Seconds after which an answer comes from a target that had hung, and was as good as away.
 HUNG = 2.5
 
@@ -44,9 +47,9 @@ class Lookout:
         loop = asyncio.get_running_loop()
         until = loop.time() + delay
         pause, looks = LOOK_INTERVAL if away else FIRST_LOOK, 0
-        while until - loop.time() > LOOK_INTERVAL:
+        while until - loop.time() > max(pause, LOOK_INTERVAL):
             await asyncio.sleep(pause * _random.uniform(0.8, 1.0))
-            pause, began = LOOK_INTERVAL, loop.time()
+            began = loop.time()
             try:
                 push = await self._look(away=away, whole=not looks % WHOLE)
             except Setback as setback:
@@ -54,12 +57,12 @@ class Lookout:
                     raise
                 if setback.ending.outcome is Outcome.UNREACHABLE:
                     self._retry.missed(loop.time())
-                    away = True
+                    away, pause = True, LOOK_INTERVAL
                     continue
                 push = None
             if (away or loop.time() - began > HUNG) and self._retry.hurry(loop.time()):
                 return push
-            away = False
+            away, pause = False, min(max(2 * pause, LOOK_INTERVAL), SLOWEST)
             looks += 1
             if push is not None:
                 push.close()

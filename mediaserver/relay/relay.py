@@ -252,6 +252,7 @@ class Relay:
                 self._become(RelayState.CONNECTING, ending.reason)
                 # The same key is not published twice: the old connection says goodbye when the new one has been let in.
                 self._drop()
+                self._retry.moved()
                 await self._present(fresh)
             finally:
                 if self._push is not fresh:

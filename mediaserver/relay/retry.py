@@ -12,7 +12,8 @@ DISMISSALS = 5
 #: By how much a wait is longer or shorter than it should be, so that many who were lost together do not come back together.
 JITTER = 0.2
 #: How often the back-off is passed over in a row; there is one more for each longest wait that passes. A port that opens and
-#: closes all the time is no invitation, nor is a target that takes a few seconds of the stream each time.
+#: closes all the time is no invitation. All of them are there again after a connection that was STEADY, and where a target was
+#: seen to be away, after one of SECOND_THOUGHTS: who is killed over and over must have the stream soon each time.
 HURRIES = 5
 
 
@@ -82,6 +83,10 @@ class Retry:
             self._starts.restore()
             self._failures = 0
             self._welcome = True
+
+    def moved(self) -> None:
+        """The connection that is over was left for another, of whose end it says nothing."""
+        self._lasted = 0.0
 
     def missed(self, now: float) -> None:
         """Nobody answered. So it was no opinion of our key that ended the last connection, nor can a ghost have been noticed."""

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -51,7 +53,50 @@ def absences(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(Retry, "missed", noted)
     monkeypatch.setattr(lookout, "LOOK_INTERVAL", 0.05)
+    monkeypatch.setattr(lookout, "SLOWEST", 0.05)
     return seen
+
+
+class Door:
+    """In place of a Dialler, and of the clock: a target that is there until ``goes``, and again from ``returns`` on, in s."""
+
+    def __init__(self, goes: float, returns: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.looks: list[float] = []
+        self._gone = goes, returns
+        loop = SimpleNamespace(time=lambda: self.now)
+        monkeypatch.setattr(lookout, "asyncio", SimpleNamespace(sleep=self.sleep, get_running_loop=lambda: loop))
+        monkeypatch.setattr(lookout, "_random", SimpleNamespace(uniform=lambda _, most: most))
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def touch(self, *_: object) -> None:
+        self.looks.append(round(self.now, 2))
+        if self._gone[0] <= self.now < self._gone[1]:
+            raise push.Setback(push.Ending(push.Outcome.UNREACHABLE, "gone"))
+
+    async def open(self, *_: object, **__: object) -> None:
+        await self.touch()
+
+    async def watched(self, delay: float) -> bool:
+        """Whether the wait was cut short."""
+        connection = SimpleNamespace(close=lambda: None)
+        watch = lookout.Lookout(cast(Any, None), cast(Any, self), Retry(1.0, 30.0), lambda: cast(Any, connection))
+        return await watch.wait(delay, away=False) is not None
+
+
+async def test_who_is_there_is_looked_at_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(100.0, 100.0, monkeypatch)
+    assert not await door.watched(30.0)
+    assert door.looks == [0.02, 1.22, 3.62, 8.42, 13.42, 18.42, 23.42, 28.42]
+    assert door.now == 30.0
+
+
+async def test_who_is_away_is_looked_at_as_often_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(10.0, 20.0, monkeypatch)
+    assert await door.watched(60.0)
+    assert door.looks[3:] == [8.42, 13.42, 14.62, 15.82, 17.02, 18.22, 19.42, 20.62]
 
 
 @pytest.mark.parametrize("bad", [at_connect, at_the_key, for_another])

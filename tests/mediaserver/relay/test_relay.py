@@ -12,6 +12,7 @@ from mediaserver.errors import Refused
 from mediaserver.events import RelayChanged
 from mediaserver.ports import PublishGrant, RelayTarget
 from mediaserver.relay import lookout, push, relays, retry
+from mediaserver.relay.push import Ending, Outcome
 from mediaserver.snapshot import RelayLevel, RelaySnapshot, RelayState
 from protocols.flv import AUDIO
 from protocols.media import Codec, MediaKind
@@ -351,6 +352,32 @@ async def test_a_wish_to_reconnect_is_followed_before_the_old_connection_is_brok
         # The way back after a loss is the address that was given.
         other.visits[0].writer.transport.abort()
         await until_media(server, 4, 1)
+
+
+async def test_a_target_that_says_nothing_where_the_stream_was_asked_for_is_judged_by_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not by how long the connection lasted that was left for it."""
+    judged: list[tuple[Outcome, float]] = []
+    verdict = retry.Retry.verdict
+
+    def noted(self: retry.Retry, ending: Ending, now: float) -> str:
+        judged.append((ending.outcome, self._lasted))
+        return verdict(self, ending, now)
+
+    monkeypatch.setattr(retry.Retry, "verdict", noted)
+    settings = config(connect_timeout=0.5)
+    async with target_server() as server, target_server() as other, running(settings) as town, town.client("show") as encoder:
+        other.on_publish = lambda *_: None
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        assert server.visits[0].session.request_reconnect(f"rtmp://127.0.0.1:{other.port}/moved", "bye")
+        server.visits[0].writer.write(server.visits[0].session.data_to_send())
+        await town.until(lambda: bool(judged))
+        assert other.visits
+        assert judged[0] == (Outcome.LOST, 0.0)
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1/x", "rtmp://127.0.0.1:{own}/live", "rtmp://127.0.0.1:1/closed"])

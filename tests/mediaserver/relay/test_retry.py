@@ -54,6 +54,14 @@ def test_a_target_that_took_the_stream_for_a_moment_is_tried_soon_and_not_over_a
     assert wait(retry) == 4
 
 
+def test_a_connection_that_was_left_for_another_says_nothing_of_how_that_one_ended() -> None:
+    retry = Retry(1.0, 30.0)
+    assert [wait(retry, jitter=-1), wait(retry)] == [1, 2]
+    retry.lived(100.0, 100.0 + TRIAL)
+    retry.moved()
+    assert wait(retry) == 4
+
+
 def test_a_target_that_was_away_for_long_has_not_failed_so_often() -> None:
     retry = Retry(1.0, 30.0)
     assert wait(retry, jitter=-1) == 1
