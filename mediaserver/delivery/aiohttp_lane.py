@@ -16,7 +16,7 @@ from mediaserver.delivery.response import LATE, SERVER, Explain, Response, prefl
 from mediaserver.delivery.web import Web
 from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
 
-#: Bytes of what came last that are kept: the beginning of a request line.
+#: Bytes that are kept of a request until it is answered: the beginning of its line.
 HEARD: Final = 64
 
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
@@ -25,16 +25,27 @@ _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 class Lane(web.RequestHandler):
     """aiohttp's protocol. What it refuses by itself, since it is no HTTP, says no more about the server than our answers do."""
 
-    __slots__ = ("_explain", "_heard")
+    __slots__ = ("_explain", "_fresh", "_heard")
 
     def __init__(self, server: web.Server, explain: Explain, **options: Any) -> None:
         super().__init__(server, **options)
         self._explain = explain
         self._heard = b""
+        self._fresh = False
 
     def data_received(self, data: bytes) -> None:
-        self._heard = data[:HEARD]
+        if self._fresh:
+            self._fresh, self._heard = False, b""
+        # A head may come in pieces, and a body behind it may look like another.
+        self._heard += data[: HEARD - len(self._heard)]
         super().data_received(data)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        # What comes from now on is the next one's.
+        self._fresh = True
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
