@@ -34,6 +34,7 @@ class Pages:
             "rtmp_app": config.rtmp.app,
             "publish": config.auth.publish,
             "public_url": config.server.public_url,
+            "dvr": str(config.hls.dvr),
         }
         self._home = _fill(_template("home.html"), self._words)
         self._watch = _template("watch.html")

@@ -21,7 +21,9 @@ DVR = 26
 #: Seconds that were sent before anybody looks; the clip is longer, and numbers its pictures through.
 SENT = 36
 #: Seconds that the player in the browser goes back: more than the window would allow.
-BACK = 9
+BACK = 10
+#: Milliseconds of the stream that come while the viewer pauses: more than dash.js lets it fall behind by itself.
+PAUSE = 5000
 #: The viewer drags the slider, and lets go.
 _WIND = """(value) => {
   const slider = document.querySelector('#timeline');
@@ -33,7 +35,7 @@ HLS = {"always": True, "dvr": DVR, "window": 3, "segment_duration": 1.0}
 
 
 def long_clip(clips: Clips) -> list[Tag]:
-    return tags_of(clips.get(seconds=46.0, b_frames=0))
+    return tags_of(clips.get(seconds=58.0, b_frames=0))
 
 
 def playlist(server: Server, kind: str = "video") -> m3u8.M3U8:
@@ -92,7 +94,8 @@ def test_the_page_goes_back_and_to_live_again(kind: str, serve: Serve, clips: Cl
         publisher.send(until(tags, SENT * 1000))
         done = threading.Event()
         rest = takewhile(lambda _: not done.is_set(), (tag for tag in tags if tag[1] >= SENT * 1000))
-        thread = threading.Thread(target=lambda: [None for _ in publisher.pace(rest)])
+        sent = [SENT * 1000]
+        thread = threading.Thread(target=lambda: sent.extend(tag[1] for tag in publisher.pace(rest)))
         thread.start()
         page = tab(own=server)
         page.open(server.url(f"/watch/show?player={kind}"))
@@ -107,16 +110,69 @@ def test_the_page_goes_back_and_to_live_again(kind: str, serve: Serve, clips: Cl
         back = page.numbers(6)
         page.page.click("#play")
         page.wait("document.querySelector('video').paused")
+        rested = page.number()
+        if kind == "dash":
+            edge = len(sent)
+            wait_until(lambda: sent[-1] >= sent[edge - 1] + PAUSE, "the live edge to move on")
         page.page.click("#play")
         page.wait("!document.querySelector('video').paused")
-        on = page.numbers(3)
+        on = page.numbers(20)
         page.page.click("#to-live")
         page.wait("document.querySelector('#to-live').dataset.live === 'true'")
         page.wait("!document.querySelector('video').seeking")
         again = page.numbers(2)
+        page.wait("document.querySelector('#timeline').value === '0'")
+        page.page.press("#timeline", "ArrowLeft")
+        page.wait("document.querySelector('#to-live').dataset.live === 'false'")
+        page.wait("!document.querySelector('video').seeking")
+        step, shown = page.numbers(2), page.page.input_value("#timeline")
         done.set()
         thread.join()
     assert back == sorted(back)
     assert live - (BACK + 3) * 25 < back[0] < live - (BACK - 5) * 25, f"{back} is not {BACK} s behind {live}"
-    assert back[-1] <= on[0] < live - 25, "it goes on where it was"
+    assert back[-1] <= rested <= on[0] < rested + 25, "it goes on where it was"
+    assert on[-1] < rested + 2 * 25, "and does not jump after that"
     assert again[0] > live
+    assert shown == "-5"
+    assert again[0] - 6 * 25 < step[0] < again[-1] - 3 * 25, "a key goes back by a step"
+
+
+def test_a_pause_and_the_end_of_the_stream_take_nothing_from_who_has_gone_back(serve: Serve, clips: Clips, tab: OpenTab) -> None:
+    server = serve(hls=HLS, rtmp={"reconnect_grace": 0.0})
+    page = tab(strict=False, own=server)
+    tags = long_clip(clips)
+    with RtmpClient(server.rtmp("show")).publish() as publisher:
+        publisher.send(until(tags, SENT * 1000))
+        page.open(server.url("/watch/show?player=hls"))
+        page.wait_state("playing")
+        page.wait("!document.querySelector('#timeline').hidden")
+        page.page.evaluate(_WIND, -BACK)
+        page.wait("!document.querySelector('video').seeking")
+        page.wait_state("playing")
+        page.numbers(2)
+        page.page.click("#play")
+        page.wait("document.querySelector('video').paused")
+        rested = page.number()
+        publisher.send(tag for tag in tags if SENT * 1000 <= tag[1] < SENT * 1000 + PAUSE)
+        page.wait(f"document.querySelector('#timeline').value <= {-BACK - PAUSE / 1000}")
+        page.page.click("#play")
+        on = page.numbers(2)
+        publisher.goodbye()
+    page.wait("document.querySelector('#badge').textContent === 'Offline'")
+    over = page.numbers(50)
+    assert rested <= on[0] < rested + 25
+    assert over == sorted(over)
+    assert page.state == "playing"
+
+
+def test_without_dvr_a_long_playlist_is_no_place_to_go_back_in(serve: Serve, clips: Clips, tab: OpenTab) -> None:
+    server = serve(hls={**HLS, "dvr": 0, "window": DVR})
+    with RtmpClient(server.rtmp("show")).publish() as publisher:
+        publisher.send(until(long_clip(clips), SENT * 1000))
+        page = tab(own=server)
+        page.open(server.url("/watch/show?player=hls"))
+        page.wait_state("playing")
+        page.numbers(2)
+        assert span(playlist(server)) > DVR - 2
+        page.wait("document.querySelector('#to-live').dataset.live === 'true'")
+        assert page.page.is_hidden("#timeline")

@@ -26,8 +26,9 @@ export function wireControls(video, { seekToLive, excess, hold, past }) {
   const player = byId("player");
   const actions = {
     play() {
-      hold(!video.paused);
-      if (!video.paused) return video.pause();
+      const { paused } = video;
+      hold(!paused);
+      if (!paused) return video.pause();
       if (!past()) seekToLive();
       return video.play().catch(() => {});
     },

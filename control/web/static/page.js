@@ -35,7 +35,8 @@ export function duration(seconds) {
 export const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 
 const CODECS = {
-  flv1: "H.263", vp6f: "VP6", pcm_alaw: "G.711", pcm_mulaw: "G.711", h264: "H.264", hevc: "HEVC", av1: "AV1", vp9: "VP9", vp8: "VP8", aac: "AAC", opus: "Opus", mp3: "MP3", flac: "FLAC", ac3: "AC-3", eac3: "E-AC-3",
+  h264: "H.264", hevc: "HEVC", av1: "AV1", vp9: "VP9", vp8: "VP8", flv1: "H.263", vp6f: "VP6",
+  aac: "AAC", opus: "Opus", mp3: "MP3", flac: "FLAC", ac3: "AC-3", eac3: "E-AC-3", pcm_alaw: "G.711", pcm_mulaw: "G.711",
 };
 export const codec = (name) => CODECS[name] ?? name.toUpperCase();
 

@@ -1,6 +1,7 @@
-// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, seek, range, choose, latency, excess,
-// bitrate. Times are in seconds; `range` is from where to where one can `seek` now, on the clock of `video.currentTime`. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported; and
-// "qualities" when it is known what there is to `choose` from, which are then in `qualities`, best first.
+// Three ways to play one stream, all with the same few methods: start, stop, seekToLive, seek, resume, range, choose, latency,
+// excess, bitrate. Times are in seconds; `range` is from where to where one can `seek` now, on the clock of `video.currentTime`;
+// `resume` goes on where a pause began. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported;
+// and "qualities" when it is known what there is to `choose` from, which are then in `qualities`, best first.
 
 import { bitrate, clock } from "./page.js";
 
@@ -33,7 +34,8 @@ function nameQualities(pictures) {
 
 class HlsPlayer {
   constructor(video, name, session, lowLatency, report) {
-    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8?session=${session}`, hls: null, stopped: false, repaired: 0, qualities: [] });
+    Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8?session=${session}` });
+    Object.assign(this, { hls: null, stopped: false, repaired: 0, qualities: [] });
     this.throughput = new Throughput();
   }
 
@@ -112,6 +114,8 @@ class HlsPlayer {
 
   seek(time) { this.video.currentTime = time; }
 
+  resume() { this.video.play().catch(() => {}); }
+
   get range() {
     const start = this.hls?.latestLevelDetails?.fragmentStart;
     const end = this.hls?.liveSyncPosition;
@@ -134,7 +138,8 @@ class HlsPlayer {
 
 class DashPlayer {
   constructor(video, name, session, report) {
-    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd?session=${session}`, dash: null, stopped: false, qualities: [] });
+    Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd?session=${session}` });
+    Object.assign(this, { dash: null, stopped: false, qualities: [] });
     this.throughput = new Throughput();
   }
 
@@ -190,7 +195,13 @@ class DashPlayer {
   seekToLive() { this.dash?.seekToOriginalLive(); }
 
   /** By its own means: it would take another seek for an error, and mend it. */
-  seek(time) { this.dash?.seek(time - this.range.start); }
+  seek(time) {
+    const { range } = this;
+    if (range) this.dash.seek(time - range.start);
+  }
+
+  /** By its own means too: it would take the pause for a delay, and jump over what was missed. */
+  resume() { this.dash?.play(); }
 
   get range() {
     const range = this.dash?.getDvrWindow();
@@ -237,6 +248,8 @@ class NativePlayer {
   }
 
   seek(time) { this.video.currentTime = time; }
+
+  resume() { this.video.play().catch(() => {}); }
 
   get range() {
     const { seekable } = this.video;

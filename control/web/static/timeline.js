@@ -2,18 +2,20 @@
 
 import { duration } from "./page.js";
 
-/** Seconds that must be there: a usual playlist, which is no place to go back in, has less. */
-const LEAST = 20;
-/** This close to the live edge is live, seconds. */
-const LIVE = 3;
+/** Seconds that must be there: less is no place to go back in. */
+const LEAST = 10;
+/** This close to the live edge is live, seconds: less than a step of the slider, which a key goes at a time. */
+export const LIVE = 3;
 
 export class Timeline {
   /** `seek(behind)` is told how many seconds behind the live edge the viewer wants to be, 0 for live. */
   constructor(slider, seek) {
     this.slider = slider;
     this.held = false;
-    slider.addEventListener("pointerdown", () => { this.held = true; });
-    for (const event of ["pointerup", "pointercancel"]) slider.addEventListener(event, () => { this.held = false; });
+    slider.addEventListener("pointerdown", ({ button }) => { this.held = button === 0; });
+    for (const event of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      slider.addEventListener(event, () => { this.held = false; });
+    }
     slider.addEventListener("input", () => this.say());
     slider.addEventListener("change", () => {
       const behind = -slider.valueAsNumber;
@@ -27,9 +29,13 @@ export class Timeline {
   show(range, at) {
     const length = range ? range.end - range.start : 0;
     this.slider.hidden = !(length >= LEAST);
+    // Nobody lets go of what has gone from under the hand.
+    if (this.slider.hidden) this.held = false;
     if (this.slider.hidden || this.held) return;
-    this.slider.min = -Math.floor(length);
-    this.slider.value = Math.min(0, at - range.end);
+    const step = Number(this.slider.step);
+    const behind = range.end - at;
+    this.slider.min = -step * Math.floor(length / step);
+    this.slider.value = behind > LIVE ? -behind : 0;
     this.say();
   }
 

@@ -6,7 +6,7 @@ import { KINDS, makePlayer } from "./players.js";
 import { Quality } from "./quality.js";
 import { wireControls } from "./controls.js";
 import { showStats } from "./stats.js";
-import { Timeline } from "./timeline.js";
+import { LIVE, Timeline } from "./timeline.js";
 
 const data = document.body.dataset;
 const video = byId("video");
@@ -29,6 +29,7 @@ const WORDS = {
   stalled: ["Buffering", ""],
   away: ["The publisher lost its connection", "Waiting for it to come back."],
   lost: ["The server cannot be reached", "Trying again."],
+  uncarried: ["This stream cannot be played here", ""],
   failed: ["This stream cannot be played here", ""],
 };
 
@@ -134,7 +135,9 @@ function decide() {
     show("waiting");
   } else if (unplayable(page.stream)) {
     stop();
-    show("failed", `HLS and DASH cannot carry ${uncarried(page.stream).map((track) => codec(track.codec)).join(" and ")}. Players of RTMP and HTTP-FLV can.`);
+    // Another broadcast under this name, or the sound's header that comes late, may be played: this is asked again each time.
+    const names = uncarried(page.stream).map((track) => codec(track.codec)).join(" and ");
+    show("uncarried", `HLS and DASH cannot carry ${names}. Players of RTMP and HTTP-FLV can.`);
   } else if (!page.player && performance.now() >= page.notBefore) {
     start();
   }
@@ -198,6 +201,7 @@ function stop() {
   page.player = null;
   page.time = page.furthest = 0;
   page.past = false;
+  timeline.show(null, 0);
 }
 
 function giveUp(kind, detail) {
@@ -263,7 +267,7 @@ function tick() {
     show(page.stream?.state === "away" ? "away" : "stalled");
     wake();
   }
-  timeline.show(player.range, video.currentTime);
+  timeline.show(Number(data.dvr) > 0 ? player.range : null, video.currentTime);
   govern(player);
   return showStats({ player, video, buffered: bufferedAhead(), steady: page.state === "playing" && now - page.started > 2500 });
 }
@@ -284,18 +288,28 @@ function govern(player) {
 function wind(behind) {
   const { player } = page;
   if (!player) return;
-  page.past = behind > 0;
+  const { range } = player;
+  page.past = behind > 0 && range !== null;
   quality.forgive();
-  if (page.past) player.seek(Math.max(player.range.start, player.range.end - behind));
-  else player.seekToLive();
+  if (!page.past) {
+    player.seekToLive();
+    return;
+  }
+  // From here on every picture is a new one, though the stream may end before the last that was shown comes again.
+  page.furthest = 0;
+  // Not the very first: the window may have moved on before the seek is done.
+  player.seek(Math.max(range.start + 1, range.end - behind));
 }
 
 /** The viewer pauses, or goes on. What can be wound back goes on where it was, or where it still can. */
 function hold(held) {
   page.held = held;
-  const range = page.player?.range;
   if (held) page.past = timeline.shown;
-  else if (page.past && range && video.currentTime < range.start) page.player.seek(range.start + 1);
+  const range = page.player?.range;
+  if (held || !page.past || !range) return;
+  page.past = range.end - video.currentTime > LIVE;
+  if (video.currentTime < range.start) page.player.seek(range.start + 1);
+  else if (page.past) page.player.resume();
 }
 
 // The page's own fittings
