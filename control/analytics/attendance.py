@@ -93,6 +93,7 @@ class Attendance:
         self._by_token: dict[tuple[int, str], _Session] = {}
         self._changed: dict[str, _Session] = {}
         self._flushing = asyncio.Lock()
+        self._flushes = 0
 
     # -- what happens: never waits ------------------------------------------------------------------------------------
 
@@ -182,25 +183,40 @@ class Attendance:
     async def flush(self) -> bool:
         """Write down what has changed. False if some of it has to wait."""
         async with self._flushing:
-            changed, self._changed = self._changed, {}
-            left = dict(changed)
-            try:
-                await self._look_after_lives()
-                for batch in _batches(list(changed.values())):
-                    await self._put(batch)
-                    for session in batch:
-                        del left[session.id]
-            except (Conflict, DatabaseUnavailable) as error:
-                log.warning("viewer_sessions_wait", extra={"facts": {"sessions": len(left), "reason": str(error)}})
-            finally:
-                # In the order in which they came, and the newer state of each is the one that counts: it is the same object.
-                self._changed = {**left, **self._changed}
-            return not left
+            return await self._flush()
+
+    async def _flush(self) -> bool:
+        self._flushes += 1
+        changed, self._changed = self._changed, {}
+        left = dict(changed)
+        try:
+            await self._look_after_lives()
+            for batch in _batches(list(changed.values())):
+                await self._put(batch)
+                for session in batch:
+                    del left[session.id]
+        except (Conflict, DatabaseUnavailable) as error:
+            log.warning("viewer_sessions_wait", extra={"facts": {"sessions": len(left), "reason": str(error)}})
+        finally:
+            # In the order in which they came, and the newer state of each is the one that counts: it is the same object.
+            self._changed = {**left, **self._changed}
+        return not left
 
     async def settle(self) -> None:
-        """Write down what waits, if the database takes it: who has left and still stands there as present would count on."""
-        if self._changed or self._flushing.locked():
-            await self.flush()
+        """Write down what waits, if the database takes it: who has left and still stands there as present would count on.
+
+        Of many who ask at once one does it for all, and what goes wrong is none of the asker's business.
+        """
+        if not self._changed and not self._flushing.locked():
+            return
+        begun = self._flushes
+        async with self._flushing:
+            if self._flushes > begun:
+                return
+            try:
+                await self._flush()
+            except Exception:  # as in ``run``
+                log.exception("attendance_failed")
 
     async def close(self, patience: float) -> None:
         """Everybody has left: write that down, within so many seconds."""

@@ -132,7 +132,7 @@ async def _stream(call: Call, row: Row, first: date, last: date, wanted: set[str
     step = service.step_for(begin, end, call.now, config.statistics.keep_hours)
     samples = await statistics.samples(call.tx, row["id"], step, begin, end, service.MOST_DAYS_OF_HOURS * 24 + service.MOST_DAYS)
     began = await span.by_step(call.tx, engaged_after, step // service.HOUR)
-    watched = max(0.0, totals["watched"] - call.services.attendance.unseen(span.begin, span.end)[row["id"]])
+    watched = max(0.0, totals["watched"] - call.services.attendance.unseen(span.begin, span.end).get(row["id"], 0.0))
     sessions, seen = totals["sessions"], totals["played"] + totals["stalled"]
     return StreamAnalytics(
         stream_id=row["id"],

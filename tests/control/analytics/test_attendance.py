@@ -291,6 +291,52 @@ async def test_it_runs_until_it_is_cancelled_whatever_happens(
     assert "attendance_failed" in caplog.text
 
 
+@one_database
+async def test_of_many_who_ask_for_figures_at_once_one_writes_for_all(
+    subject: Attendance, database: Database, stream: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+    write, writing, go_on = database.write, asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slow() -> AsyncIterator[Transaction]:
+        nonlocal begun
+        begun += 1
+        writing.set()
+        await go_on.wait()
+        raise DatabaseUnavailable("away")
+        yield
+
+    monkeypatch.setattr(database, "write", slow)
+    subject.on_event(comes(stream))
+    first = asyncio.create_task(subject.settle())
+    await writing.wait()
+    # What comes now is not in what is being written.
+    subject.on_event(comes(stream, "s-2"))
+    others = [asyncio.create_task(subject.settle()) for _ in range(20)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, *others)
+    assert begun == 2
+    monkeypatch.setattr(database, "write", write)
+    await subject.settle()
+    assert len(await rows(database)) == 2
+
+
+@one_database
+async def test_who_asks_for_figures_does_not_pay_for_a_bug_in_writing(
+    subject: Attendance, stream: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(subject, "_put", broken)
+    subject.on_event(comes(stream))
+    await subject.settle()
+    assert "attendance_failed" in caplog.text
+
+
 # -- processes that die --------------------------------------------------------------------------------------------------
 
 
