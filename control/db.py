@@ -462,8 +462,11 @@ class PostgresDatabase:
 
 def _in_a_line(record: logging.LogRecord) -> bool:
     """A filter for the pool's log: that the server is away is told without a traceback through the driver each time, and
-    without the error's text, which may hold the URL."""
-    if record.exc_info and record.exc_info[0] is not None:
+    without the error's text, which may hold the URL. A bug keeps what leads to it."""
+    import asyncpg  # noqa: PLC0415 - an extra
+
+    away = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError)
+    if record.exc_info and record.exc_info[0] is not None and issubclass(record.exc_info[0], away):
         record.facts = {"kind": "PostgreSQL", "reason": record.exc_info[0].__name__}
         record.msg, record.args, record.exc_info = "database_away", (), None
     return True

@@ -446,3 +446,14 @@ async def test_postgresql_may_be_restarted_beneath_us(
         await opened.close()
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(), TimeoutError(), asyncpg.AdminShutdownError(), ZeroDivisionError()], ids=repr
+)
+def test_only_that_the_server_is_away_is_told_without_its_trace(error: Exception) -> None:
+    record = logging.LogRecord("asyncpg.pool", logging.ERROR, __file__, 1, "while closing", (), (type(error), error, None))
+    assert db._in_a_line(record)
+    assert (record.msg, record.exc_info is None) == (
+        ("while closing", False) if isinstance(error, ZeroDivisionError) else ("database_away", True)
+    )
