@@ -143,7 +143,10 @@ class Conductor:
     # -- changes ------------------------------------------------------------------------------------------------------
 
     def note_change(self, before: Row, columns: Collection[str]) -> None:
-        """``columns`` of a stream whose row was ``before`` are about to change. Harmless if that comes to nothing."""
+        """``columns`` of a stream whose row was ``before`` are about to change. Harmless if that comes to nothing.
+
+        What another node changes, or what changes between an encoder's grant and its first packet, is not noted.
+        """
         live = self._on_air.stream(before["id"])
         if live is not None:
             self._pending.keep(self._present())
