@@ -658,8 +658,11 @@ async def test_the_engine_stops_with_a_target_that_hangs() -> None:
             await encoder.send(*GOP)
             await until_media(server, 4)
             server.read.clear()
-            await encoder.send(*(picture(number, size=200_000) for number in range(3, 60)))
-            await town.until(lambda: relay_of(town).backlog > 1 << 20)
+            # How much the kernel takes for itself is its own affair.
+            number = 3
+            while relay_of(town).backlog <= 1 << 20:
+                await encoder.send(picture(number, size=200_000))
+                number += 1
         assert states(town)[-1] is RelayState.STOPPED
 
 
