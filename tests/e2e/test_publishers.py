@@ -131,7 +131,7 @@ def test_a_player_that_joins_between_two_keyframes_sees_a_picture_at_once(serve:
     tags = until(tags_of(clips.get(gop=100)), 2000)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(tags)
-        wait_until(lambda: server.live()["show"].get("video", {}).get("width"), "the stream's headers")
+        wait_until(lambda: (server.live()["show"]["video"] or {}).get("width"), "the stream's headers")
         # Nothing more is published: whatever the player sees comes from what was kept since the keyframe.
         with RtmpClient(server.rtmp("show")).play() as player:
             wanted = [tag for tag in tags if tag[0] == 9]

@@ -96,7 +96,7 @@ def test_a_hundred_at_once_get_the_same_and_a_dead_worker_is_replaced(shared: Se
     peers.ffmpeg_push(clips.get(seconds=60, gop=1500, audio=""), shared.rtmp("crowd"))
     shared.wait_live("crowd")
     # Of what has no picture yet there is none; who comes before the first keyframe waits for it.
-    wait_until(lambda: shared.live()["crowd"].get("video", {}).get("width"), "the stream's headers")
+    wait_until(lambda: (shared.live()["crowd"]["video"] or {}).get("width"), "the stream's headers")
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: fetch(shared, "crowd"), range(100)))
     assert {status for status, _, _ in answers} == {200}

@@ -118,19 +118,29 @@ async def look(person: Person) -> tuple[str, dict[str, str]]:
     status, health = await person.get("/api/system/status"), await person.get("/api/system/health")
     assert status.json["status"] == health.json["status"]
     assert health.status == (200 if health.json["status"] == "healthy" else 503)
-    return health.json["status"], {name: check["status"] for name, check in health.json["checks"].items()}
+    return health.json["status"], states(health.json)
+
+
+async def only_wrong(person: Person, name: str) -> None:
+    """It comes to this: nothing but ``name`` is unhealthy; with so little patience, others are too while the machine is slow."""
+    async with asyncio.timeout(30):
+        while one_of(states((await person.get("/api/system/health")).json)) != [name]:  # noqa: ASYNC110 - a probe announces nothing
+            await asyncio.sleep(0.02)
 
 
 async def healthy_again(person: Person) -> None:
     """Whatever hung comes back when it likes."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while (await person.get("/api/system/health")).status != 200:  # noqa: ASYNC110 - a probe announces nothing
             await asyncio.sleep(0.02)
-    assert (await look(person))[0] == "healthy"
 
 
 def one_of(checks: dict[str, str]) -> list[str]:
     return [name for name, state in checks.items() if state == "unhealthy"]
+
+
+def states(health: dict[str, Any]) -> dict[str, str]:
+    return {name: check["status"] for name, check in health["checks"].items()}
 
 
 @one_database
@@ -201,8 +211,7 @@ async def test_a_database_that_is_locked_is_unhealthy_though_it_can_be_read(
     admin = await here.log_in()
     other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None, check_same_thread=False)
     await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")  # whoever writes at the moment finishes meanwhile
-    word, checks = await look(admin)
-    assert (word, one_of(checks)) == ("unhealthy", ["database"])
+    await only_wrong(admin, "database")
     assert (await admin.get("/api/users/me")).status == 200
     other.execute("ROLLBACK")
     other.close()
@@ -225,7 +234,8 @@ async def test_a_disk_that_hangs_holds_one_thread_and_nobody_else(here: Panel, m
         asking = asyncio.gather(*(look(admin) for _ in range(3)))
         assert (await here.nobody.get("/healthz")).status == 200
         assert not asking.done()
-        assert {(word, *one_of(checks)) for word, checks in await asking} == {("unhealthy", "storage")}
+        assert all("storage" in one_of(checks) for _, checks in await asking)
+        await only_wrong(admin, "storage")
         assert len(asked) == 1
     finally:
         back.set()
