@@ -177,6 +177,8 @@ class Engine:
     async def stop(self, drain: float) -> None:
         """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
         self.state = EngineState.DRAINING
+        # Every recording is finished now: the sprites of none of them would be.
+        self._sprites.shut()
         self._hub.end_all("the server is stopping")
         # What encoders still hold belongs to players and recordings.
         await self._transcoders.finish()

@@ -6,12 +6,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.media import Clips
 from tests.peers import Peers, Server, running_server
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 else tells its life on standard error
+
+# An example, or the making of one, may be slow because the machine stood still: that is no finding.
+hypothesis.settings.register_profile(
+    "patient", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 #: ``serve(rtmp={"takeover": True})``: a ready server with these tables; ``env=`` and ``command="demo"`` too.
 Serve = Callable[..., Server]

@@ -151,16 +151,20 @@ class SpriteQueue:
         if self._task is not None:
             await asyncio.wait((self._task,))
 
+    def shut(self) -> None:
+        """Begin no more."""
+        self._closed = True
+
     async def close(self) -> None:
         """Begin no more, and break off what is being made."""
-        self._closed = True
+        self.shut()
         if self._task is not None:
             self._task.cancel()
             await self.idle()
 
     async def _work(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and not self._closed:
                 self._making = self._waiting.popleft()
                 await self._make(self._making)
         finally:

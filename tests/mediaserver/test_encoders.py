@@ -1,6 +1,7 @@
 """What a machine's encoders do, as a child tells it."""
 
 import asyncio
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from mediaserver import encoders
 from mediaserver.encoders import Probe, Prober
 from mediaserver.transcode.transcoders import Machine
+from tests.peers import wait_until
 
 
 class Interpreter:
@@ -70,7 +72,16 @@ print(json.dumps(["three", ""]))
 
 
 def test_one_that_hangs_is_told_so_and_the_rest_go_on(interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "PATIENCE", 3.0)
+    class Popen(subprocess.Popen[str]):
+        """Whose time begins to run out only when it hangs: it may be long in starting."""
+
+        def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:  # noqa: A002
+            wait_until(lambda: interpreter.pid == str(self.pid) or self.poll() is not None, "it to hang or to end", 60)
+            return super().communicate(input, timeout)
+
+    monkeypatch.setattr("mediaserver.encoders.subprocess.Popen", Popen)
+    monkeypatch.setattr(encoders, "PATIENCE", 0.5)
+    monkeypatch.setattr(encoders, "KILL_PATIENCE", 30.0)
     interpreter.hangs()
     expected = [Probe("one", ""), Probe("two", "did not come to an end"), Probe("three", "")]
     assert encoders.probe(["one", "two", "three"]) == expected
@@ -83,7 +94,7 @@ async def test_a_server_that_stops_does_not_wait_for_one_that_hangs(interpreter:
     machine = Machine()
     machine._prober = Prober(["one", "two"])
     asking = asyncio.create_task(machine.failures())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not interpreter.pid:  # noqa: ASYNC110 - a process of its own
             await asyncio.sleep(0.01)
         machine.close()

@@ -13,7 +13,7 @@ from mediaserver.errors import Unavailable
 from mediaserver.events import PlayEnded, PlayStarted, PublishEnded
 from mediaserver.ports import Wire
 from protocols.media import Codec
-from tests.mediaserver.running import GOP, Doorkeeper, Notes, Running, local, nothing, running, self_signed
+from tests.mediaserver.running import GOP, PATIENCE, Doorkeeper, Notes, Running, local, nothing, running, self_signed
 from tests.peers import answers, free_port
 
 
@@ -98,7 +98,7 @@ async def test_a_player_of_flv_is_seen_and_can_be_sent_away(town: Running) -> No
             (seen,) = (each for each in town.engine.snapshot().sessions if not each.publishing)
             assert seen.wire is Wire.HTTP_FLV
             assert town.engine.kick(seen.session_id, "time is up")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await response.content.read()
         assert getattr(await town.notes.wait_for(PlayEnded), "reason", "") == "time is up"
 

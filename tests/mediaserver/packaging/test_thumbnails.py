@@ -27,17 +27,21 @@ from tests.media import Clips, frame_number
 from tests.mediaserver.packaging.material import OneStream, only, read_flv, shifted
 
 #: Seconds to wait for what is sure to come.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class CountedStills(Stills):
-    """A worker whose verdicts are counted: one for each keyframe that it decoded, or could not."""
+    """A worker whose verdicts are counted: one for each keyframe that it decoded, or could not. So many of them as ``halted``
+    says are stopped before they are told anything: they never answer, however much time there is."""
 
     verdicts: int
+    halted: int
     started: "list[CountedStills]"
 
     async def start(self) -> None:
         await super().start()
+        if len(self.started) < self.halted:
+            os.kill(self.pid, signal.SIGSTOP)
         self.started.append(self)
 
     def on_frame(self, frame: Frame) -> None:
@@ -55,7 +59,7 @@ class Site:
     def __init__(self) -> None:
         self.hub = OneStream()
         self.now = 1000.0
-        self.workers = type("Counted", (CountedStills,), {"verdicts": 0, "started": []})
+        self.workers = type("Counted", (CountedStills,), {"verdicts": 0, "halted": 0, "started": []})
         self.subject = Thumbnails(self.hub, asyncio.get_running_loop().create_task, self.workers)
 
     @property
@@ -93,7 +97,7 @@ class Site:
         """Let the loop run until the answer is yes."""
         async with asyncio.timeout(PATIENCE):
             while not question():  # noqa: ASYNC110 - nothing announces it
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
 
     async def settled(self) -> None:
         """Let the orders that are under way come to their end."""
@@ -101,11 +105,12 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr(stills, "ORDER_PATIENCE", PATIENCE)  # a machine that others take away for seconds is no fault of a worker
     found = Site()
     yield found
     await found.subject.close()
-    assert not any(psutil.pid_exists(worker.pid) for worker in found.workers.started)
+    await found.until(lambda: all(worker.gone for worker in found.workers.started))
 
 
 def look(image: bytes) -> av.VideoFrame:
@@ -305,6 +310,7 @@ async def test_a_worker_that_was_killed_is_replaced(site: Site, clips: Clips) ->
 
 
 async def test_a_worker_killed_over_an_order_costs_that_request_nothing(site: Site, clips: Clips) -> None:
+    site.workers.halted = 1
     site.write(read_flv(clips.get()))
     waiting = asyncio.ensure_future(site.image())
     await site.until(lambda: bool(site.workers.started) and site.worker._done is not None)
@@ -317,11 +323,12 @@ async def test_a_keyframe_that_takes_the_worker_down_is_left_alone_for_a_while(
     site: Site, clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracks, *groups = gops(clips)
-    monkeypatch.setattr(stills, "ORDER_PATIENCE", 0.05)  # less than a worker takes for its start
+    site.workers.halted = thumbnails.MAX_FAULTS
     site.write([*tracks, *groups[0]])
-    assert isinstance(await site.get(), Missing)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(stills, "ORDER_PATIENCE", 0.05)
+        assert isinstance(await site.get(), Missing)
     assert len(site.workers.started) == thumbnails.MAX_FAULTS
-    monkeypatch.undo()
     site.write(groups[1])
     site.now += PENALTY - 1
     assert isinstance(await site.get(), Missing)
@@ -336,10 +343,10 @@ async def test_a_worker_that_cannot_start_is_no_image_and_no_crash(
     async def fail(self: Stills) -> None:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(Stills, "start", fail)
     site.write(read_flv(clips.get()))
-    assert isinstance(await site.get(), Missing)
-    monkeypatch.undo()
+    with monkeypatch.context() as broken:
+        broken.setattr(Stills, "start", fail)
+        assert isinstance(await site.get(), Missing)
     site.now += PENALTY
     site.write(shifted(read_flv(clips.get()), 4000))
     assert number(await site.image()) == 75

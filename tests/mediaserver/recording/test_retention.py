@@ -130,6 +130,7 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
 
 async def test_finished_recordings_are_removed_while_others_run(clips: Clips, tmp_path: Path) -> None:
     old = recording(tmp_path, "old", 1, bytes_=50_000)
+    os.utime(old, (1, 1))  # older than any that this machine's clock dates now
     async with house(tmp_path, retention_bytes=30_000, split_duration=1.0) as town:
         feed(town.publish(RecordingOrder("r1")), read_flv(clips.get()))
         await town.until(lambda: town.recordings.snapshots()[0].files == 4 and len(town.notes.of(RecordingRemoved)) >= 2)

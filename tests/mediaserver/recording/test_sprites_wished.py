@@ -10,7 +10,8 @@ import pytest
 
 from mediaserver.config import Config, RecordingConfig
 from mediaserver.events import RecordingFinished
-from mediaserver.recording.sprites import SpriteQueue, sheet_file, vtt_file
+from mediaserver.recording import sprites
+from mediaserver.recording.sprites import SpriteQueue, make_sprites, sheet_file, vtt_file
 from protocols.mpegts import NULL_PACKET
 from tests.e2e.rtmp import tags_of
 from tests.media import Clips
@@ -30,7 +31,16 @@ def only_recording(folder: Path) -> Path:
     return file
 
 
-async def test_what_a_server_that_stops_leaves_is_made_at_the_next_start(clips: Clips, tmp_path: Path) -> None:
+async def test_what_a_server_that_stops_leaves_is_made_at_the_next_start(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Path] = []
+
+    async def make(file: Path) -> sprites.Sprites:
+        begun.append(file)
+        return await make_sprites(file)
+
+    monkeypatch.setattr(sprites, "make_sprites", make)
     config = Config(recording=RecordingConfig(directory=str(tmp_path), min_free_bytes=0, always=True, sprites=True))
     async with running(config) as town, town.client("show") as publisher:
         await publisher.publish()
@@ -38,9 +48,10 @@ async def test_what_a_server_that_stops_leaves_is_made_at_the_next_start(clips: 
         await town.until(lambda: bool(shots := town.engine.snapshot().recordings) and shots[0].seconds > 3)
     file = only_recording(tmp_path)
     assert wished(tmp_path) == [file.name]
-    assert not vtt_file(file).exists()
+    assert begun == [], "a server that stops begins nothing that it would break off"
     async with running(config) as town:
         await town.until(lambda: wished(tmp_path) == [])
+    assert begun == [file]
     assert [number for _, _, number in pictures_of(file)] == [0, 25, 50, 75]
 
 

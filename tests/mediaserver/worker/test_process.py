@@ -17,7 +17,7 @@ from protocols.media import Codec, MediaKind, Packet, Track
 from tests.peers import ROOT, wait_until
 
 MODULE = "tests.mediaserver.worker.odd_jobs"
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 
 class Ear:
@@ -116,6 +116,7 @@ async def test_one_that_does_not_listen_has_a_bounded_backlog_and_is_killed_when
     assert worker.backlog < (1 << 16) + 20_000
     assert worker.send(Note({"do": "tell"})), "an order waits"
     await worker.close(0.1)
+    await ear.until(exits=1)
     assert ear.exits == [(-signal.SIGKILL, "")]
 
 
