@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 
 from control.app import create_app
 from control.auth.passwords import Passwords
-from control.db import Database, open_database
+from control.db import Database, migrations, open_database
 from mediaserver.config import Config
 from tests.control.engine import FakeEngine
 from tests.control.panel import Panel, open_panel
@@ -92,12 +92,55 @@ def postgres_with_tables(postgres: Postgres, tmp_path_factory: pytest.TempPathFa
         return threads.submit(asyncio.run, make()).result()
 
 
+@pytest.fixture(scope="session")
+def given_back() -> list[str]:
+    """The names of databases with tables that tests have had."""
+    return []
+
+
+#: Whoever is left there goes; no row stays, and rows are numbered from 1 again. A copy of a template costs many times as much.
+EMPTY = f"""
+DO $$
+DECLARE each record;
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) LOOP
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+        PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+    END LOOP;
+    SET LOCAL session_replication_role = replica; -- in whatever order: no row is missed by another
+    FOR each IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'migrations' LOOP
+        EXECUTE format('DELETE FROM %I', each.name);
+    END LOOP;
+    FOR each IN SELECT sequencename AS name FROM pg_sequences WHERE schemaname = 'public' LOOP
+        PERFORM setval(each.name::regclass, 1, false);
+    END LOOP;
+    DELETE FROM migrations WHERE number > {migrations()[-1][0]};
+END $$
+"""
+
+
 @contextlib.asynccontextmanager
-async def database_on(server: Postgres, template: str = "template1") -> AsyncIterator[str]:
+async def tables_on(server: Postgres, template: str, given_back: list[str]) -> AsyncIterator[str]:
+    """The URL of a database whose tables are empty."""
+    if given_back:
+        name = given_back.pop()
+        connection = await asyncpg.connect(server.url(name))
+        await connection.execute(EMPTY)
+    else:
+        name = f"test_{secrets.token_hex(6)}"
+        connection = await asyncpg.connect(server.url())
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await connection.close()
+    yield server.url(name)
+    given_back.append(name)
+
+
+@contextlib.asynccontextmanager
+async def database_on(server: Postgres) -> AsyncIterator[str]:
     """The URL of a new database."""
     name = f"test_{secrets.token_hex(6)}"
     admin = await asyncpg.connect(server.url())
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await admin.execute(f"CREATE DATABASE {name}")
     try:
         yield server.url(name)
     finally:
@@ -117,11 +160,11 @@ async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """The URL of a database of each kind; one of PostgreSQL has its tables already, which takes it a while."""
+    """The URL of a database of each kind, with nothing in it; one of PostgreSQL has its tables already: they take it a while."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/data/test.db"
         return
-    async with database_on(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_with_tables")) as url:
+    async with tables_on(*map(request.getfixturevalue, ("postgres", "postgres_with_tables", "given_back"))) as url:
         yield url
 
 
