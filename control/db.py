@@ -28,8 +28,8 @@ Row = Mapping[str, Any]
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Connections that only read SQLite; one more writes.
 READERS = 2
-#: Seconds that a locked or unreachable database is waited for.
-PATIENCE = 5.0
+#: Seconds that a database is waited for which is out of reach, or busy with our own work; and for what others hold locked in it.
+PATIENCE, LOCKED = 5.0, 5.0
 
 # At DEBUG aiosqlite writes every statement down with its values, hashes and keys among them.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
@@ -189,7 +189,7 @@ class SqliteDatabase:
             raise DatabaseUnavailable(f"{self._file}: {error}") from error
 
     async def _connect(self) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(self._file, isolation_level=None, timeout=PATIENCE, cached_statements=512)
+        connection = await aiosqlite.connect(self._file, isolation_level=None, timeout=LOCKED, cached_statements=512)
         self._all.append(connection)
         for pragma in ("journal_mode = WAL", "foreign_keys = ON"):
             await connection.execute(f"PRAGMA {pragma}")
@@ -400,7 +400,7 @@ class PostgresDatabase:
         except ImportError:
             raise DatabaseUnavailable("PostgreSQL needs the package asyncpg: pip install 'mediaserver[postgres]'") from None
         logging.getLogger("asyncpg.pool").addFilter(_in_a_line)
-        settings = {"application_name": "mediaserver", "lock_timeout": str(round(PATIENCE * 1000))}
+        settings = {"application_name": "mediaserver", "lock_timeout": str(round(LOCKED * 1000))}
         try:
             self._pool = await asyncpg.create_pool(
                 self._url, min_size=1, max_size=10, timeout=PATIENCE, command_timeout=30.0, server_settings=settings

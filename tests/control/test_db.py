@@ -316,7 +316,7 @@ async def locked(file: Path) -> AsyncIterator[None]:
 async def test_sqlite_locked_by_another_process_for_too_long_is_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "PATIENCE", 0.2)
+    monkeypatch.setattr(db, "LOCKED", 0.2)
     sqlite = await open_database("", tmp_path)
     await mark(sqlite, "before")
     async with locked(tmp_path / "mediaserver.db"):
@@ -387,19 +387,20 @@ async def test_a_full_sqlite_is_unavailable_and_goes_on_when_there_is_room(tmp_p
 
 
 async def test_a_slow_statement_of_sqlite_does_not_stop_the_loop(sqlite: Database) -> None:
-    turns = 0
+    loop, begun, seen = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
+    def slow() -> bool:
+        """Takes until the loop has seen that it runs."""
+        loop.call_soon_threadsafe(begun.set)
+        return seen.wait(20)
 
-    counting = asyncio.create_task(count())
     async with sqlite.read() as tx:
-        await tx.rows("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT max(i) AS i FROM n")
-    counting.cancel()
-    assert turns > 20
+        assert isinstance(tx, db._SqliteTransaction)
+        await tx._connection.create_function("slow", 0, slow)
+        asking = asyncio.create_task(tx.row("SELECT slow() AS seen"))
+        await begun.wait()
+        seen.set()
+        assert await asking == {"seen": 1}
 
 
 # -- PostgreSQL's own --------------------------------------------------------------------------------------------------
@@ -408,7 +409,7 @@ async def test_a_slow_statement_of_sqlite_does_not_stop_the_loop(sqlite: Databas
 async def test_postgresql_rows_locked_for_too_long_are_unavailable(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(db, "PATIENCE", 0.3)
+    monkeypatch.setattr(db, "LOCKED", 0.2)
     async with database_on(postgres) as url:
         opened = await open_database(url, tmp_path)
         other = await asyncpg.connect(url)
@@ -434,7 +435,7 @@ async def test_postgresql_may_be_restarted_beneath_us(
         server.stop()
         with pytest.raises(DatabaseUnavailable):
             await mark(opened, "never")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "asyncpg.pool" not in {record.name for record in caplog.records}:  # noqa: ASYNC110 - nothing announces it
                 await asyncio.sleep(0.01)
         # A line each, though the pool itself would tell where in its own code.

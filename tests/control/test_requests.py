@@ -190,7 +190,7 @@ async def first_bytes(panel: Panel, request: bytes) -> bytes:
     """What comes back for these bytes, until the server hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", panel.client.port)
     writer.write(request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -230,7 +230,7 @@ async def test_who_waits_to_be_asked_for_the_body_is_asked_for_it(here: Panel) -
 async def test_a_database_that_is_locked_for_too_long_is_a_503_in_the_documented_shape(
     panel: OpenPanel, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "PATIENCE", 0.2)
+    monkeypatch.setattr(db, "LOCKED", 0.2)
     here = await panel()
     admin = await here.log_in()
     async with locked(Path(database_url.removeprefix("sqlite:///"))):
