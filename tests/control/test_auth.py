@@ -2,12 +2,15 @@
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
+import threading
 import time
 import warnings
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import jwt
 import pytest
@@ -25,6 +28,8 @@ from control.secret import server_secret
 from mediaserver.config import Config
 from tests.control.conftest import OpenPanel
 from tests.control.panel import ADMIN, PASSWORD, Panel
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -504,22 +509,40 @@ async def test_nobody_has_keys_without_end(here: Panel, monkeypatch: pytest.Monk
 # -- passwords ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_password_is_hashed_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = Passwords(PasswordHasher(time_cost=2, memory_cost=32768, parallelism=1))
-    turns = 0
+class Slow(PasswordHasher):
+    """Takes until the loop has seen that it is at work."""
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.loop = asyncio.get_running_loop()
+        self.begun, self.seen = asyncio.Event(), threading.Event()
 
-    counting = asyncio.create_task(count())
-    await asyncio.sleep(0)
-    assert await slow.verify(await slow.hash("secret"), "secret")
-    counting.cancel()
-    slow.close()
-    assert turns > 20  # on the loop it would be a handful
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.wait()
+        return super().hash(password, salt=salt)
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - so it is called there
+        self.wait()
+        return super().verify(hash, password)
+
+    def wait(self) -> None:
+        self.loop.call_soon_threadsafe(self.begun.set)
+        assert self.seen.wait(20), "the loop stands still"
+
+    async def while_it_works(self, work: Awaitable[T]) -> T:
+        self.seen.clear()
+        self.begun.clear()
+        working = asyncio.ensure_future(work)
+        await self.begun.wait()
+        self.seen.set()
+        return await working
+
+
+async def test_a_password_is_hashed_off_the_loop() -> None:
+    slow = Slow()
+    with contextlib.closing(Passwords(slow)) as passwords:
+        hashed = await slow.while_it_works(passwords.hash("secret"))
+        assert await slow.while_it_works(passwords.verify(hashed, "secret"))
 
 
 async def test_too_many_passwords_at_once_are_an_answer_and_no_queue_without_end(

@@ -26,7 +26,7 @@ TAKEN = pytest.mark.parametrize("target", ["/api/auth/login", "/api/live/show/re
 
 
 async def first_head(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return await reader.readuntil(b"\r\n\r\n")
 
 
@@ -72,7 +72,7 @@ async def test_malformed_bytes_of_a_peer_leave_no_traceback(connect: Connect, ca
     reader, writer = await raw(connect)
     with caplog.at_level(logging.DEBUG):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
             writer.write(b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 400 " in await reader.readline()

@@ -11,7 +11,7 @@ from control.permissions import Role
 from tests.control.conftest import OpenPanel
 from tests.control.panel import PASSWORD, Panel, Person
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ async def test_it_goes_on_and_sooner_where_something_is_left(
     monkeypatch.setattr(sweeper, "sweep_orphans", sweep_orphans)
     monkeypatch.setattr(retention.asyncio, "sleep", sleep)
     running = asyncio.create_task(sweeper.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await done.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

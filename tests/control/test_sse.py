@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
+from control import duty
 from control.auth import models
 from control.db import DatabaseUnavailable
 from control.live import routes, service
+from control.live.pulse import Pulse
 from control.permissions import Role
 from mediaserver.events import (
     PublishEnded,
@@ -28,7 +30,7 @@ from tests.control.engine import FakeEngine, stream
 from tests.control.panel import PASSWORD, Panel, Person
 
 AT = 1_735_725_600.0
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 shared_database = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -92,7 +94,10 @@ def updates(panel: Panel) -> service.LiveUpdates:
     return panel.resident.live
 
 
-async def test_a_stream_s_life_as_its_owner_sees_it(panel: OpenPanel, engine: FakeEngine) -> None:
+async def test_a_stream_s_life_as_its_owner_sees_it(
+    panel: OpenPanel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pulse, "beat", lambda _: None)  # how many watch is told in between, whenever that is
     opened = await panel()
     admin = await opened.log_in()
     number = await make_stream(admin)
@@ -133,7 +138,10 @@ async def test_a_stream_s_life_as_its_owner_sees_it(panel: OpenPanel, engine: Fa
     assert len({update_id for update_id, _, _ in told}) == 10
 
 
-async def test_viewers_are_told_when_their_number_changes(panel: OpenPanel, engine: FakeEngine) -> None:
+async def test_viewers_are_told_when_their_number_changes(
+    panel: OpenPanel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duty, "Pulse", lambda on_air: Pulse(on_air, 0.02))
     opened = await panel()
     admin = await opened.log_in()
     number = await make_stream(admin)
@@ -472,13 +480,12 @@ async def test_a_reader_that_does_not_keep_up_is_cut_off_and_the_others_go_on(
     admin = await opened.log_in()
     number = await make_stream(admin)
     async with reading(admin), reading(admin) as quick:
-        for _ in range(200):
-            opened.control.feed.emit(TranscodeChanged(f"stream_{number}", "", AT, (), "x" * 60_000))
-            assert await quick.take(1) == ["transcode.changed"]
-        async with asyncio.timeout(PATIENCE):
+        # How much the kernel takes for a reader is its own business. What is below a buffer's size at a time nobody waits for
+        # who takes each before the next: however slow the machine is, it is not that one who is cut off.
+        async with asyncio.timeout(60):
             while len(updates(opened)._readers) > 1:
-                opened.control.feed.emit(TranscodeChanged(f"stream_{number}", "", AT, (), "x"))
-                await quick.take(1)
+                opened.control.feed.emit(TranscodeChanged(f"stream_{number}", "", AT, (), "x" * 60_000))
+                assert await quick.take(1) == ["transcode.changed"]
         opened.control.feed.emit(started(number))
         assert await quick.take(1) == ["stream.started"]
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from control import duty
 from control.db import Conflict, Database, DatabaseUnavailable
 from control.duty import on_duty
 from control.statistics import models, service
@@ -312,7 +313,10 @@ async def test_minutes_that_wait_for_the_database_are_bounded(
     assert [record.getMessage() for record in caplog.records].count("samples_lost") == 2
 
 
-async def test_a_server_that_stops_writes_its_last_minute(panel: OpenPanel, engine: FakeEngine) -> None:
+async def test_a_server_that_stops_writes_its_last_minute(
+    panel: OpenPanel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duty, "LAST_WORDS", 30.0)
     opened = await panel()
     db, feed = opened.control.db, opened.control.feed
     number = await a_stream(db, await a_user(db, "ada"))

@@ -284,7 +284,7 @@ async def test_it_runs_until_it_is_cancelled_whatever_happens(
 
     monkeypatch.setattr(subject, "flush", flaky)
     running = asyncio.create_task(subject.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await flushed.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -368,6 +368,6 @@ async def test_a_process_that_ends_in_order_leaves_nothing_to_look_after(
     await subject.flush()
     assert len(await rows(database, "viewer_lives")) == 1
     subject.on_event(leaves(stream))
-    await subject.close(10.0)
+    await subject.close(30.0)
     assert await rows(database, "viewer_lives") == []
     assert [row["ended"] for row in await rows(database)] == [MORNING + 60]

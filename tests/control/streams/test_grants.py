@@ -49,7 +49,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-async def test_of_many_pushes_one_asks_the_database(panel: OpenPanel, reads: list[str]) -> None:
+async def test_of_many_pushes_one_asks_the_database(panel: OpenPanel, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grants, "FRESH", 1000.0)
     here = await panel()
     number = await pushed(await here.log_in())
     assert {(await push(here)).name for _ in range(50)} == {f"stream_{number}"}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 #: Behaviours that are no HTTP status.
 HANG: Final = -1
 RESET: Final = -2

@@ -4,9 +4,11 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from control.db import Database, open_database
 from control.vault import Vault
-from control.webhooks import models, outbox
+from control.webhooks import models, outbox, service
 from control.webhooks.messages import EventName, Message
 from control.webhooks.service import Webhooks
 from mediaserver.config import WebhooksConfig
@@ -37,8 +39,8 @@ async def test_none_is_lost_and_few_come_twice(database_url: str, tmp_path: Path
     assert figures.told >= KILLS
     assert figures.lost == 0
     assert figures.ids_that_changed == 0
-    # What was on its way when the sender was killed may have arrived, and nothing else.
-    assert figures.twice <= KILLS * killed.CONFIG.max_jobs, str(figures)
+    # What was on its way when the sender was killed may have arrived, and what was answered too late; nothing else.
+    assert figures.twice <= KILLS * killed.CONFIG.max_jobs + figures.late, str(figures)
 
 
 async def test_two_nodes_on_one_database_send_each_message_once(
@@ -61,7 +63,9 @@ async def test_two_nodes_on_one_database_send_each_message_once(
     assert sorted(receiver.accepted) == sorted(f"msg_{number}" for number in range(MANY))
 
 
-async def test_a_receiver_that_hangs_leaves_room_for_the_others(database: Database, receiver: Receiver) -> None:
+async def test_a_receiver_that_hangs_leaves_room_for_the_others(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Receiver(lambda _: HANG).running() as hanging:
         await killed.prepare(database, hanging.url())
         await tell(database, 1, 50)
@@ -75,9 +79,11 @@ async def test_a_receiver_that_hangs_leaves_room_for_the_others(database: Databa
         await tell(database, 1, 50)
         async with database.write() as tx:
             await models.update_webhook(tx, 1, {"enabled": 1})
+        monkeypatch.setattr(service, "LAST_WORDS", 0.0)  # for those that hang
         async with sender(database, timeout=60.0).running():
             await receiver.wait_for(50)
-            assert 1 <= len(hanging.posts) <= 8
+            await hanging.wait_for(1)
+            assert len(hanging.posts) <= 8
 
 
 async def test_what_a_dead_sender_had_taken_is_sent_by_another(database: Database, receiver: Receiver) -> None:
@@ -114,7 +120,10 @@ async def test_what_is_old_is_forgotten(database: Database) -> None:
         assert await models.attempts_of(tx, 1) == []
 
 
-async def test_a_sender_that_is_stopped_lets_its_last_messages_arrive(database: Database, receiver: Receiver) -> None:
+async def test_a_sender_that_is_stopped_lets_its_last_messages_arrive(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LAST_WORDS", 30.0)
     await killed.prepare(database, receiver.url())
     webhooks = sender(database)
     async with webhooks.running():

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -11,13 +12,12 @@ from control.webhooks.sender import MAX_KEPT, Sender
 from mediaserver.errors import Refused
 from mediaserver.transport.targets import Target, resolve
 from tests.control.webhooks.receiver import HANG, RESET, Receiver
-from tests.peers import free_port
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def sender(*, allow_private: bool = True, patience: float = 5.0) -> AsyncIterator[Sender]:
+async def sender(*, allow_private: bool = True, patience: float = 30.0) -> AsyncIterator[Sender]:
     async def judge(host: str, port: int) -> tuple[Target, ...]:
         return resolve(host, port, allow_private=allow_private)
 
@@ -43,7 +43,7 @@ async def listening(talk: Talk) -> AsyncIterator[str]:
         await asyncio.gather(*(task for task in talking if task is not None))
 
 
-async def post(url: str, *, allow_private: bool = True, patience: float = 5.0) -> Outcome:
+async def post(url: str, *, allow_private: bool = True, patience: float = 30.0) -> Outcome:
     async with sender(allow_private=allow_private, patience=patience) as opened:
         return await opened.post(url, b'{"a": 1}', {"webhook-id": "msg_1"})
 
@@ -79,12 +79,14 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> No
 )
 async def test_what_went_wrong_is_told_in_words(receiver: Receiver, says: int, words: str) -> None:
     receiver.says = lambda _: says
-    outcome = await post(receiver.url("/secret-in-the-path"), patience=0.3 if says == HANG else 5.0)
+    outcome = await post(receiver.url("/secret-in-the-path"), patience=0.3 if says == HANG else 30.0)
     assert (outcome.arrived, outcome.error) == (False, words)
 
 
 async def test_nobody_there() -> None:
-    assert (await post(f"http://127.0.0.1:{free_port()}/")).error == "nobody answers at its address"
+    with socket.socket() as nobody_s:
+        nobody_s.bind(("127.0.0.1", 0))  # and listens to nobody
+        assert (await post(f"http://127.0.0.1:{nobody_s.getsockname()[1]}/")).error == "nobody answers at its address"
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nContent-", b"SSH-2.0-peer\r\n\r\n", b"", b"\0" * 100_000])
@@ -119,7 +121,9 @@ async def test_an_endless_answer_is_read_a_little() -> None:
     assert sent < 16 << 20
 
 
-async def test_an_answer_that_drips_has_come_with_its_status() -> None:
+async def test_an_answer_that_drips_has_come_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control.webhooks.sender.BODY", 0.05)  # what came along is there at once
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx")
@@ -168,7 +172,7 @@ async def test_a_second_look_up_that_answers_otherwise_leads_nowhere_else() -> N
             return answers.pop()
         raise Refused(f"{host} is not a public address")
 
-    async with Sender(judge, 1.0, 4, "mediaserver") as opened:
+    async with Sender(judge, 30.0, 4, "mediaserver") as opened:
         outcome = await opened.post("http://rebinding.example/", b"{}", {})
     assert (outcome.status, answers) == (None, [])
     assert outcome.error == "rebinding.example is not a public address"

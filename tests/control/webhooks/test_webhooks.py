@@ -5,8 +5,11 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from control import duty
 from control.db import Database
-from control.live.pulse import Watched
+from control.live.pulse import Pulse, Watched
 from control.permissions import Role
 from control.webhooks import models, signature
 from control.webhooks.service import Webhooks
@@ -116,6 +119,7 @@ async def test_viewers_threshold_as_the_document_prints_it(panel: OpenPanel, rec
     number = await make_stream(admin)
     await make_webhook(admin, url=receiver.url(), events=["viewers.threshold"], thresholds=[100, 1000])
     opened.control.feed.emit(started(number))
+    assert await running(opened).announcer.settled(30)  # whose it is, and who wants to know, is known
     for viewers, kind in ((100, "exceeded"), (95, ""), (100, ""), (90, "dropped")):
         engine.show(stream(f"stream_{number}", since=AT, players={Wire.HLS: viewers - 10, Wire.RTMP: 10}))
         before = len(receiver.posts)
@@ -136,7 +140,10 @@ async def test_viewers_threshold_as_the_document_prints_it(panel: OpenPanel, rec
     assert len(receiver.posts) == 2
 
 
-async def test_the_peak_is_the_highest_that_was_seen(panel: OpenPanel, receiver: Receiver, engine: FakeEngine) -> None:
+async def test_the_peak_is_the_highest_that_was_seen(
+    panel: OpenPanel, receiver: Receiver, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duty, "Pulse", lambda on_air: Pulse(on_air, 0.02))
     opened = await panel()
     admin = await opened.log_in()
     number = await make_stream(admin)
@@ -209,7 +216,7 @@ async def test_only_the_owner_is_told_and_only_of_what_was_asked_for(panel: Open
     for event in (started(number), ended(number), started(99999), PublishStarted("demo", "s", AT, Wire.RTMP, "", "", False)):
         opened.control.feed.emit(event)
     await receiver.wait_for(1)
-    assert await running(opened).courier.quiet(10)
+    assert await running(opened).courier.quiet(30)
     assert [came.path for came in receiver.posts] == ["/stopped"]
 
 
@@ -219,7 +226,7 @@ async def test_a_stream_that_was_deleted_on_air_is_told_to_have_stopped(panel: O
     number = await make_stream(admin)
     await make_webhook(admin, url=receiver.url(), events=["stream.stopped"])
     opened.control.feed.emit(started(number))
-    assert await running(opened).announcer.settled(10)
+    assert await running(opened).announcer.settled(30)
     async with opened.control.db.write() as tx:
         await tx.execute("DELETE FROM streams WHERE id = ?", number)
     opened.control.feed.emit(ended(number))
@@ -310,11 +317,11 @@ async def test_410_disables_it_at_once(panel: OpenPanel, receiver: Receiver) -> 
     assert (shown["enabled"], shown["disabled_reason"]) == (False, "the receiver answered 410: it is gone")
     assert (await admin.post(f"/api/webhooks/{webhook['id']}/deliveries/{failed['id']}/replay")).status == 409
     opened.control.feed.emit(ended(number))
-    assert await running(opened).announcer.settled(10)
+    assert await running(opened).announcer.settled(30)
     receiver.says = lambda _: 200
     again = (await admin.put(f"/api/webhooks/{webhook['id']}", json={"enabled": True})).json
     assert (again["enabled"], again["disabled_reason"], again["failing_since"]) == (True, "", None)
-    assert await running(opened).courier.quiet(10)
+    assert await running(opened).courier.quiet(30)
     assert len(receiver.posts) == 1
 
 
@@ -352,7 +359,7 @@ async def test_what_waits_while_it_is_disabled_by_its_owner_goes_out_afterwards_
     opened.clock.now += 3600.0
     admin = await opened.log_in()
     running(opened).courier.wake()
-    assert await running(opened).courier.quiet(10)
+    assert await running(opened).courier.quiet(30)
     assert len(receiver.posts) == 1
     body = {"enabled": True, "url": receiver.url("/new")}
     assert (await admin.put(f"/api/webhooks/{webhook['id']}", json=body)).json["url"] == receiver.url("/new")
