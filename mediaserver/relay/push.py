@@ -297,7 +297,10 @@ class Push:
         return 0 < (self.session.acknowledged - self._began[0]) & 0xFFFFFFFF < 1 << 31
 
     def _try_out(self) -> None:
+        """Ask again later where it has taken nothing yet: it may be us who were held up."""
         self._tried = self.connection.taken().acknowledged > self._began[1]
+        if not self._tried:
+            self._trial = self._loop.call_later(TRIAL, self._try_out)
 
     def _said(self, code: str, text: str) -> str:
         return self.address.redact(" ".join(filter(None, (text, f"({code})" if code else "")))) or "without a reason"

@@ -11,6 +11,7 @@ from protocols.rtmp.command import StatusCode
 from protocols.rtmp.events import ConnectRequested, DataReceived, Event, MediaReceived, PublishRequested, StreamClosed
 from protocols.rtmp.session import ServerSession
 from tests.mediaserver.running import PATIENCE
+from tests.peers import free_port
 
 
 @dataclass
@@ -58,8 +59,9 @@ class TargetServer:
         self._server: asyncio.Server | None = None
 
     async def open(self, context: ssl.SSLContext | None = None) -> None:
+        """Be there; the second time where it was before."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context, limit=1 << 16)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Be gone, with every connection."""

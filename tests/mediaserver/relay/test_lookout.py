@@ -12,10 +12,11 @@ from mediaserver.ports import RelayTarget
 from mediaserver.relay import lookout, push
 from mediaserver.relay.retry import DISMISSALS, Retry
 from mediaserver.snapshot import RelayState
+from mediaserver.transport.rtmp_client import ClientConnection, Taken
 from protocols.rtmp.events import ConnectRequested, PublishRequested
 from tests.mediaserver.relay.target import TargetServer, Visit, hang_up, target_server
-from tests.mediaserver.relay.test_relay import config, relay_of, states, until_media, until_state, url
-from tests.mediaserver.running import GOP, Running, picture, running
+from tests.mediaserver.relay.test_relay import config, only_relay, present, relay_of, states, until_media, until_state, url
+from tests.mediaserver.running import GOP, PATIENCE, Running, picture, running
 
 #: Nothing below may come about because the time of a wait has passed.
 NEVER = {"first_retry": 300.0, "longest_retry": 300.0}
@@ -43,7 +44,7 @@ def for_another(server: TargetServer) -> None:
 
 @pytest.fixture
 def absences(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The times at which a target was found to be away; looks are frequent."""
+    """The times at which a target was found to be away; looks are frequent, and take the time that they take."""
     seen: list[float] = []
     missed = Retry.missed
 
@@ -54,6 +55,8 @@ def absences(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(Retry, "missed", noted)
     monkeypatch.setattr(lookout, "LOOK_INTERVAL", 0.05)
     monkeypatch.setattr(lookout, "SLOWEST", 0.05)
+    monkeypatch.setattr(lookout, "LOOK_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(lookout, "HUNG", 300.0)
     return seen
 
 
@@ -134,7 +137,7 @@ async def test_a_connection_that_did_not_last_is_made_again_when_the_target_is_b
 
 
 async def test_who_drops_us_and_hangs_is_tried_when_it_answers_again(
-    monkeypatch: pytest.MonkeyPatch, absences: list[float]
+    absences: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookout, "HUNG", 0.05)
     async with target_server() as server, running(config(**NEVER)) as town, town.client("show") as encoder:
@@ -148,7 +151,7 @@ async def test_who_drops_us_and_hangs_is_tried_when_it_answers_again(
         await encoder.publish()
         await encoder.send(*GOP)
         await server.until(lambda: len(server.visits) > 1)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # at least
         server.on_publish = None
         server.read.set()
         await until_state(town, RelayState.LIVE)
@@ -212,12 +215,14 @@ async def test_a_target_that_took_media_and_died_has_not_refused_the_key(said: b
         assert not any("the key" in reason for reason in reasons(town))
 
 
-async def test_a_target_that_lets_everybody_in_and_closes_has_refused_the_key() -> None:
+async def test_a_target_that_lets_everybody_in_and_closes_has_refused_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for patience in ("TRIAL", "SECOND_THOUGHTS"):
+        monkeypatch.setattr(push, patience, 300.0)
     async with target_server() as server, running(config()) as town, town.client("show") as encoder:
 
         def let_in(visit: Visit, request: PublishRequested) -> None:
             visit.session.accept_publish(request)
-            asyncio.get_running_loop().call_later(0.05, drop, visit)
+            asyncio.get_running_loop().call_later(0.01, drop, visit)
 
         server.on_publish = let_in
         town.engine.start_relay("show", RelayTarget("one", url(server)))
@@ -225,3 +230,26 @@ async def test_a_target_that_lets_everybody_in_and_closes_has_refused_the_key() 
         await encoder.send(*GOP)
         snapshot = await until_state(town, RelayState.FAILED)
         assert snapshot.reason.endswith(f"right after it had taken the key, {DISMISSALS} times in a row")
+
+
+async def test_a_target_that_had_taken_nothing_when_it_was_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was held up itself may look before it has sent anything."""
+    monkeypatch.setattr(push, "TRIAL", 0.02)
+    looks, nothing, taken = 0, True, ClientConnection.taken
+
+    def seen(self: ClientConnection) -> Taken:
+        nonlocal looks
+        looks += 1
+        return Taken(0, waiting=True) if nothing else taken(self)
+
+    monkeypatch.setattr(ClientConnection, "taken", seen)
+    async with target_server() as server, running(config(stall_timeout=300.0)) as town, town.client("show") as encoder:
+        town.engine.start_relay("show", RelayTarget("one", url(server)))
+        await encoder.publish()
+        await encoder.send(*GOP)
+        await until_media(server, 4)
+        before = looks
+        await town.until(lambda: looks > before + 4)
+        assert not present(only_relay(town))._accepted
+        nothing = False
+        await town.until(lambda: present(only_relay(town))._accepted)
