@@ -21,8 +21,8 @@ from protocols.rtmp.message import VIDEO
 from tests.e2e.rtmp import Tag
 from tests.peers import free_port, program
 
-#: Seconds to wait for what is sure to come.
-PATIENCE = 10.0
+#: Seconds to wait for what is sure to come, on a machine that others take away for seconds too.
+PATIENCE = 30.0
 
 #: The sequence header of a real 320x192 picture.
 HEADER: Tag = (

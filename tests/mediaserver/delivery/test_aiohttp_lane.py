@@ -33,7 +33,7 @@ class Wire(asyncio.Transport):
 
     async def answered(self) -> int:
         """The status of the next answer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (data := await self.written.get()).startswith(b"HTTP/1."):
                 pass
         return int(data.split()[1])

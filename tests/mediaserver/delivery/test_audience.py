@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from mediaserver.delivery import audience
 from mediaserver.delivery.audience import Audience, Sighting
 from mediaserver.events import PlayEnded, PlayStarted
@@ -39,7 +41,8 @@ def test_a_viewer_of_long_segments_may_be_silent_for_three_of_them() -> None:
     assert len(subject) == 0
 
 
-def test_viewers_are_bounded_and_those_that_are_known_stay() -> None:
+def test_viewers_are_bounded_and_those_that_are_known_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "MAX_VIEWERS", 500)
     subject, _ = opened()
     for number in range(audience.MAX_VIEWERS + 10):
         watch(subject, replace(ONE, wire=Wire.DASH, address=str(number)))

@@ -264,7 +264,7 @@ async def test_forwarded_addresses_count_only_from_trusted_proxies(
 
 async def test_a_blocked_request_is_answered_when_what_it_waits_for_is_there(port: Port, connect: Connect) -> None:
     signal = Signal()
-    port.resolver.answers["video.m3u8"] = Wait(signal, 6.0)
+    port.resolver.answers["video.m3u8"] = Wait(signal, 600.0)
     client = await connect(port)
     waiting = asyncio.ensure_future(client.get("/live/show/video.m3u8?_HLS_msn=5"))
     await signal.added.wait()
@@ -280,7 +280,7 @@ async def test_a_blocked_request_is_answered_when_what_it_waits_for_is_there(por
 async def test_a_segment_that_grows_is_sent_as_it_grows(port: Port, connect: Connect) -> None:
     signal, made = Signal(), [b"one"]
     complete = False
-    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"".join(made)[n:], complete), "video/mp4", signal, 6.0)
+    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"".join(made)[n:], complete), "video/mp4", signal, 600.0)
     client = await connect(port)
     await client.send("GET /live/show/video/8.m4s HTTP/1.1\r\nHost: x\r\n\r\n")
     status, headers = await client.head()
@@ -300,7 +300,7 @@ async def test_a_segment_that_grows_is_sent_as_it_grows(port: Port, connect: Con
 
 
 async def test_http_1_0_gets_a_growing_segment_to_the_end_of_the_connection(port: Port, connect: Connect) -> None:
-    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"whole"[n:], True), "video/mp4", Signal(), 6.0)
+    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"whole"[n:], True), "video/mp4", Signal(), 600.0)
     client = await connect(port)
     reply = await client.get("/live/show/video/8.m4s", version="1.0")
     assert "transfer-encoding" not in reply.headers
@@ -308,7 +308,7 @@ async def test_http_1_0_gets_a_growing_segment_to_the_end_of_the_connection(port
 
 
 async def test_head_of_a_growing_segment_has_no_length(port: Port, connect: Connect) -> None:
-    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"whole"[n:], True), "video/mp4", Signal(), 6.0)
+    port.resolver.answers["video/8.m4s"] = Growing(lambda n: (b"whole"[n:], True), "video/mp4", Signal(), 600.0)
     client = await connect(port)
     reply = await client.get("/live/show/video/8.m4s", method="HEAD")
     assert reply.status == 200

@@ -157,7 +157,7 @@ async def test_a_player_that_talks_too_much_is_cut_off(port: Port, connect: Conn
     client = await connect(port)
     await join(client)
     client.writer.write(masked(0x8A, b"") * (MAX_CHATTER // 6 + 1))
-    await port.until_event(lambda: len(port.web.players) == 0)
+    await port.until(lambda: len(port.web.players) == 0)
 
 
 async def test_a_player_may_say_a_little_for_as_long_as_it_plays(port: Port, connect: Connect) -> None:

@@ -1,7 +1,21 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
+import pytest
+
+from mediaserver.hub import beat as beat_module
 from mediaserver.hub.beat import MANY_PUBLISHERS, SECONDS_PER_PLAYER, SHORTEST, Beat, Pace
+
+#: Seconds to wait for what is sure to come.
+PATIENCE = 30.0
+#: An interval, in seconds, that no test waits for, and so many players that it is the ceiling.
+NEVER, EVERYBODY = 3600.0, round(3600 / SECONDS_PER_PLAYER)
+
+
+@pytest.fixture
+def one_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the first beat of a ``crowd`` with a ceiling of NEVER there comes no other."""
+    monkeypatch.setattr(beat_module, "SECONDS_PER_PUBLISHER", NEVER)
 
 
 class Reader:
@@ -91,15 +105,15 @@ async def test_one_connection_around_the_threshold_does_not_flap() -> None:
     paced.close()
 
 
-async def test_under_load_readers_leave_the_poller_and_are_read_and_flushed_in_one_beat() -> None:
-    paced, writer = beat(), Writer()
+async def test_under_load_readers_leave_the_poller_and_are_read_and_flushed_in_one_beat(one_beat: None) -> None:
+    paced, writer = beat(NEVER), Writer()
     reader = Reader(paced, writer)
     paced.add_reader(reader)
     assert not reader.in_beat
     others = crowd(paced)
     assert reader.in_beat
     assert paced.pace is Pace.BEAT
-    await asyncio.wait_for(writer.flushed.wait(), 5)
+    await asyncio.wait_for(writer.flushed.wait(), PATIENCE)
     assert reader.reads == writer.flushes == 1
     for other in others:
         paced.remove_reader(other)
@@ -116,18 +130,18 @@ async def test_a_reader_that_leaves_returns_to_the_poller_and_is_read_no_more() 
     paced.remove_reader(leaving)
     paced.remove_reader(leaving)
     assert not leaving.in_beat
-    await asyncio.wait_for(staying.woken.wait(), 5)
+    await asyncio.wait_for(staying.woken.wait(), PATIENCE)
     assert leaving.reads == 0
     paced.close()
 
 
 async def test_what_was_marked_when_the_load_falls_away_is_flushed_at_once() -> None:
-    paced, writer = beat(5.0), Writer()
-    paced.add_players(30_000)
+    paced, writer = beat(NEVER), Writer()
+    paced.add_players(EVERYBODY)
     await asyncio.sleep(0)
     paced.mark(writer)
-    paced.add_players(-30_000)
-    await asyncio.wait_for(writer.flushed.wait(), 1)
+    paced.add_players(-EVERYBODY)
+    await asyncio.wait_for(writer.flushed.wait(), PATIENCE)
     paced.close()
 
 
@@ -140,7 +154,7 @@ async def test_a_reader_that_fails_is_reported_and_the_beat_goes_on() -> None:
     paced.add_reader(broken)
     for _ in range(3):
         broken.woken.clear()
-        await asyncio.wait_for(broken.woken.wait(), 5)
+        await asyncio.wait_for(broken.woken.wait(), PATIENCE)
     assert len(reported) >= 2
     paced.close()
 
@@ -172,7 +186,7 @@ async def test_work_that_rests_when_the_beat_stops_is_finished_and_nobody_behind
     assert slow.steps == 1
     for reader in readers:
         paced.remove_reader(reader)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await behind.flushed.wait()
     assert slow.flushes == 1
     paced.mark(slow)
@@ -197,14 +211,14 @@ async def test_a_writer_that_fails_does_not_take_the_others_with_it() -> None:
         assert paced.pace is pace
         paced.mark(Broken())
         paced.mark(behind)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await behind.flushed.wait()
         paced.close()
     assert len(reported) == len(Pace)
 
 
-async def test_a_reader_with_more_is_asked_twice_at_once_and_again_in_the_same_beat_after_the_others() -> None:
-    paced = beat(5.0)
+async def test_a_reader_with_more_is_asked_twice_at_once_and_again_in_the_same_beat_after_the_others(one_beat: None) -> None:
+    paced = beat(NEVER)
     busy, other = Reader(paced), Reader(paced)
     busy.more = 5
     when_other_was: list[int] = []
@@ -212,7 +226,7 @@ async def test_a_reader_with_more_is_asked_twice_at_once_and_again_in_the_same_b
     paced.add_reader(busy)
     paced.add_reader(other)
     crowd(paced)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await other.woken.wait()
         await busy.done.wait()
     assert when_other_was == [2]
@@ -220,22 +234,22 @@ async def test_a_reader_with_more_is_asked_twice_at_once_and_again_in_the_same_b
     paced.close()
 
 
-async def test_a_reader_that_leaves_while_it_is_read_is_not_read_on() -> None:
-    paced = beat(5.0)
+async def test_a_reader_that_leaves_while_it_is_read_is_not_read_on(one_beat: None) -> None:
+    paced = beat(NEVER)
     leaving = Reader(paced)
     leaving.more = 3
     leaving.on_read = lambda: paced.remove_reader(leaving)
     paced.add_reader(leaving)
     others = crowd(paced)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         for other in others:
             await other.woken.wait()
     assert leaving.reads == 1
     paced.close()
 
 
-async def test_what_two_reads_bring_is_one_flush() -> None:
-    paced = beat(5.0)
+async def test_what_two_reads_bring_is_one_flush(one_beat: None) -> None:
+    paced = beat(NEVER)
     words: list[str] = []
 
     class Gathering(Writer):
@@ -250,33 +264,36 @@ async def test_what_two_reads_bring_is_one_flush() -> None:
 
     writer, readers = Gathering(), crowd(paced)
     readers[0].more, readers[0].on_read = 2, writer.gather
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await writer.flushed.wait()
     assert words == ["read", "read", "flush"]
     paced.close()
 
 
 async def test_with_few_publishers_each_stream_gathers_in_a_window_of_its_own() -> None:
-    paced, reader, writer = beat(0.05), Reader(beat()), Writer()
-    paced.add_reader(reader)
-    paced.add_players(500)
-    assert paced.pace is Pace.WINDOWS
-    assert not reader.in_beat
-    paced.mark(writer)
-    await asyncio.sleep(0)
-    assert writer.flushes == 0
-    async with asyncio.timeout(5):
-        await writer.flushed.wait()
-    paced.close()
+    for window in (NEVER, 0.01):
+        paced, reader, writer = beat(window), Reader(beat()), Writer()
+        paced.add_reader(reader)
+        paced.add_players(EVERYBODY)
+        assert paced.pace is Pace.WINDOWS
+        assert not reader.in_beat
+        paced.mark(writer)
+        if window == NEVER:
+            await asyncio.sleep(0.01)
+            assert writer.flushes == 0
+        else:
+            async with asyncio.timeout(PATIENCE):
+                await writer.flushed.wait()
+        paced.close()
 
 
 async def test_a_window_ends_when_it_is_hurried() -> None:
-    paced, writer = beat(5.0), Writer()
-    paced.add_players(30_000)
+    paced, writer = beat(NEVER), Writer()
+    paced.add_players(EVERYBODY)
     paced.mark(writer)
     paced.hurry(writer)
     paced.hurry(writer)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await writer.flushed.wait()
     await asyncio.sleep(0)
     assert writer.flushes == 1
@@ -284,14 +301,14 @@ async def test_a_window_ends_when_it_is_hurried() -> None:
 
 
 async def test_open_windows_are_flushed_when_the_pace_changes() -> None:
-    for players in (-30_000, 0):
-        paced, writer = beat(5.0), Writer()
-        paced.add_players(30_000)
+    for players in (-EVERYBODY, 0):
+        paced, writer = beat(NEVER), Writer()
+        paced.add_players(EVERYBODY)
         paced.mark(writer)
         if players:
             paced.add_players(players)
         else:
             crowd(paced)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await writer.flushed.wait()
         paced.close()

@@ -1,9 +1,12 @@
 import asyncio
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from mediaserver.errors import NameTaken, Refused
 from mediaserver.events import Event, PublishEnded, PublisherLeft, PublishStarted
+from mediaserver.hub import hub as hub_module
 from mediaserver.hub.hub import Hub, HubLimits
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
@@ -45,7 +48,15 @@ class Recorder:
         self.ended.set()
 
 
+#: Seconds to wait for what is sure to come.
+PATIENCE = 30.0
 TRACK = Track(Codec.H264, b"avcC", b"V0")
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is away for any time: the clock stands still."""
+    monkeypatch.setattr(hub_module, "time", SimpleNamespace(time=time.time, monotonic=lambda: 1000.0))
 
 
 def hub(grace: float = 60, takeover: bool = False) -> tuple[Hub, Note]:
@@ -131,7 +142,7 @@ async def test_the_grace_period_runs_out() -> None:
     publisher.stream.subscribe(watching, replay=False)
     publisher.close("cable pulled")
     assert house.find("cam") is publisher.stream
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await watching.ended.wait()
     assert watching.seen == ["away", "end"]
     assert house.find("cam") is None
@@ -200,7 +211,7 @@ async def test_a_stream_that_fails_to_end_keeps_no_other_from_it(caplog: pytest.
 async def test_who_waits_for_a_name_does_not_get_a_stream_that_is_over() -> None:
     """A Subscriber of that would wait for ever."""
     house, _ = hub()
-    waiting = asyncio.create_task(house.wait_for("cam", 5))
+    waiting = asyncio.create_task(house.wait_for("cam", PATIENCE))
     await asyncio.sleep(0)
     house.publish(PublishGrant("cam"), session(), ignore).close("changed its mind")
     assert await waiting is None
@@ -210,7 +221,7 @@ async def test_who_waits_for_a_name_gets_it_when_it_begins_and_leaves_nothing_be
     house, _ = hub()
     assert await house.wait_for("cam", 0) is None
     assert await house.wait_for("cam", 0.01) is None
-    waiting = asyncio.create_task(house.wait_for("cam", 5))
+    waiting = asyncio.create_task(house.wait_for("cam", PATIENCE))
     await asyncio.sleep(0)
     publisher = house.publish(PublishGrant("cam"), session(), ignore)
     assert await waiting is publisher.stream
@@ -309,7 +320,7 @@ async def test_the_end_counts_what_all_publishers_sent() -> None:
         publisher.stream.subscribe(watching)
         publisher.close("lost")
         assert not publisher.session.publishing
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await watching.ended.wait()
     ended = note.events[-1]
     assert isinstance(ended, PublishEnded)
@@ -327,7 +338,7 @@ async def test_new_sound_parameters_leave_the_pictures_in_the_gop_cache() -> Non
     assert [kept.kind for kept in publisher.stream.gop] == [MediaKind.VIDEO]
 
 
-async def test_what_stands_in_for_a_lost_publisher_is_the_same_stream_to_players() -> None:
+async def test_what_stands_in_for_a_lost_publisher_is_the_same_stream_to_players(still: None) -> None:
     house, note = hub(grace=0)
     slate = session("")
     kicked: list[str] = []

@@ -38,7 +38,7 @@ class Seat:
 
     async def taken_until(self, mark: bytes) -> bytes:
         data = self.taken()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not data.endswith(mark):
                 await asyncio.sleep(0)
                 data += self.taken()

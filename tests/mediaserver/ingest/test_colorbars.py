@@ -107,7 +107,7 @@ def test_nobody_listens_is_told_in_a_line() -> None:
     url = f"rtmp://127.0.0.1:{free_port()}/live/demo"
     command = [sys.executable, "-m", "mediaserver.ingest.testcard", url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
         told = process.stderr.read() if process.stderr else ""
     assert told.startswith("colour bars: ")
     assert told.count("\n") == 1

@@ -1,8 +1,12 @@
 """A publisher that falls silent, and what becomes of what it says afterwards."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from mediaserver.errors import NameTaken
+from mediaserver.hub import hub as hub_module
 from mediaserver.hub.hub import Hub, HubLimits, Publisher
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
@@ -12,6 +16,12 @@ from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.mediaserver.running import Notes
 
 VIDEO, SLATE, SOUND = Track(Codec.H264, b"a", b"a"), Track(Codec.H264, b"b", b"b"), Track(Codec.AAC, b"c", b"c")
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is silent or away is so for as long as a test says: the clock stands still."""
+    monkeypatch.setattr(hub_module, "time", SimpleNamespace(time=time.time, monotonic=lambda: 1000.0))
 
 
 def picture(dts: int, *, keyframe: bool = True) -> Packet:

@@ -54,7 +54,7 @@ READERS = {InputType.HLS: (pull_hls, 0), InputType.HTTP: (pull_http, 3000), Inpu
 
 def everything(kind: InputType, url: str) -> list[Track | Packet]:
     """All that is read at ``url``, as fast as it can be."""
-    terms = Terms(kind, url, False, True, 10.0, ("/",), 1 << 23, 1 << 30, 10**9, "", True)
+    terms = Terms(kind, url, False, True, 60.0, ("/",), 1 << 23, 1 << 30, 10**9, "", True)
     items: list[Track | Packet] = []
     with pytest.raises(SourceEnded):
         items.extend(READERS[kind][0].read(terms))
@@ -253,10 +253,10 @@ def test_a_file_that_comes_over_http_waits_for_half_of_what_would_be_silence(mon
 
     monkeypatch.setattr(pull_http, "read_container", read_container)
     with web(lambda _: bytes(1000)) as (url, _):
-        terms = Terms(InputType.HTTP, f"{url}/a.ts", False, True, 8.0, ("/",), 1 << 23, 1 << 30, 10**9, "", True)
+        terms = Terms(InputType.HTTP, f"{url}/a.ts", False, True, 60.0, ("/",), 1 << 23, 1 << 30, 10**9, "", True)
         with pytest.raises(SourceEnded):
             list(pull_http.read(terms))
-    assert asked == [4.0]
+    assert asked == [30.0]
 
 
 def test_a_jump_of_the_clock_is_passed_on_as_one() -> None:

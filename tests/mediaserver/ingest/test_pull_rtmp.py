@@ -33,7 +33,7 @@ def test_a_refusal_is_told_without_what_we_asked_for() -> None:
         thread = threading.Thread(target=refuse, args=(server, words))
         thread.start()
         url = f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/show-key?token=hunter2&more=a%20b"
-        terms = Terms(InputType.RTMP, url, False, True, 5.0, (), 1 << 20, 1 << 30, 10**9, "", True)
+        terms = Terms(InputType.RTMP, url, False, True, 30.0, (), 1 << 20, 1 << 30, 10**9, "", True)
         with pytest.raises(SourceLost, match="the server refuses: no stream …") as told:
             list(read(terms))
         thread.join()

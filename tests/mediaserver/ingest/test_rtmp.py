@@ -11,6 +11,7 @@ from mediaserver.config import Config, RtmpConfig
 from mediaserver.errors import Refused
 from mediaserver.events import PlayEnded, PlayStarted, PublishEnded, PublishRefused, PublishStarted
 from mediaserver.ports import Wire
+from mediaserver.transport import rtmp
 from protocols.rtmp.events import CommandFailed
 from protocols.rtmp.message import AUDIO
 from tests.mediaserver.running import GOP, Client, Running, picture, running, self_signed
@@ -160,7 +161,10 @@ async def test_who_publishes_does_not_play() -> None:
 
 
 @pytest.mark.parametrize("what", ["publish", "play"])
-async def test_who_plays_and_asks_for_what_is_refused_hears_why_and_costs_the_others_nothing(what: str, tmp_path: Path) -> None:
+async def test_who_plays_and_asks_for_what_is_refused_hears_why_and_costs_the_others_nothing(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rtmp, "CLOSING_TIME", 300.0)  # for the last words that wait until they are read
     certificate, key = self_signed(tmp_path)
     secured = RtmpConfig(tls_port=free_port(), tls_cert=certificate, tls_key=key, reconnect_grace=0)
     async with (

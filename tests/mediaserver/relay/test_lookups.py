@@ -2,7 +2,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 
@@ -28,7 +28,7 @@ class Resolver:
         assert allow_private
         self.asked.append(host)
         if host not in self.quick:
-            assert self.free.wait(PATIENCE)
+            assert self.free.wait(2 * PATIENCE)
         if not self.known:
             raise Refused("cannot be resolved")
         return (HERE,)
@@ -47,6 +47,12 @@ class Town:
     async def settle(self) -> None:
         await asyncio.gather(*self.tasks)
 
+    async def until(self, question: Callable[[], bool]) -> None:
+        """Wait for the answer to be yes: threads begin when they are let."""
+        async with asyncio.timeout(PATIENCE):
+            while not question():  # noqa: ASYNC110 - threads announce nothing
+                await asyncio.sleep(0.005)
+
 
 @pytest.fixture
 async def resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Resolver]:
@@ -64,6 +70,7 @@ async def test_a_name_server_that_hangs_is_asked_once_and_waited_for_as_long_as_
     names = town.names
     assert await asyncio.gather(*(names.find("a.example", 1935, 0.01) for _ in range(5))) == [()] * 5
     assert await names.find("a.example", 1935, 0.01) == ()
+    await town.until(lambda: bool(resolver.asked))
     assert resolver.asked == ["a.example"]
     resolver.free.set()
     await town.settle()
@@ -85,8 +92,9 @@ async def test_names_that_hang_hold_up_nobody_else(resolver: Resolver, monkeypat
     town = Town()
     names, hanging = town.names, [f"{number}.example" for number in range(MOST_QUESTIONS)]
     resolver.quick.add("good.example")
-    await asyncio.gather(*(names.find(host, 1935, 0.2) for host in hanging))
-    assert len(resolver.asked) == MOST_QUESTIONS
+    await asyncio.gather(*(names.find(host, 1935, 0.01) for host in hanging))
+    await town.until(lambda: len(names._hanging) == MOST_QUESTIONS)
+    await town.until(lambda: len(resolver.asked) == MOST_QUESTIONS)
     # The loop's own threads are free all the while.
     async with asyncio.timeout(PATIENCE):
         await asyncio.to_thread(len, "")
@@ -95,6 +103,7 @@ async def test_names_that_hang_hold_up_nobody_else(resolver: Resolver, monkeypat
     resolver.free.clear()
     resolver.asked.clear()
     assert set(await asyncio.gather(*(names.find(host, 1935, 0.2) for host in hanging))) == {(HERE,)}
+    await town.until(lambda: len(resolver.asked) >= MOST_SLOW)
     assert len(resolver.asked) == MOST_SLOW
     assert await names.find("good.example", 1935, PATIENCE) == (HERE,)
     resolver.free.set()
@@ -104,8 +113,8 @@ async def test_names_that_hang_hold_up_nobody_else(resolver: Resolver, monkeypat
 async def test_a_name_that_answers_in_time_again_is_one_like_others(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "SLOW", 0.05)
     town = Town()
-    await town.names.find("a.example", 1935, 0.2)
-    assert list(town.names._hanging) == [("a.example", 1935)]
+    await town.names.find("a.example", 1935, 0.01)
+    await town.until(lambda: list(town.names._hanging) == [("a.example", 1935)])
     resolver.free.set()
     await town.settle()
     monkeypatch.setattr(lookups, "SLOW", PATIENCE)

@@ -17,8 +17,9 @@ from mediaserver.events import PublishEnded
 from mediaserver.hub.beat import Beat, Pace
 from mediaserver.ingest.rtmp import RtmpEndpoint
 from mediaserver.ports import Wire
+from mediaserver.transport import rtmp as rtmp_module
 from mediaserver.transport.deadlines import IN_A_ROW
-from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
+from mediaserver.transport.rtmp import Role, RtmpListener
 from protocols.rtmp.client import ClientSession
 from protocols.rtmp.limits import SessionLimits
 from protocols.rtmp.message import VIDEO
@@ -32,6 +33,13 @@ CROWD = 24
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return self_signed(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds, more than a test takes, that a connection may take to flush its last words."""
+    monkeypatch.setattr(rtmp_module, "CLOSING_TIME", 300.0)
+    return 300.0
 
 
 def beat(town: Running) -> Beat:
@@ -88,9 +96,10 @@ async def test_a_connection_that_does_not_come_to_the_point_is_closed(caplog: py
     async with running() as town, town.client("show") as silent, town.client("show") as publisher:
         await publisher.publish()
         await silent.connect()
-        town.engine._rtmp.sweep(monotonic() + 9)
-        assert not silent.reader.at_eof()
-        town.engine._rtmp.sweep(monotonic() + 11)
+        (newcomer,) = (each for each in town.engine._rtmp.connections if each.role is Role.UNDECIDED)
+        town.engine._rtmp.sweep(newcomer._started + 9)
+        assert not newcomer.closing
+        town.engine._rtmp.sweep(newcomer._started + 11)
         await silent.closed()
         assert town.names() == {"show"}
         (record,) = caplog.records
@@ -166,8 +175,9 @@ async def test_no_more_connections_than_allowed() -> None:
             await three.publish()
 
 
-async def test_a_peer_that_does_not_take_the_last_words_is_cut_off() -> None:
-    async with running(AT_ONCE) as town, town.client("show") as publisher, town.client("show") as player:
+async def test_a_peer_that_does_not_take_the_last_words_is_cut_off(patient: float) -> None:
+    lasting = Config(rtmp=RtmpConfig(reconnect_grace=0, handshake_timeout=2 * patient, idle_timeout=2 * patient))
+    async with running(lasting) as town, town.client("show") as publisher, town.client("show") as player:
         await publisher.publish()
         await player.play()
         await publisher.send(HEADER, picture(0, keyframe=True, size=4_000_000), picture(1, size=4_000_000))
@@ -176,7 +186,7 @@ async def test_a_peer_that_does_not_take_the_last_words_is_cut_off() -> None:
         await town.notes.wait_for(PublishEnded)
         connections = town.engine._rtmp.connections
         assert len(connections) == 2
-        town.engine._rtmp.sweep(monotonic() + CLOSING_TIME + 1)
+        town.engine._rtmp.sweep(monotonic() + patient + 1)
         await town.until(lambda: len(connections) == 1)
 
 
@@ -213,25 +223,27 @@ async def test_close_ends_everybody_and_frees_the_port() -> None:
 
 
 @contextlib.asynccontextmanager
-async def somebody_who_takes_nothing(town: Running) -> AsyncIterator[None]:
+async def somebody_who_takes_nothing(town: Running) -> AsyncIterator[Client]:
     """A player whose last words wait behind megabytes that it does not read: closing waits for it."""
     async with town.client("show") as publisher, town.client("show") as player:
         await publisher.publish()
         await player.play()
         await publisher.send(HEADER, picture(0, keyframe=True, size=4_000_000), picture(1, size=4_000_000))
         await town.until(lambda: town.engine.snapshot().bytes_out > 4_000_000)
-        yield
+        yield player
 
 
-async def test_a_port_that_is_opened_while_others_close_stays_open_and_can_be_closed() -> None:
-    async with running(AT_ONCE) as town, somebody_who_takes_nothing(town):
+async def test_a_port_that_is_opened_while_others_close_stays_open_and_can_be_closed(patient: float) -> None:
+    async with running(AT_ONCE) as town, somebody_who_takes_nothing(town) as player:
         listener, port = town.engine._rtmp, free_port()
-        closing = town.engine.spawn(listener.close("over"))
+        closing = town.engine.spawn(listener.close("over", patient))
         await asyncio.sleep(0)
         await listener.listen("127.0.0.1", port)
         assert not closing.done()
         async with Client(f"rtmp://127.0.0.1:{port}/live/new") as client:
             await client.publish()
+            assert not closing.done()
+            player.writer.transport.abort()
             await closing
             assert town.names() == {"new"}
             again = town.engine.spawn(listener.close("over"))
@@ -246,7 +258,7 @@ async def test_ports_that_are_opened_while_they_close_are_open_in_the_end_and_ca
         engine, port = town.engine, town.engine.config.rtmp.port
         async with somebody_who_takes_nothing(town):
             async with asyncio.timeout(PATIENCE):
-                await asyncio.gather(engine.close_rtmp("stopped"), engine.open_rtmp())
+                await asyncio.gather(engine.close_rtmp("stopped", 0.05), engine.open_rtmp())
         assert engine.rtmp_since > 0
         async with town.client("new") as client:
             await client.publish()

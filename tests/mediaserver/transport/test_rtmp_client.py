@@ -90,10 +90,11 @@ def hole() -> Iterator[int]:
         yield address[1]
 
 
-async def test_the_first_address_that_lets_us_is_taken(hole: int) -> None:
+async def test_the_first_address_that_lets_us_is_taken(hole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtmp_client, "ROUND", 0.1)
     async with target_server() as server:
         closed = here(free_port())
-        connection, listener = await dial(closed, here(hole), here(server.port), reach_timeout=0.6)
+        connection, listener = await dial(closed, here(hole), here(server.port))
         await listener.until(Connected)
         connection.close()
         await asyncio.wait_for(connection.gone, PATIENCE)
@@ -101,9 +102,12 @@ async def test_the_first_address_that_lets_us_is_taken(hole: int) -> None:
 
 
 async def test_nobody_there_has_its_words(hole: int) -> None:
-    for target, words in ((here(free_port()), "refused"), (here(hole), "no answer to the attempt to connect")):
+    for target, words, patience in (
+        (here(free_port()), "refused", PATIENCE),
+        (here(hole), "no answer to the attempt to connect", 0.2),
+    ):
         with pytest.raises(Unreachable, match=words) as error:
-            await dial(target, reach_timeout=0.2)
+            await dial(target, reach_timeout=patience)
         assert error.value.silent
     with pytest.raises(Unreachable, match="no address"):
         await dial()
@@ -227,18 +231,21 @@ async def test_who_did_not_answer_is_asked_anew(beside: bool, monkeypatch: pytes
     monkeypatch.setattr(rtmp_client, "ROUND", 0.1)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        server.setblocking(False)
         targets = [here(server.getsockname()[1])]
-        with contextlib.suppress(Unreachable):  # what nobody accepts fills the queue; whoever comes then is not answered
-            while True:
-                stack.enter_context(await reach(targets, 0.1))
+        for _ in range(3):  # what nobody accepts fills the queue; whoever comes then is not answered
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(server.getsockname())
         targets += [here(free_port())] * beside
         rounds, reach_once = 0, rtmp_client._reach_once
 
         async def counted(targets: Sequence[Target], patience: float) -> socket.socket | list[str]:
             nonlocal rounds
             rounds += 1
-            if rounds == 3:
-                stack.enter_context(server.accept()[0])
+            if rounds >= 3:
+                with contextlib.suppress(BlockingIOError):
+                    stack.enter_context(server.accept()[0])
             return await reach_once(targets, patience)
 
         monkeypatch.setattr(rtmp_client, "_reach_once", counted)
