@@ -1,6 +1,8 @@
 """The servers side by side: started on their own core, in a fresh directory, on free ports, and asked what they used."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +19,7 @@ from bench.load.process import LoadError, raise_descriptor_limit
 
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 10.0
+_PORTS: Final = (5_000, 12_000)
 _NGINX_MODULES: Final = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"), Path("/usr/share/nginx/modules"))
 
 _NGINX_CONFIG: Final = """\
@@ -62,15 +65,15 @@ class Settings:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    links = [socket.socket() for _ in range(count)]
-    try:
-        for link in links:
-            link.bind(("127.0.0.1", 0))
-        return [link.getsockname()[1] for link in links]
-    finally:
-        for link in links:
-            link.close()
+    """Ports that nobody listens on now, below those that the kernel gives to outgoing connections: one of these might take it."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
+        with socket.socket() as link, contextlib.suppress(OSError):
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            link.bind(("0.0.0.0", port))
+            ports.add(port)
+    return list(ports)
 
 
 class Running:

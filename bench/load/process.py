@@ -130,7 +130,8 @@ class LoadProcess(Generic[Spec, Report]):
         self._receive(timeout, "was not ready")
 
     def measure(self, window: Window) -> None:
-        self._pipe.send(window)
+        with contextlib.suppress(BrokenPipeError):  # it went before us: asked for its report, it says why
+            self._pipe.send(window)
 
     def report(self, timeout: float = 60.0) -> Report:
         answer: Report = self._receive(timeout, "did not report")  # type: ignore[assignment]

@@ -24,6 +24,7 @@ from bench.load.clip import (
 from bench.load.dialogue import RtmpDialogue
 from bench.load.process import Control, LoadError, Window
 from protocols.rtmp import amf0
+from protocols.rtmp.endpoint import CHUNK_SIZE as SESSION_CHUNK_SIZE
 
 #: what OBS and librtmp set
 CHUNK_SIZE: Final = 4096
@@ -73,13 +74,26 @@ def templates(clip: Clip) -> dict[int, list[bytearray]]:
     return made
 
 
+def set_chunk_size(size: int) -> bytes:
+    """The message that says so (RTMP 1.0, 5.4.1)."""
+    return b"\x02" + bytes(3) + b"\0\0\x04\x01" + bytes(4) + size.to_bytes(4, "big")
+
+
+def in_our_chunks(words: bytes) -> bytes:
+    """What the session says on its way to where media flow, but for the size of the chunks that it announces.
+
+    To announce another one behind it would not do: nginx-rtmp, told of smaller chunks in one read with more than such a chunk
+    holds, writes that behind its buffer.
+    """
+    return words.replace(set_chunk_size(SESSION_CHUNK_SIZE), set_chunk_size(CHUNK_SIZE))
+
+
 def opening_messages(bitrate: float) -> bytes:
-    """Set Chunk Size, onMetaData and both sequence headers."""
-    set_chunk_size = b"\x02" + bytes(3) + b"\0\0\x04\x01" + bytes(4) + CHUNK_SIZE.to_bytes(4, "big")
+    """onMetaData and both sequence headers."""
     values = {"width": 1280.0, "height": 720.0, "framerate": 30.0, "videocodecid": 7.0, "audiocodecid": 10.0}
     values |= {"videodatarate": bitrate / 1000, "audiosamplerate": 44100.0, "stereo": True}
     metadata = amf0.encode("@setDataFrame", "onMetaData", values)
-    return set_chunk_size + b"".join(
+    return b"".join(
         bytes(chunked(type_id, 0, body, absolute=True))
         for type_id, body in ((DATA, metadata), (VIDEO, VIDEO_HEADER), (AUDIO, AUDIO_HEADER))
     )
@@ -124,7 +138,7 @@ class _Publishers:
                 data = link.recv(65536)
                 if not data:
                     raise LoadError(f"the server hung up on publisher {name}")
-                link.sendall(dialogue.receive(data))
+                link.sendall(in_our_chunks(dialogue.receive(data)))
             link.sendall(opening_messages(self._spec.bitrate))
             link.setblocking(False)
             self._links.append(link)

@@ -6,6 +6,7 @@ from bench import hostile_row
 from bench.hostile_row import HostileRow
 from bench.load.attack import openings
 from bench.options import parse
+from bench.servers import Ours
 from protocols.rtmp.events import ConnectRequested
 from protocols.rtmp.session import ServerSession, SessionLimits
 
@@ -21,6 +22,8 @@ def test_only_the_last_opening_comes_to_a_connect() -> None:
 
 def test_a_crowd_beside_good_players_is_counted_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostile_row, "HOSTILE", 200)
+    # They are sent away sooner than by default: nobody has to wait for that.
+    monkeypatch.setattr(Ours, "environment", lambda _: {"MEDIASERVER__RTMP__HANDSHAKE_TIMEOUT": "4"})
     figures = HostileRow().run("hostile", parse(["--players", "4", "--seconds", "3"], ["hostile"]), {})
     assert figures.notes["hostile"] == 200
     assert figures.notes["hostile_left"] == 0

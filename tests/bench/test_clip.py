@@ -3,12 +3,15 @@
 import pytest
 
 from bench.load.clip import AUDIO, GOP_FRAMES, VIDEO, VIDEO_HEADER, Stamp, last_stamp, make_clip, read_stamp, seconds, timestamp
-from bench.load.publish import CHUNK_SIZE, chunked, opening_messages, templates
+from bench.load.dialogue import RtmpDialogue
+from bench.load.publish import CHUNK_SIZE, chunked, in_our_chunks, opening_messages, set_chunk_size, templates
 from protocols.codec import VideoParameters, parameters
 from protocols.flv import TagReader
 from protocols.media import Codec, Packet, Track
 from protocols.rtmp.chunk_reader import ChunkReader
-from protocols.rtmp.limits import SessionLimits
+from protocols.rtmp.endpoint import CHUNK_SIZE as SESSION_CHUNK_SIZE
+from protocols.rtmp.events import ConnectRequested, PublishRequested
+from protocols.rtmp.session import ServerSession, SessionLimits
 
 
 def stamped(type_id: int, number: int, sent_ns: int) -> bytes:
@@ -88,8 +91,28 @@ def test_a_server_reads_the_stream_as_h264_and_aac() -> None:
 
 
 def test_the_opening_messages_are_whole() -> None:
-    messages = ChunkReader(SessionLimits()).receive(opening_messages(2_500_000))
-    assert [message[0] for message in messages if message[0] != 1] == [18, VIDEO, AUDIO]
+    reader = ChunkReader(SessionLimits())
+    reader.receive(set_chunk_size(CHUNK_SIZE))
+    assert [message[0] for message in reader.receive(opening_messages(2_500_000))] == [18, VIDEO, AUDIO]
+
+
+def test_a_publisher_announces_its_chunks_once() -> None:
+    """Smaller ones than before, told with a picture behind, are too much for nginx-rtmp."""
+    dialogue, server = RtmpDialogue("live", "show", 1935, publish=True), ServerSession(SessionLimits())
+    said, answers = dialogue.opening(), b"-"
+    announced = 0
+    while answers and not dialogue.established:
+        for event in server.receive_data(said):
+            if isinstance(event, ConnectRequested):
+                server.accept_connect()
+            elif isinstance(event, PublishRequested):
+                server.accept_publish(event)
+        answers = server.data_to_send()
+        said = in_our_chunks(dialogue.receive(answers))
+        announced += said.count(set_chunk_size(CHUNK_SIZE))
+        assert set_chunk_size(SESSION_CHUNK_SIZE) not in said
+    assert dialogue.established
+    assert announced == 1
 
 
 def test_a_message_is_cut_into_chunks() -> None:
