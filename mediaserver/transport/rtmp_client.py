@@ -27,6 +27,9 @@ MOST_ADDRESSES = 4
 ROUND = 2.5
 #: Seconds that are too few for another question.
 _MOMENT = 0.02
+#: Looks in CLOSING_TIME at a peer that is to hear the last words, and how often it may have that time anew for taking some. A
+#: loop that stood still meanwhile has looked but once.
+_LOOKS, _MOST_TURNS = 4, 10
 _SILENCE = "no answer to the attempt to connect"
 #: Bytes that the kernel may hold unsent, and bytes that the transport may hold before it says so. What waits beyond that waits
 #: where it can still be dropped.
@@ -209,7 +212,7 @@ class ClientConnection(asyncio.Protocol):
         return Taken(self.bytes_out - buffered, waiting=buffered > 0)
 
     def close(self) -> None:
-        """Say goodbye, and close when the peer has heard it; one that does not listen is cut off. Harmless twice."""
+        """Say goodbye, and close when the peer has heard it; one that takes nothing more is cut off. Harmless twice."""
         if self._over:
             return
         self._over = True
@@ -223,7 +226,20 @@ class ClientConnection(asyncio.Protocol):
                 self.transport.write_eof()
         else:
             self.transport.close()
-        asyncio.get_running_loop().call_later(CLOSING_TIME, self.transport.abort)
+        loop = asyncio.get_running_loop()
+        loop.call_later(CLOSING_TIME / _LOOKS, self._see_off, self.taken().acknowledged, _LOOKS - 1, loop.time())
+
+    def _see_off(self, before: int, left: int, since: float) -> None:
+        """Cut off a peer that takes no more of what was said. ``left``: looks that it has for it."""
+        if self._socket is None:
+            return
+        loop, acknowledged = asyncio.get_running_loop(), self.taken().acknowledged
+        if acknowledged != before and loop.time() - since < _MOST_TURNS * CLOSING_TIME:
+            left = _LOOKS
+        if left > 0:
+            loop.call_later(CLOSING_TIME / _LOOKS, self._see_off, acknowledged, left - 1, since)
+        else:
+            self.transport.abort()
 
     def abort(self) -> None:
         """Cut the connection off, whatever waits. Harmless twice, and before there is one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver.transport import rtmp_client
-from mediaserver.transport.rtmp_client import ClientConnection, Tls, Unreachable, reach
+from mediaserver.transport.rtmp_client import ClientConnection, Taken, Tls, Unreachable, reach
 from mediaserver.transport.targets import Target
 from mediaserver.transport.trust import client_tls
 from protocols.rtmp.client import ClientSession
@@ -184,6 +184,28 @@ async def test_who_closes_says_goodbye_behind_everything_else() -> None:
         await asyncio.wait_for(connection.gone, PATIENCE)
         assert listener.lost == []
         assert connection.taken() == (0, False)
+
+
+@pytest.mark.parametrize("looks", [15, 1_000_000])
+async def test_who_goes_on_taking_may_take_its_time_and_not_for_ever(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtmp_client, "CLOSING_TIME", 0.02)
+    seen = 0
+
+    def slowly(_: ClientConnection) -> Taken:
+        nonlocal seen
+        seen += 1
+        return Taken(min(seen, looks), waiting=True)
+
+    async with target_server() as server:
+        connection, listener = await publishing(server)
+        server.read.clear()
+        monkeypatch.setattr(ClientConnection, "taken", slowly)
+        if looks == 15:  # so many that they are not over by the time alone
+            monkeypatch.setattr(rtmp_client, "_MOST_TURNS", 10_000)
+        connection.close()
+        await asyncio.wait_for(connection.gone, PATIENCE)
+        assert seen == 19 if looks == 15 else seen > 4
+        assert listener.lost == []
 
 
 async def test_a_reset_does_not_wait_for_what_is_on_its_way() -> None:
