@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from mediaserver.ingest import colorbars as colorbars_module
 from mediaserver.ingest.colorbars import colorbars
 from mediaserver.ingest.testcard import BITRATE, HEIGHT, WIDTH, Picture, bars, sound, tags
 from protocols.flv import AUDIO, DATA, VIDEO
@@ -66,7 +67,7 @@ async def test_a_player_gets_picture_and_sound_and_the_child_ends_with_the_block
     async with colorbars(address):
         await asyncio.to_thread(_started)
         play = peers.ffmpeg_record(address, record, seconds=3)
-        assert await asyncio.to_thread(play.wait) == 0, play.log()
+        assert await asyncio.to_thread(play.wait, 90) == 0, play.log()
     assert not _children()
     streams = {stream["codec_type"]: stream for stream in ffprobe(record)["streams"]}
     assert (streams["video"]["codec_name"], streams["video"]["width"], streams["audio"]["codec_name"]) == ("h264", WIDTH, "aac")
@@ -75,7 +76,8 @@ async def test_a_player_gets_picture_and_sound_and_the_child_ends_with_the_block
         assert sum(1 for _ in container.decode(video=0)) >= 10
 
 
-async def test_a_child_that_dies_is_replaced(address: str) -> None:
+async def test_a_child_that_dies_is_replaced(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colorbars_module, "PAUSE", 0.05)
     async with colorbars(address):
         first = await asyncio.to_thread(_started)
         first.kill()
