@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Requests of one connection that are answered before others get their turn.
 MAX_PIPELINED: Final = 32
+#: Seconds for which the rest of what was refused is read, and forgotten.
+LINGER: Final = 2.0
 _READING: Final = Phase.READING
 
 
@@ -181,7 +183,8 @@ class Connection(Exchange):
     def _sweep_reading(self, now: float) -> None:
         config = self._web.config
         if self._phase is Phase.CLOSED:
-            self._transport.abort()
+            if now - self._since >= LINGER:
+                self._transport.abort()
         elif self._phase is _READING:
             if now - self._since >= (config.header_timeout if self._head_due else config.keepalive_timeout):
                 self._time_out()
@@ -209,5 +212,5 @@ class Connection(Exchange):
 
     def close(self) -> None:
         """The server stops: close now if nothing is being answered, else after that answer."""
-        if self._phase is _READING:
+        if self._phase is _READING or self._phase is Phase.CLOSED:
             self._close()

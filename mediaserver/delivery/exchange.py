@@ -259,7 +259,18 @@ class Exchange(asyncio.Protocol):
             headers, body = told
             response = Response(error.status, headers, body, len(body))
         self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
-        self._close()
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Close behind a refusal. Not at once where more of what was refused may come: for that the system would reset the
+        connection, and the answer may be lost with it (RFC 9112, 9.6)."""
+        if self._transport.can_write_eof():
+            self._phase = Phase.CLOSED
+            self._since = self._web.now
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
+            self._close()
 
     def _send(self, data: bytes) -> None:
         self._web.counters.bytes_out += len(data)
