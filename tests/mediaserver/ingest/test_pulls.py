@@ -84,7 +84,7 @@ async def test_a_name_is_pulled_or_pushed_by_one_at_a_time() -> None:
 
 async def test_a_pull_that_never_came_does_not_end_the_stream_of_another() -> None:
     """One that is to take over from an encoder that is away, and has a mistake in its address."""
-    async with running() as town:
+    async with running(Config(rtmp=RtmpConfig(reconnect_grace=300.0))) as town:
         async with town.client("show") as client:
             await (await client.publish()).send(*GOP)
         await town.notes.wait_for(PublisherLeft)
@@ -125,7 +125,7 @@ async def test_this_machine_is_not_pulled_from_unless_the_configuration_says_so(
 async def test_a_lost_source_is_tried_again_and_the_snapshot_says_why() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        config = Config(pull=PullConfig(longest_retry=0.1))
+        config = Config(pull=PullConfig(longest_retry=0.1, timeout=60.0))
         config = config.model_copy(update={"server": config.server.model_copy(update={"allow_private_targets": True})})
         async with running(config) as town:
             url = f"rtmp://127.0.0.1:{nobody.getsockname()[1]}/live/secret"
@@ -141,7 +141,7 @@ async def test_a_lost_source_is_tried_again_and_the_snapshot_says_why() -> None:
 
 
 async def test_a_publisher_that_takes_the_name_over_ends_the_pull() -> None:
-    config = Config(rtmp=RtmpConfig(takeover=True))
+    config = Config(rtmp=RtmpConfig(takeover=True), pull=PullConfig(timeout=60.0))
     config = config.model_copy(update={"server": config.server.model_copy(update={"allow_private_targets": True})})
     async with running(config) as town, town.client("source") as client, town.client("show") as other:
         await (await client.publish()).send(*GOP)
@@ -158,7 +158,7 @@ async def test_a_publisher_that_takes_the_name_over_ends_the_pull() -> None:
 
 
 async def test_what_is_pulled_counts_among_all_that_comes_in_while_it_runs_and_afterwards() -> None:
-    config = Config(server=ServerConfig(allow_private_targets=True))
+    config = Config(server=ServerConfig(allow_private_targets=True), pull=PullConfig(timeout=60.0))
     async with running(config) as town, running(config) as other, other.client("source") as client:
         await (await client.publish()).send(*GOP)
         assert town.engine.snapshot().bytes_in == 0

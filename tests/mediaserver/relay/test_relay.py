@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.config import Config, RelayConfig, ServerConfig
+from mediaserver.config import Config, RelayConfig, RtmpConfig, ServerConfig
 from mediaserver.errors import Refused
 from mediaserver.events import RelayChanged
 from mediaserver.ports import PublishGrant, RelayTarget
@@ -31,7 +31,9 @@ SOUND: list[Tag] = [(AUDIO, 0, b"\xaf\x00\x11\x90"), (AUDIO, 0, b"\xaf\x01\x21\x
 
 
 def config(**relay: float | str) -> Config:
-    return Config(server=ServerConfig(allow_private_targets=True), relay=RelayConfig(**(FAST | relay)))
+    """Relays that come back fast, of streams that are away for as long as a test likes."""
+    away = RtmpConfig(reconnect_grace=300.0)
+    return Config(server=ServerConfig(allow_private_targets=True), relay=RelayConfig(**(FAST | relay)), rtmp=away)
 
 
 def url(server: TargetServer, key: str = KEY, scheme: str = "rtmp") -> str:

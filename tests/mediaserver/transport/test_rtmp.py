@@ -108,7 +108,7 @@ async def test_a_connection_that_does_not_come_to_the_point_is_closed(caplog: py
 
 
 async def test_who_dawdles_over_the_tls_handshake_has_no_more_time_than_others(certificate: tuple[str, str]) -> None:
-    rtmp = RtmpConfig(tls_port=free_port(), tls_cert=certificate[0], tls_key=certificate[1])
+    rtmp = RtmpConfig(tls_port=free_port(), tls_cert=certificate[0], tls_key=certificate[1], handshake_timeout=300.0)
     async with running(Config(rtmp=rtmp)) as town, contextlib.AsyncExitStack() as stack:
         listener = town.engine._rtmp
         dawdler = town.tls_client("show")
