@@ -99,7 +99,7 @@ class Caller:
         assert answer.status in (200, 201), answer
         return answer.json
 
-    def wait_for(self, path: str, timeout: float = 20.0, **wanted: Any) -> Any:
+    def wait_for(self, path: str, timeout: float = 30.0, **wanted: Any) -> Any:
         """Ask until the answer has these values; the answer."""
 
         def there() -> Any:

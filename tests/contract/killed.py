@@ -24,13 +24,13 @@ from typing import Any
 import psutil
 
 from tests.contract.asking import ROOMY, Answer, Caller, log_in
-from tests.peers import Postgres, Server, running_server
+from tests.peers import Postgres, Server, running_server, wait_until
 
 WRITERS = 4
 #: Seconds from the program's start until it takes requests.
 LONGEST_START = 3.0
-#: Seconds that the writers have, at least and at most.
-SHORTEST, LONGEST = 0.05, 0.6
+#: Seconds that the writers have from the first answer on, at most.
+LONGEST = 0.6
 
 _MODES = ("low", "normal", "high")
 _QUALITIES = (["720p"], ["480p", "360p"], [])
@@ -190,10 +190,17 @@ def writers_of(server: Server) -> list[Writer]:
 
 def cycle(server: Server, writers: list[Writer], figures: Figures) -> None:
     """Write, kill, start, look."""
+    answered = sum(writer.answered for writer in writers)
     threads = [threading.Thread(target=writer.write) for writer in writers]
     for thread in threads:
         thread.start()
-    time.sleep(random.uniform(SHORTEST, LONGEST))
+    # Before the first answer there is nothing to lose; who is not there any more has found a fault.
+    wait_until(
+        lambda: sum(writer.answered for writer in writers) > answered or not all(thread.is_alive() for thread in threads),
+        "an answered write",
+        30,
+    )
+    time.sleep(random.uniform(0, LONGEST))
     server.kill()
     for thread in threads:
         thread.join(30)

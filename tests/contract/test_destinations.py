@@ -12,6 +12,7 @@ DONE = DESTINATION | {"message": str}
 
 
 def test_list_destinations(town: Town) -> None:
+    town.admin.wait_for(f"/api/destinations/{town.destination_id}", status="active")
     listed = town.admin.get("/api/destinations").fits(DESTINATIONS)
     (destination,) = [each for each in listed["destinations"] if each["id"] == town.destination_id]
     assert (destination["platform"], destination["enabled"], destination["status"]) == ("tutorial", True, "active")
@@ -74,6 +75,7 @@ def test_destinations_come_and_go_in_mid_stream(serve: Serve, clips: Clips, peer
         player.wait_end()
     assert admin.get(path).json["status"] == "inactive"
     admin.put(path, {"enabled": True, "stream_key": "two"})
+    there.wait_live("two", 30)
     with LivePlayer(there.rtmp("two")) as player:
         player.wait_for(10)
         admin.delete(path)

@@ -5,14 +5,15 @@ import subprocess
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Serve
-from tests.contract.asking import ROOMY, Caller, log_in
-from tests.contract.conftest import FRAME_RATE, HEIGHT, KEY, SETTLED, WIDTH, Town
+from tests.contract.asking import ROOMY, Answer, Caller, log_in
+from tests.contract.conftest import BEHIND, FRAME_RATE, HEIGHT, KEY, SETTLED, WIDTH, Town
 from tests.contract.document import (
     MESSAGE,
     STREAM,
@@ -203,8 +204,8 @@ def test_a_stream_that_is_changed_on_air_is_recorded_and_relayed_as_it_says(
     here.put(path, {"record_enabled": True, "destinations": [destination | {"stream_key": "second"}]})
     there.wait_live("second")
     wait_until(lambda: set(there.live()) == {"second"}, "the end of the first relay")
-    (relay,) = here.get(path).json["destinations"]
-    assert relay["status"] == "active"
+    # There it is live before its answer has come here.
+    wait_until(lambda: [each["status"] for each in here.get(path).json["destinations"]] == ["active"], "the second relay")
     wait_until(lambda: recordings(here.server, number), "a file")
     with LivePlayer(there.rtmp("second")) as player:
         player.wait_for(10)
@@ -308,8 +309,8 @@ def test_stop_stream(here: Caller, clips: Clips, peers: Peers) -> None:
         player.wait_end()
         wait_until(lambda: not server.live(), "nothing to be live")
         assert here.get(f"{path}/status").json["status"] == "stopped"
-        (file,) = recordings(server, number)
         wait_until(lambda: "recording_finished" in server.log(), "the end of the recording")
+        (file,) = recordings(server, number)
         numbers = [picture for picture, _ in frames(file)]
         # Where it was cut off, pictures that others refer to may be missing.
         assert numbers[:-BFRAMES] == [(numbers[0] + n) % 100 for n in range(len(numbers) - BFRAMES)]
@@ -336,8 +337,8 @@ def test_a_stream_that_is_fetched_is_started_and_stopped_like_any(here: Caller, 
     for _ in range(2):
         here.post(f"{path}/start").fits(STREAM_STARTED)
         here.post(f"{path}/start").fits(error("STREAM_ALREADY_RUNNING"), 409)
-        here.wait_for(f"{path}/status", status="running")
-        assert here.get(f"{path}/status").json["resolution"] == f"{WIDTH}x{HEIGHT}"
+        # Its headers may come a moment after it.
+        here.wait_for(f"{path}/status", status="running", resolution=f"{WIDTH}x{HEIGHT}")
         here.post(f"{path}/stop").fits(STREAM_STOPPED)
         here.wait_for(f"{path}/status", status="stopped")
 
@@ -362,8 +363,9 @@ def _pacing(server: Server, number: int) -> tuple[float, float, float] | None:
         return None
     words = (r"#EXT-X-TARGETDURATION:(\d+)", r"PART-TARGET=([\d.]+)", r'timeShiftBufferDepth="PT([\d.]+)S"')
     told = "".join(body.decode() for _, _, body in texts)
-    segment, part, window = (float(found[1]) if (found := re.search(word, told)) else 0.0 for word in words)
-    return segment, part, window
+    found = [re.search(word, told) for word in words]
+    segment, part, window = (0.0 if each is None else float(each[1]) for each in found)
+    return (segment, part, window) if all(found) else None
 
 
 def test_what_is_asked_of_the_encoder_is_what_comes_out(here: Caller, clips: Clips, peers: Peers, tmp_path: Path) -> None:
@@ -380,29 +382,30 @@ def test_what_is_asked_of_the_encoder_is_what_comes_out(here: Caller, clips: Cli
         peers.ffmpeg_push(clip, here.server.rtmp(key))
     recorded = {}
     for key in ("plain", "closer", "steady"):
-        here.server.wait_live(f"stream_{numbers[key]}@240p")
+        here.server.wait_live(f"stream_{numbers[key]}@240p", 30)
         url, file = here.server.url(f"/live/stream_{numbers[key]}@240p.flv"), tmp_path / f"{key}.mkv"
         recorded[key] = file, peers.ffmpeg_record(url, file, seconds=6)
     name = f"stream_{numbers['hevc']}"
-    here.server.wait_live(f"{name}@240p")
+    for quality in ("240p", "audio"):
+        here.server.wait_live(f"{name}@{quality}", 30)
     assert _codecs(here.server.url(f"/static/streams/hls/{name}_240p.m3u8")) == {"hevc", "aac"}
     assert _codecs(here.server.url(f"/live/{name}@audio.flv")) == {"aac"}
     assert _codecs(here.server.url(f"/live/{name}.flv")) == {"h264", "mp3"}
-    seen = {key: _rendition(file) for key, (file, player) in recorded.items() if player.wait() == 0}
+    seen = {key: _rendition(file) for key, (file, player) in recorded.items() if player.wait(60) == 0}
     # What is like the source already is passed on as it comes, unless keyframes of its own are asked for.
     outputs = {key: here.get(f"/api/streams/{numbers[key]}").json["outputs"] for key in seen}
     told = {key: next(o["bitrate"] for o in outputs[key] if o["resolution"] == "240p") for key in seen}
-    assert (seen["plain"].apart, told["plain"]) == (2.0, 0)
-    assert seen["closer"].apart == seen["steady"].apart == 1.0
+    assert (seen["plain"].apart, told["plain"]) == ({2.0}, 0)
+    assert seen["closer"].apart == seen["steady"].apart == {1.0}
     assert 0.9 <= seen["steady"].kilobits / told["steady"] <= 1.1
     assert seen["closer"].kilobits < 0.8 * told["closer"], "a picture as plain as this needs less than it may have"
 
 
 @dataclass(frozen=True)
 class Rendition:
-    """What a player got: the seconds from one keyframe to the next, and the bit rate of its pictures."""
+    """What a player got: all the spans from one keyframe to the next, in seconds, and the bit rate of the pictures in them."""
 
-    apart: float
+    apart: set[float]
     kilobits: float
 
 
@@ -413,10 +416,15 @@ def _codecs(source: str) -> set[str]:
 def _rendition(file: Path) -> Rendition:
     packets = [each for each in ffprobe(file, "-show_packets")["packets"] if each["codec_type"] == "video"]
     keys = [number for number, packet in enumerate(packets) if "K" in packet["flags"]]
-    whole = packets[keys[0] : keys[-1]]  # from one keyframe to another: whole turns of what an encoder may spend
-    seconds = float(packets[keys[-1]]["pts_time"]) - float(packets[keys[0]]["pts_time"])
-    kilobits = sum(int(packet["size"]) for packet in whole) * 8 / 1000 / seconds
-    return Rendition(round(seconds / (len(keys) - 1), 2), kilobits)
+    seconds, size, apart = 0.0, 0, set()
+    for begin, end in pairwise(keys):
+        span = float(packets[end]["pts_time"]) - float(packets[begin]["pts_time"])
+        # Where a machine was short of time the pictures up to a keyframe are left out, and that one may be among them.
+        if end - begin == round(span * FRAME_RATE):
+            apart.add(round(span, 1))  # a clip's times are whole milliseconds, and its sound may be longer than its picture
+            seconds, size = seconds + span, size + sum(int(packet["size"]) for packet in packets[begin:end])
+    assert seconds, f"no picture but the last came with all that follow it: {keys}"
+    return Rendition(apart, size * 8 / 1000 / seconds)
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
@@ -432,13 +440,12 @@ def test_get_stream_status(town: Town) -> None:
         other.wait_for(5)
         town.admin.wait_for(f"{town.path}/status", current_viewers=2)
         # Rates are measured over the last seconds, in which an encoder may have been kept waiting, or have made up for it.
-        wait_until(lambda: _is_steady(town), "the rates of what is pushed")
-        least = int(time.time() - town.server.live()[f"stream_{town.stream_id}"]["since"])
-        seen = town.admin.get(f"{town.path}/status").fits(STREAM_STATUS)
-        most = time.time() - town.server.live()[f"stream_{town.stream_id}"]["since"]
+        asked_at, answer = wait_until(lambda: _steady(town), "the rates of what is pushed", 60)
+        seen, answered_at = answer.fits(STREAM_STATUS), time.time()
+    since = town.server.live()[f"stream_{town.stream_id}"]["since"]
     assert (seen["stream_id"], seen["status"], seen["resolution"]) == (town.stream_id, "running", f"{WIDTH}x{HEIGHT}")
     assert seen["peak_viewers"] >= 2
-    assert least - 1 <= seen["uptime"] <= most + 1
+    assert asked_at - since - 2 <= seen["uptime"] <= answered_at - since + 1
     # What is put out is its 240p, encoded anew.
     rendition = town.server.live()[f"stream_{town.stream_id}"]["rungs"][0]
     assert seen["output_bitrate"] > 0
@@ -447,11 +454,12 @@ def test_get_stream_status(town: Town) -> None:
     town.admin.wait_for(f"{town.path}/status", current_viewers=0)
 
 
-def _is_steady(town: Town) -> bool:
-    """Whether the rates are those of the clip, and there is one of the quality."""
-    seen = town.admin.get(f"{town.path}/status").json
-    pictures, bits = seen["frame_rate"], seen["input_bitrate"] / town.clip_kilobits
-    return abs(pictures - FRAME_RATE) <= 2 and 0.7 <= bits <= 1.3 and seen["output_bitrate"] > 0
+def _steady(town: Town) -> tuple[float, Answer] | None:
+    """When the status was asked for and what it is, once its rates are those of the clip, and there is one of the quality."""
+    asked_at, answer = time.time(), town.admin.get(f"{town.path}/status")
+    pictures, bits = answer.json["frame_rate"], answer.json["input_bitrate"] / town.clip_kilobits
+    steady = abs(pictures - FRAME_RATE) <= 2 and 0.7 <= bits <= 1.3 and answer.json["output_bitrate"] > 0
+    return (asked_at, answer) if steady else None
 
 
 def test_get_stream_statistics(town: Town) -> None:
@@ -478,12 +486,13 @@ def test_get_stream_statistics(town: Town) -> None:
             assert town.started // 60 * 60 - step < at <= answered_at
             assert sample["packet_loss"] == 0
             # What was on air for a moment may have had no picture in it.
-            if at + step - since >= SETTLED:
-                # An encoder on a machine that is short of time may fall behind: with all that it sends.
+            on_air = min(at + step, since + seen["summary"]["uptime"]) - max(at, since)
+            if on_air >= SETTLED:
                 pictures = sample["frame_rate"] / FRAME_RATE
-                assert 0.7 <= pictures <= 1.1
-                assert 0.8 <= sample["bitrate"] / town.clip_kilobits / pictures <= 1.2
-        assert 0.7 <= seen["summary"]["avg_bitrate"] / town.clip_kilobits <= 1.3
+                assert abs(pictures - 1) <= 0.1 + BEHIND / on_air
+                # Who is behind is so with all that is sent; a keyframe more or less is a second's worth at most.
+                assert abs(sample["bitrate"] / town.clip_kilobits / pictures - 1) <= 0.2 + 1 / on_air
+        assert town.tells_what_is_pushed(seen["summary"]["avg_bitrate"], seen["summary"]["uptime"])
         assert 0 < seen["summary"]["avg_viewers"] <= seen["summary"]["peak_viewers"]
         # Since it began, until the last minute that is written: the present one may have begun just now.
         least, most = ((now // 60 * 60) - since for now in (asked_at - LATE, answered_at))

@@ -23,7 +23,7 @@ from tests.e2e.players import LivePlayer
 from tests.media import Clips
 from tests.peers import Peers, Process
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 KEY = "a_key_that_no_receiver_learns"
 
 

@@ -1,4 +1,7 @@
-"""Analytics and reporting: figures of real sessions, and nothing that is not known."""
+"""Analytics and reporting: figures of real sessions, and nothing that is not known.
+
+By its name it comes behind the tests of streams: a minute of the town's is written by then, and nobody has to wait for one.
+"""
 
 import sqlite3
 import time
@@ -17,16 +20,14 @@ from tests.peers import wait_until
 UNKNOWN = ("geographic_distribution", "platform_distribution")
 
 
-def visit(town: Town) -> tuple[float, float, int]:
-    """Somebody watches: for how many seconds at least, and at most, and what the dashboard said meanwhile of the peak."""
-    outer = time.time()
+def visit(town: Town) -> tuple[float, int]:
+    """Somebody watches: for how many seconds at least, and what the dashboard said meanwhile of the peak."""
     with LivePlayer(town.server.rtmp(f"stream_{town.stream_id}")) as player:
         player.wait_for(1)
         inner = time.time()
         peak = wait_until(lambda: int(town.admin.get("/api/analytics/dashboard").json["peak_concurrent_viewers"]), "a viewer")
         player.wait_for(50)
-        least = time.time() - inner
-    return least, time.time() - outer, peak
+        return time.time() - inner, peak
 
 
 def _over(town: Town, path: str) -> dict[str, Any]:
@@ -38,15 +39,17 @@ def _over(town: Town, path: str) -> dict[str, Any]:
             ends = [row[0] for row in database.execute("SELECT ended FROM viewer_sessions")]
         return len(ends) == town.server.log().count("play_started") and all(map(isfinite, ends))
 
-    wait_until(over, "everybody's visit to be over and written down", 45)
+    wait_until(over, "everybody's visit to be over and written down", 60)
     return dict(town.admin.get(path).json["metrics"])
 
 
 def test_get_dashboard_analytics(town: Town) -> None:
     path = f"/api/analytics/streams/{town.stream_id}"
-    before = _over(town, path)
-    least, most, peak = visit(town)
+    before, began = _over(town, path), time.time()
+    least, peak = visit(town)
     _over(town, path)
+    # The server may hear late that somebody has gone.
+    most = time.time() - began
     seen = town.admin.get("/api/analytics/dashboard").fits(DASHBOARD, empty=UNKNOWN)
     assert (seen["period"], seen["total_streams"], seen["active_streams"]) == ("24h", 1, 1)
     assert seen["peak_concurrent_viewers"] >= peak >= 1
@@ -68,9 +71,10 @@ def test_get_dashboard_analytics(town: Town) -> None:
 
 def test_get_stream_analytics(town: Town) -> None:
     path = f"/api/analytics/streams/{town.stream_id}"
-    before = _over(town, path)
-    least, most, peak = visit(town)
+    before, began = _over(town, path), time.time()
+    least, peak = visit(town)
     _over(town, path)
+    most = time.time() - began
     town.wait_for_an_average()
     seen = town.admin.get(path).fits(STREAM_ANALYTICS)
     assert (seen["stream_id"], seen["name"]) == (town.stream_id, "My Tutorial Stream")
@@ -83,7 +87,8 @@ def test_get_stream_analytics(town: Town) -> None:
     # No page of ours was open.
     quality = metrics["quality_metrics"]
     assert (quality["buffer_rate"], quality["startup_time"], quality["reported_sessions"]) == (0, 0, 0)
-    assert 0.7 <= quality["average_bitrate"] / town.clip_kilobits <= 1.3
+    on_air = town.admin.get(f"{town.path}/stats?interval=1m").json["summary"]["uptime"]
+    assert town.tells_what_is_pushed(quality["average_bitrate"], on_air)
     # What was watched was watched in this hour, or the last.
     assert all(point["viewers"] == point["bitrate"] == 0 for point in seen["timeline"][:-2])
     today = time.strftime("%Y-%m-%d", time.gmtime())
