@@ -425,14 +425,14 @@ async def test_postgresql_rows_locked_for_too_long_are_unavailable(
         await opened.close()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_postgresql_may_be_restarted_beneath_us(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    postgres: Postgres, database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = Postgres(tmp_path_factory.mktemp("restarted"))
+    opened = await open_database(database_url, tmp_path)
+    await mark(opened, "before")
+    postgres.stop()
     try:
-        opened = await open_database(server.url(), tmp_path)
-        await mark(opened, "before")
-        server.stop()
         with pytest.raises(DatabaseUnavailable):
             await mark(opened, "never")
         async with asyncio.timeout(30):
@@ -441,12 +441,11 @@ async def test_postgresql_may_be_restarted_beneath_us(
         # A line each, though the pool itself would tell where in its own code.
         assert {record.getMessage() for record in caplog.records} == {"database_away"}
         assert not [record for record in caplog.records if record.exc_info]
-        server.start()
-        await mark(opened, "after")
-        assert await marks(opened) == {"before", "after"}
-        await opened.close()
     finally:
-        server.close()
+        postgres.start()
+    await mark(opened, "after")
+    assert await marks(opened) == {"before", "after"}
+    await opened.close()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 from control.auth import models as accounts
 from control.db import Database, open_database
 from control.vault import Vault
-from control.webhooks import outbox
+from control.webhooks import courier, outbox
 from control.webhooks.messages import EventName, Message
 from control.webhooks.service import Webhooks
 from mediaserver.config import WebhooksConfig
@@ -141,12 +141,15 @@ async def _live(url: str, folder: Path, begin: int, seconds: float) -> list[int]
 
 
 async def _finish(db: Database) -> None:
-    """A sender that nobody kills, until nothing waits any more."""
+    """A sender that nobody kills, until nothing waits any more. It comes when what the dead ones had taken is due again."""
 
     async def judge(host: str, port: int) -> tuple[targets.Target, ...]:
         return targets.resolve(host, port, allow_private=True)
 
-    async with asyncio.timeout(120), Webhooks(db, Vault(SECRET), CONFIG, judge).running():
+    def later() -> float:
+        return time.time() + CONFIG.timeout + courier.GRACE
+
+    async with asyncio.timeout(120), Webhooks(db, Vault(SECRET), CONFIG, judge, later).running():
         while True:
             async with db.read() as tx:
                 left = await tx.row("SELECT count(*) AS number FROM webhook_deliveries WHERE state = 'pending'")
