@@ -39,6 +39,8 @@ OPENING = 10.0
 PATIENCE = 2.0
 #: Seconds before the first new try, and seconds of a stream after which the next loss counts as the first one again.
 FIRST_RETRY, STEADY = 1.0, 10.0
+#: Seconds between two looks, beyond which this process was not there to hear anything.
+STANDSTILL = 2.0
 #: Timeouts without a packet: a playlist's segments come in one piece each.
 _QUIET = {InputType.HLS: 3.0}
 #: Bytes that may wait for a worker, which is told nothing but its terms.
@@ -121,7 +123,7 @@ class Pull:
         self._publisher: Publisher | None = None
         self._stream: LiveStream | None = None  # what was published last
         self._tracks: dict[MediaKind, Track] = {}
-        self._heard = self._live_since = 0.0
+        self._heard = self._live_since = self._checked = 0.0
         self._failures = 0
         self._told: tuple[bool, str] | None = None
 
@@ -156,7 +158,11 @@ class Pull:
             self._hub.end(name, reason)
 
     def check(self, now: float) -> None:
-        """Give up a worker whose source is silent; where there is a slate, show it before that."""
+        """Give up a worker whose source is silent; where there is a slate, show it before that. To be called every second."""
+        if self._checked:
+            # A machine that stood still has not heard anybody meanwhile.
+            self._heard = min(now, self._heard + max(0.0, now - self._checked - STANDSTILL))
+        self._checked = now
         patience = self._quiet if self.state is PullState.LIVE else self._quiet + OPENING
         if self._worker is not None and self.state in (PullState.CONNECTING, PullState.LIVE) and now - self._heard > patience:
             self._verdict.setdefault("lost", SILENT)
