@@ -2,30 +2,36 @@
 
 import io
 import re
+from collections.abc import Iterator
 from urllib.parse import urljoin
 
 import m3u8  # type: ignore[import-untyped]
 import pytest
 from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
-from tests.conftest import Serve
 from tests.e2e.players import Seen, watch
 from tests.media import Clips
-from tests.peers import Peers, Server, wait_until
+from tests.peers import Peers, Server, running_server, wait_until
 
 INDEX = "/live/show/index.m3u8"
 HEIGHTS = (480, 360, 240)
 
 
-@pytest.fixture
-def town(serve: Serve, clips: Clips, peers: Peers) -> Server:
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory, clips: Clips) -> Iterator[Server]:
     """``show`` with two rungs below it, and a few segments of each."""
-    server = serve(transcode={"ladder": ["360p", "240p"]}, hls={"always": True})
-    peers.ffmpeg_push(clips.get(width=640, height=480, seconds=8), server.rtmp("show"))
-    wait_until(lambda: len(variants(server)) == len(HEIGHTS), "the source and two rungs in the list", 40)
-    uris = [variant.absolute_uri for variant in variants(server)]
-    wait_until(lambda: all(len(whole(server, uri)) >= 4 for uri in uris), "four segments of each", 40)
-    return server
+    # Where a clip begins anew the steps in time are odd, and its rate is another in a row of segments with two such places.
+    clip, folder = clips.get(width=640, height=480, seconds=24), tmp_path_factory.mktemp("town")
+    peers = Peers(folder)
+    with running_server(folder, {"transcode": {"ladder": ["360p", "240p"]}, "hls": {"always": True}}) as server:
+        try:
+            peers.ffmpeg_push(clip, server.rtmp("show"))
+            wait_until(lambda: len(variants(server)) == len(HEIGHTS), "the source and two rungs in the list", 40)
+            uris = [variant.absolute_uri for variant in variants(server)]
+            wait_until(lambda: all(len(whole(server, uri)) >= 4 for uri in uris), "four segments of each", 40)
+            yield server
+        finally:
+            peers.stop()
 
 
 def text(server: Server, path: str) -> str:

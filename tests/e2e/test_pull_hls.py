@@ -16,7 +16,7 @@ from mediaserver.config import Config, RecordingConfig, ServerConfig
 from mediaserver.events import PublishEnded, PullChanged, RecordingFinished
 from mediaserver.ports import InputType, PublishGrant, PullSource, RecordingOrder
 from tests.e2e.players import breaks, complaints, watch
-from tests.e2e.test_pull_sources import PICTURES, SECONDS, live, pictures, pulling, url_of, watching
+from tests.e2e.test_pull_sources import PATIENCE, PICTURES, SECONDS, live, pictures, pulling, url_of, watching
 from tests.media import Clips
 from tests.mediaserver.running import running
 from tests.peers import Peers, program, wait_until
@@ -158,18 +158,27 @@ async def test_low_latency_hls_of_a_server_like_this_one(peers: Peers, clips: Cl
 
 
 async def test_a_complete_playlist_is_played_to_its_end_once(clips: Clips) -> None:
-    segment = clips.get(seconds=1.0, container="ts", b_frames=0).read_bytes()
-    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:1,\nb.ts\n#EXT-X-ENDLIST\n"
-    with web(lambda path: playlist if path == "/index.m3u8" else segment) as (url, asked):
-        async with pulling(Path("/nowhere")) as town:
+    long, short = (clips.get(seconds=seconds, container="ts", b_frames=0).read_bytes() for seconds in (3.0, 1.0))
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\na.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:1,\nb.ts\n#EXT-X-ENDLIST\n"
+    watched = threading.Event()
+
+    def serve(path: str) -> bytes:
+        if path == "/b.ts":
+            watched.wait(PATIENCE)
+        return {"/index.m3u8": playlist, "/a.ts": long, "/b.ts": short}[path]
+
+    with web(serve) as (url, asked):
+        async with pulling(Path("/nowhere"), timeout=PATIENCE) as town:
             town.engine.start_pull(PullSource(InputType.HLS, f"{url}/index.m3u8"), PublishGrant("show"))
             await live(town, "show")
             async with watching(url_of(town, "show")) as player:
+                await pictures(town, player, 1)
+                watched.set()  # the rest comes to who is there
                 ended = await town.notes.wait_for(PublishEnded)
                 await town.until(lambda: not player.playing)
             assert isinstance(ended, PublishEnded)
             assert ended.reason == "the playlist has ended"
-            assert breaks(player.seen.numbers, 25) == []
+            assert breaks(player.seen.numbers, 75) == []
             assert player.seen.numbers[-1] == 24
             assert asked == ["/index.m3u8", "/a.ts", "/b.ts"]
 
