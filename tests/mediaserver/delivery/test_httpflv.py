@@ -252,7 +252,7 @@ async def test_ffmpeg_decodes_every_frame(port: Port, clips: Clips) -> None:
     later = [(type_id, time + 2000, body) for type_id, time, body in tags if type_id != 18]
     feed(port, later, reader)
     port.publisher.close("over")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         output, errors = await ffmpeg.communicate()
     assert errors == b""
     frames = [line.split(b",")[0] for line in output.splitlines() if not line.startswith(b"#")]
