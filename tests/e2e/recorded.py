@@ -80,6 +80,11 @@ def in_a_row(seen: list[int]) -> list[int]:
     return next((seen[: at + 1] for at, (one, two) in enumerate(pairwise(seen)) if two != one + 1), seen)
 
 
+def there(server: Server, suffix: str) -> list[int]:
+    """The pictures in a row of the newest file."""
+    return in_a_row([number for file in files(server, suffix)[-1:] for number in numbers(file)])
+
+
 def cycle(server: Server, clip: Path, seconds: float, suffix: str = ".mp4") -> Cycle:
     """Send ``clip`` for so many seconds, kill the server, look at the file, start the server again, look once more."""
     sent = -1
@@ -88,8 +93,9 @@ def cycle(server: Server, clip: Path, seconds: float, suffix: str = ".mp4") -> C
             sent += type_id == VIDEO and body[1] == 1
             if timestamp >= seconds * 1000:
                 break
-        # What a busy machine has not even let the server read is no loss of a recording's.
+        # What a busy machine has not even let the server read, or write, is no loss of a recording's.
         publisher.settle()
+        wait_until(lambda: len(there(server, suffix)) >= sent + 1 - MOST_LOST * FRAME_RATE, "all but a part to be written")
         server.kill()
     file = files(server, suffix)[-1]
     found = numbers(file)

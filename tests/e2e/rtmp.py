@@ -18,7 +18,7 @@ from protocols.rtmp.message import DATA, VIDEO
 Tag = tuple[int, int, bytes]
 
 #: Seconds that a server may leave us waiting.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class RtmpClient:
@@ -70,12 +70,16 @@ class RtmpClient:
             self.session.send_media(type_id, timestamp & 0xFFFFFFFF, body)
         self.flush()
 
-    def pace(self, tags: Iterable[Tag]) -> Iterator[Tag]:
-        """Send ``tags`` in real time, giving out each one that was sent."""
+    def pace(self, tags: Iterable[Tag], *, hurry: bool = True) -> Iterator[Tag]:
+        """Send ``tags`` in real time, giving out each one that was sent. Not to ``hurry``: what a busy machine kept back is not
+        made up for, so that nobody is sent more than real time at once."""
         begin, first = time.monotonic(), None
         for tag in tags:
             first = tag[1] if first is None else first
-            time.sleep(max(0.0, begin + (tag[1] - first) / 1000 - time.monotonic()))
+            early = begin + (tag[1] - first) / 1000 - time.monotonic()
+            if early < 0 and not hurry:
+                begin -= early
+            time.sleep(max(0.0, early))
             self.send([tag])
             yield tag
 

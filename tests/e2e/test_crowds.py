@@ -18,7 +18,7 @@ from tests.e2e.hostile import HANDSHAKE, OPEN, message
 from tests.e2e.players import LivePlayer, breaks
 from tests.e2e.rtmp import RtmpClient, headers, is_keyframe, number_of, numbered, tags_of
 from tests.media import Clips
-from tests.peers import Peers, Server, program, wait_until
+from tests.peers import Peers, Server, free_port, program, wait_until
 
 #: Hostile connections at a time; HOSTILE=10000 for the whole crowd (ulimit -n permitting).
 HOSTILE = int(os.environ.get("HOSTILE", "300"))
@@ -54,7 +54,7 @@ def load(server: Server, clips: Clips, bitrate: int = BITRATE) -> Iterator[None]
     def publish() -> None:
         with RtmpClient(server.rtmp("show")).publish() as publisher:
             publisher.send(begin)
-            for _ in publisher.pace(numbered(600, bitrate)):
+            for _ in publisher.pace(numbered(600, bitrate), hurry=False):
                 if over.is_set():
                     break
             publisher.goodbye()
@@ -100,14 +100,20 @@ def test_a_crowd_of_hostile_connections_costs_little_and_goes(
             # Nothing, half a handshake, a whole one, a connect: each never goes on.
             offender.sendall((b"", HANDSHAKE[:700], HANDSHAKE, OPEN)[number % 4])
             crowd.append(offender)
-        wait_until(lambda: figures.process.num_fds() >= figures.descriptors + HOSTILE, "all to be accepted")
         player.wait_for(5)
-        each = figures.growth() / HOSTILE
-        wait_until(figures.as_before, "all to be gone", timeout=20)
+        most = 0
+
+        def all_told_off() -> bool:
+            nonlocal most
+            most = max(most, figures.growth())
+            return server.log().count("neither published nor played in time") == HOSTILE
+
+        wait_until(all_told_off, "all to be told that they have had their time")
+        wait_until(figures.as_before, "all to be gone")
+        each = most / HOSTILE
         player.wait_for(5)
         assert not breaks(player.seen.numbers, 100)
     tell(capsys, f"{HOSTILE} hostile connections: {each / 1024:.1f} kB each")
-    assert server.log().count("neither published nor played in time") == HOSTILE
     assert each <= 4096 + MB / HOSTILE
 
 
@@ -147,12 +153,14 @@ def test_a_slow_player_goes_on_at_a_keyframe_and_what_it_missed_is_counted(serve
     with load(server, clips, bitrate=20_000_000), unread(server, MB // 4) as player:
         wait_until(lambda: stands_still(server), "the player's buffers to be full")
         player.wait_for(lambda: bool(gaps(player)), "a gap", timeout=30)
-        ((before, after),) = gaps(player)
-        assert after > before + 1
-        first = next(event for event in player.media if event.body[1] == 1 and number_of(event.body) == after)
-        assert is_keyframe(first)
-        assert after % 25 == 0
-        wait_until(lambda: metric(server, "mediaserver_dropped_packets") >= after - before - 1, "what it missed to be counted")
+        found = gaps(player)
+        for before, after in found:
+            assert after > before + 1
+            first = next(event for event in player.media if event.body[1] == 1 and number_of(event.body) == after)
+            assert is_keyframe(first)
+            assert after % 25 == 0
+        missed = sum(after - before - 1 for before, after in found)
+        wait_until(lambda: metric(server, "mediaserver_dropped_packets") >= missed, "what it missed to be counted")
 
 
 def stands_still(server: Server) -> bool:
@@ -172,6 +180,7 @@ def test_a_player_that_asks_for_more_without_reading_does_not_fill_the_memory(tr
     server = serve(rtmp={"slow_timeout": 60.0})
     with load(server, clips, bitrate=8_000_000), unread(server) as player:
         figures = Figures(server)
+        player.socket.settimeout(3)  # until the server reads no more of it
         with contextlib.suppress(ConnectionError, TimeoutError):
             for _ in range(300):
                 if trick == "ping":
@@ -211,6 +220,10 @@ def test_players_that_vanish_without_a_word_are_noticed(serve: Serve, clips: Cli
     ip = program("ip")
     server = serve(rtmp={"host": "0.0.0.0", "slow_timeout": 2.0}, http={"host": "0.0.0.0"})
     name, ours, theirs = f"mediaserver{os.getpid()}", f"msh{os.getpid()}", f"msg{os.getpid()}"
+    # Of the range for benchmarks (RFC 2544), and not what a run beside this one has.
+    number = free_port()
+    net = f"198.{18 + (number >> 14 & 1)}.{number >> 6 & 255}"
+    here, there = (f"{net}.{(number << 2 & 255) + host}" for host in (1, 2))
 
     def run(*words: str) -> None:
         subprocess.run([ip, *words], check=True, capture_output=True)
@@ -224,15 +237,15 @@ def test_players_that_vanish_without_a_word_are_noticed(serve: Serve, clips: Cli
         run("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
         # A namespace takes its time to go, and its end of the cable with it.
         stack.callback(run, "link", "del", ours)
-        run("addr", "add", "198.18.77.1/30", "dev", ours)
+        run("addr", "add", f"{here}/30", "dev", ours)
         run("link", "set", ours, "up")
-        run("-n", name, "addr", "add", "198.18.77.2/30", "dev", theirs)
+        run("-n", name, "addr", "add", f"{there}/30", "dev", theirs)
         run("-n", name, "link", "set", theirs, "up")
         stack.enter_context(load(server, clips, bitrate=200_000))
-        url = f"rtmp://198.18.77.1:{server.rtmp_port}/live/show"
+        url = f"rtmp://{here}:{server.rtmp_port}/live/show"
         inside = [ip, "netns", "exec", name]
         stack.enter_context(vanishing([*inside, program("rtmpdump"), "--live", "-r", url, "-o", "/dev/null"]))
-        url = f"http://198.18.77.1:{server.http_port}/live/show.flv"
+        url = f"http://{here}:{server.http_port}/live/show.flv"
         stack.enter_context(vanishing([*inside, program("ffmpeg"), "-i", url, "-c", "copy", "-f", "null", "-"]))
         wait_until(lambda: server.live()["show"]["viewers"] == 2, "the players to play")
         run("-n", name, "link", "set", theirs, "down")

@@ -9,13 +9,15 @@ from tests.e2e.viewers import HlsViewer
 from tests.media import Clips
 from tests.peers import Peers, wait_until
 
-PERIOD = 100
-SHORT = {"segment_duration": 1.0}
+#: A clip that does not begin anew within a test, as where it does the steps in time are odd: its length, and its pictures.
+SECONDS, PERIOD = 24, 600
+#: A viewer who is kept from asking for a while finds what has come meanwhile.
+SHORT = {"segment_duration": 1.0, "window": 20}
 
 
 def test_players_go_on_when_a_publisher_comes_back_in_time(serve: Serve, peers: Peers, clips: Clips) -> None:
     server = serve(hls=SHORT, rtmp={"reconnect_grace": 20})
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     first = peers.ffmpeg_push(clip, server.rtmp("show"))
     server.wait_live("show")
     viewers = [HlsViewer(server, "show", "video"), HlsViewer(server, "show", "audio")]
@@ -49,7 +51,7 @@ def test_players_go_on_when_a_publisher_comes_back_in_time(serve: Serve, peers: 
 
 def test_players_are_told_when_a_publisher_does_not_come_back(serve: Serve, peers: Peers, clips: Clips) -> None:
     server = serve(hls=SHORT, rtmp={"reconnect_grace": 0.5})
-    encoder = peers.ffmpeg_push(clips.get(b_frames=0), server.rtmp("show"))
+    encoder = peers.ffmpeg_push(clips.get(b_frames=0, seconds=SECONDS), server.rtmp("show"))
     server.wait_live("show")
     viewer = HlsViewer(server, "show")
     dump = peers.rtmpdump(server.rtmp("show"), peers.folder / "show.flv")
@@ -77,11 +79,11 @@ def test_players_are_told_when_a_publisher_does_not_come_back(serve: Serve, peer
 
 def test_a_second_publisher_is_refused_and_told_why(serve: Serve, peers: Peers, clips: Clips) -> None:
     server = serve()
-    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    peers.ffmpeg_push(clips.get(seconds=SECONDS), server.rtmp("show"))
     server.wait_live("show")
     with LivePlayer(server.rtmp("show")) as player:
         player.wait_for(5)
-        second = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+        second = peers.ffmpeg_push(clips.get(seconds=SECONDS), server.rtmp("show"))
         assert second.wait() != 0
         player.wait_for(25)
         assert not breaks(player.seen.numbers, PERIOD)
@@ -91,7 +93,7 @@ def test_a_second_publisher_is_refused_and_told_why(serve: Serve, peers: Peers, 
 
 def test_takeover_lets_the_newcomer_win_and_players_go_on(serve: Serve, peers: Peers, clips: Clips) -> None:
     server = serve(rtmp={"takeover": True, "reconnect_grace": 0})
-    clip = clips.get(b_frames=0)
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     first = peers.ffmpeg_push(clip, server.rtmp("show"))
     server.wait_live("show")
     with LivePlayer(server.rtmp("show")) as player:

@@ -18,7 +18,7 @@ from tests.peers import Peers, ffprobe, program, wait_until
 
 #: Lives of a server in CI; ``python -m tests.e2e.recorded 50`` lives fifty.
 CYCLES = int(os.environ.get("RECORDING_CYCLES", "3"))
-TMPFS_BYTES = 8 << 20
+TMPFS_BYTES = 16 << 20
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_a_killed_server_leaves_files_that_play_and_tells_of_them_when_it_is_bac
 def test_the_recording_of_a_server_that_is_stopped_is_whole(serve: Serve, peers: Peers, clips: Clips) -> None:
     server = serve(recording={"always": True, "min_free_bytes": 0, "split_duration": 1.0})
     with RtmpClient(server.rtmp("show")).publish() as publisher:
-        for _ in publisher.pace(tags_of(clips.get())):
-            pass
+        publisher.send(tags_of(clips.get()))
+        publisher.settle()
         server.stop()
     found = files(server)
     assert [number for file in found for number in numbers(file)] == list(range(100))
@@ -87,7 +87,8 @@ def test_a_disk_that_fills_up_stops_the_recording_and_not_the_stream(serve: Serv
         sent = publisher.pace(loud(60.0, tags_of(clip)))
         next(sent)
         with LivePlayer(server.rtmp("show")) as player:
-            room.write_bytes(bytes(3 << 20))
+            # Two megabytes are left, and as soon as this is gone more than the second file can fill before the end.
+            room.write_bytes(bytes(13 << 20))
             until(sent, lambda: "recording_failed" in server.log())
             full = sorted(small_disk.rglob("*.mp4"))
             room.unlink()

@@ -16,7 +16,8 @@ from tests.media import Clips
 from tests.mediaserver.running import Running, running
 from tests.peers import Peers, answers, free_port, wait_until
 
-PERIOD = 100
+#: A clip that does not begin anew within a test, as where it does the steps in time are odd: its length, and its pictures.
+SECONDS, PERIOD = 24, 600
 
 
 def config(**relay: float | str) -> Config:
@@ -60,6 +61,7 @@ async def test_nginx_says_that_somebody_publishes_there_already(
             await asyncio.to_thread(other.stop)
             await until_state(town, RelayState.LIVE)
             assert town.engine.stop_relay("show", "one")
+            await town.until(lambda: not town.engine.snapshot().relays)
             await asyncio.to_thread(peers.ffmpeg_push, clip, there)
             async with at_work(there) as again:
                 await asyncio.to_thread(again.wait_for, 5)
@@ -91,7 +93,7 @@ async def test_hevc_and_opus_go_by_rtmps_to_a_server_that_takes_them_and_not_to_
         lambda: serve(rtmp={"tls_port": tls_port, "tls_cert": certificate[0], "tls_key": certificate[1]})
     )
     _, port = await asyncio.to_thread(peers.nginx_rtmp)
-    clip = await asyncio.to_thread(lambda: clips.get(video="hevc", audio="opus", b_frames=0, container="mkv"))
+    clip = await asyncio.to_thread(lambda: clips.get(video="hevc", audio="opus", b_frames=0, seconds=SECONDS, container="mkv"))
     async with running(config(tls_ca=certificate[0])) as town:
         peers.pyav_push(clip, push_url(town))
         town.engine.start_relay("show", RelayTarget("one", f"rtmps://127.0.0.1:{tls_port}/live/there"))
