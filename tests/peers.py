@@ -69,8 +69,8 @@ def free_port() -> int:
                 return port
 
 
-def wait_until(question: Callable[[], T], what: str, timeout: float = 15) -> T:
-    """Ask until the answer is true, and give it."""
+def wait_until(question: Callable[[], T], what: str, timeout: float = 30) -> T:
+    """Ask until the answer is true, and give it. The time is waited out by what fails alone."""
     deadline = time.monotonic() + timeout
     while not (answer := question()):
         if time.monotonic() > deadline:
@@ -109,7 +109,7 @@ class Process:
     def log(self) -> str:
         return self.log_file.read_text("utf-8", "replace")
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 60) -> int:
         """Its exit status, once it ends by itself."""
         try:
             return self.popen.wait(timeout)
@@ -119,7 +119,7 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
 
-    def stop(self, timeout: float = 10) -> int:
+    def stop(self, timeout: float = 20) -> int:
         """End it politely, then by force; its exit status."""
         if self.running:
             self.popen.terminate()
@@ -270,11 +270,11 @@ class Redis:
 def answers(port: int) -> bool:
     """Whether somebody accepts connections on ``port`` of this machine."""
     with socket.socket() as probe:
-        probe.settimeout(1)
+        probe.settimeout(5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ffprobe(source: str | Path, *options: str, timeout: float = 30) -> dict[str, Any]:
+def ffprobe(source: str | Path, *options: str, timeout: float = 60) -> dict[str, Any]:
     """What ffprobe says about the streams of ``source``, as its JSON."""
     command = [program("ffprobe"), "-v", "error", *options, "-show_streams", "-show_format", "-of", "json", str(source)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
@@ -309,14 +309,14 @@ class Server:
         self.process = Process("mediaserver", self.arguments, self.folder / "server.log", env)
         return self.process
 
-    def wait_ready(self, timeout: float = 20) -> None:
+    def wait_ready(self, timeout: float = 60) -> None:
         """Wait until /readyz says yes."""
         wait_until(self._ready, f"the server to be ready:\n{self.log()}", timeout)
 
     def _ready(self) -> bool:
         assert self.process.running, f"the server ended with status {self.process.wait()}:\n{self.log()}"
         try:
-            return self.get("/readyz", timeout=2)[0] == 200
+            return self.get("/readyz", timeout=10)[0] == 200
         except OSError:
             return False
 
@@ -329,7 +329,7 @@ class Server:
         return f"{scheme}://127.0.0.1:{self.http_port}{path}"
 
     def get(
-        self, path: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", timeout: float = 15
+        self, path: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", timeout: float = 30
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Status, headers and body of one request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=timeout)
@@ -348,7 +348,7 @@ class Server:
         rungs = {f"{stream['name']}@{rung['name']}": rung for stream in streams for rung in stream["rungs"] if rung["running"]}
         return {stream["name"]: stream for stream in streams} | rungs
 
-    def wait_live(self, name: str, timeout: float = 15) -> None:
+    def wait_live(self, name: str, timeout: float = 30) -> None:
         """Wait until somebody publishes ``name``."""
         wait_until(lambda: name in self.live(), f"{name} to be live; the server's log:\n{self.log()}", timeout)
 
@@ -362,7 +362,7 @@ class Server:
 
     def stop(self) -> None:
         """SIGTERM, then see that it went in peace."""
-        status = self.process.stop(timeout=20)
+        status = self.process.stop(timeout=40)
         log = self.log()
         assert status == 0, f"the server ended with status {status}:\n{log}"
         for symptom in SYMPTOMS:

@@ -66,14 +66,14 @@ class LadderTown:
 
     def __enter__(self) -> "LadderTown":
         self._thread.start()
-        self._ready.wait(15)
+        self._ready.wait(60)
         if self._failure is not None:
             raise self._failure
         return self
 
     def __exit__(self, *exc_details: object) -> None:
         self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(15)
+        self._thread.join(60)
         if self._failure is not None:
             raise self._failure
 
@@ -83,7 +83,7 @@ class LadderTown:
     def get(self, resource: str) -> str:
         """A playlist of ``show``; where there is none, all of it is a gap."""
         try:
-            with urllib.request.urlopen(self.url(f"/live/show/{resource}"), timeout=15) as answer:
+            with urllib.request.urlopen(self.url(f"/live/show/{resource}"), timeout=30) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError:
             return "EXT-X-GAP"
@@ -99,7 +99,7 @@ class LadderTown:
     def stop_engine(self) -> None:
         """The server goes away; nobody hears the end of the stream first."""
         done = asyncio.run_coroutine_threadsafe(self._engine.web.close("gone"), self._loop)
-        done.result(15)
+        done.result(60)
 
     def _call(self, work: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(work)

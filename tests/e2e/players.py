@@ -14,7 +14,7 @@ from tests.media import frame_number
 from tests.peers import wait_until
 
 #: Seconds that a player waits for a server that says nothing.
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from tests.peers import Peers, Server
 
 PASSWORD = "correct horse battery"
 KEY = "canary_stream_key"
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 Told = queue.Queue[tuple[str, dict[str, str], bytes]]
 
