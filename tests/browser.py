@@ -1,5 +1,6 @@
 """Chromium under test: a browser, pages that remember what went wrong in them, and a look at decoded pictures."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from tests.conftest import Serve
 from tests.media import BITS
 from tests.peers import Server, program
 
@@ -72,7 +74,7 @@ class Tab:
         """The number in the picture that is shown now."""
         return int(self.page.evaluate(_READ_NUMBER, [BITS, 320, 192]))
 
-    def numbers(self, count: int, timeout: float = 20) -> list[int]:
+    def numbers(self, count: int, timeout: float = 30) -> list[int]:
         """``count`` different numbers, as the pictures come."""
         seen: list[int] = []
         for _ in range(round(timeout / 0.03)):
@@ -94,7 +96,7 @@ class Tab:
             }""")
         )
 
-    def wait(self, expression: str, timeout: float = 20) -> None:
+    def wait(self, expression: str, timeout: float = 30) -> None:
         """Wait until a JavaScript expression is true in the page."""
         # Asked from outside: Playwright's own wait would evaluate a string in the page, which the page's policy forbids.
         deadline = time.monotonic() + timeout
@@ -114,9 +116,9 @@ class Tab:
 OpenTab = Callable[..., Tab]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One headless Chromium for a module's tests. While it is there an event loop runs: the module can have no async test."""
+@contextlib.contextmanager
+def running_chromium() -> Iterator[Browser]:
+    """A headless Chromium. While it is there an event loop runs: no async test can."""
     path = program(CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -124,9 +126,17 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One for a module's tests, none of which may be async."""
+    with running_chromium() as browser:
+        yield browser
+
+
 @pytest.fixture
-def tab(chromium: Browser, server: Server) -> Iterator[OpenTab]:
-    """Pages that must have met no error, and asked nobody but the server, when the test ends."""
+def tab(chromium: Browser, serve: Serve, request: pytest.FixtureRequest) -> Iterator[OpenTab]:
+    """Pages that must have met no error, and asked nobody but their server, when the test ends. Those that are given none have
+    the fixture ``server``: it is started only for them, and stopped after them."""
     opened: list[tuple[Tab, bool, Server]] = []
 
     def start(*, strict: bool = True, own: Server | None = None, **context: Any) -> Tab:
@@ -139,7 +149,7 @@ def tab(chromium: Browser, server: Server) -> Iterator[OpenTab]:
         page.on("request", remember)
         page.on("pageerror", lambda error: made.errors.append(str(error)))
         page.on("console", lambda message: made.errors.append(message.text) if message.type == "error" else None)
-        opened.append((made, strict, own or server))
+        opened.append((made, strict, own or request.getfixturevalue("server")))
         return made
 
     yield start

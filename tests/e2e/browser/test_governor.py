@@ -9,6 +9,11 @@ from tests.peers import Server
 
 
 @pytest.fixture
+def server(idle: Server) -> Server:
+    return idle
+
+
+@pytest.fixture
 def page(server: Server, tab: OpenTab) -> Tab:
     opened = tab()
     opened.open(server.url("/healthz"))

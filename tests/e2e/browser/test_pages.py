@@ -7,23 +7,17 @@ from tests.conftest import Serve
 from tests.media import Clips
 from tests.peers import Peers, Server
 
-#: Every control must have a name that a screen reader can say, and no id may stand twice.
-_UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, summary')].filter((node) =>
-  !node.closest('[hidden]') && !(node.getAttribute('aria-label') || node.textContent.trim() || node.labels?.length
-  || node.getAttribute('aria-labelledby'))).map((node) => node.outerHTML)"""
-_TWICE = """() => { const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
-  return ids.filter((id, index) => ids.indexOf(id) !== index); }"""
 #: Notes every state that the player of the page comes into, however short.
 _NOTE_STATES = """() => {
   const player = document.querySelector('#player');
   window.states = [];
   new MutationObserver(() => window.states.push(player.dataset.state)).observe(player, {attributeFilter: ['data-state']});
 }"""
-_OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-def test_home_lists_what_goes_live_and_what_ends(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
-    page = tab()
+def test_home_lists_what_goes_live_and_what_ends(serve: Serve, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    server = serve(rtmp={"reconnect_grace": 0.0})
+    page = tab(own=server)
     page.open(server.url("/"))
     page.wait("!document.querySelector('#empty').hidden")
     push = peers.ffmpeg_push(clips.get(), server.rtmp("show"))
@@ -95,7 +89,8 @@ def test_keys_and_buttons_pause_mute_and_go_live(server: Server, peers: Peers, c
     page.page.keyboard.press("k")
     page.wait("document.querySelector('#video').paused")
     stopped = page.video()["time"]
-    page.page.wait_for_timeout(8000)
+    # Longer than a picture may stand still that nobody has stopped.
+    page.page.wait_for_timeout(7000)
     assert page.video()["time"] == stopped
     assert page.state == "playing"
     page.page.click("#to-live", force=True)
@@ -106,18 +101,6 @@ def test_keys_and_buttons_pause_mute_and_go_live(server: Server, peers: Peers, c
     page.page.reload()
     page.wait_state("playing")
     assert not page.video()["muted"]
-
-
-@pytest.mark.parametrize("path", ["/", "/watch/show", "/no-such-page"])
-@pytest.mark.parametrize("width", [360, 768, 1600])
-def test_pages_fit_every_width_and_every_control_has_a_name(path: str, width: int, server: Server, tab: OpenTab) -> None:
-    page = tab(strict=False)
-    page.page.set_viewport_size({"width": width, "height": 800})
-    page.open(server.url(path))
-    page.page.wait_for_load_state("networkidle") if path == "/no-such-page" else page.page.wait_for_selector("h1")
-    assert page.page.evaluate(_UNNAMED) == []
-    assert page.page.evaluate(_TWICE) == []
-    assert page.page.evaluate(_OVERFLOW) <= 0
 
 
 def test_embedded_in_another_page_it_is_the_picture_alone(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:

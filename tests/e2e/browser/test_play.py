@@ -3,13 +3,14 @@
 import itertools
 import re
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
 from tests.browser import OpenTab, Tab
 from tests.media import Clips
-from tests.peers import Peers, Server
+from tests.peers import Peers, Server, running_server
 
 FRAMES = 100
 FRAME_RATE = 25
@@ -41,6 +42,25 @@ _UNDER_WAY = """(() => {
   const last = played.length - 1;
   return last >= 0 && played.end(last) - played.start(last) > 0.5;
 })()"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all: each stream has a name of its own."""
+    with running_server(tmp_path_factory.mktemp("play")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def show(server: Server, clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """``show`` is live, and nobody ends it."""
+    peers = Peers(tmp_path_factory.mktemp("peers"))
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    try:
+        server.wait_live("show", 30)
+        yield
+    finally:
+        peers.stop()
 
 
 def assert_plays(tab: Tab) -> None:
@@ -80,10 +100,9 @@ def look(tab: Tab, last: int) -> Look:
     raise AssertionError(f"no other picture than {last}: {tab.describe()}")
 
 
+@pytest.mark.usefixtures("show")
 @pytest.mark.parametrize("kind", ["ll-hls", "hls", "dash"])
-def test_the_page_plays(kind: str, server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
-    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
-    server.wait_live("show")
+def test_the_page_plays(kind: str, server: Server, tab: OpenTab) -> None:
     page = tab()
     page.open(server.url(f"/watch/show?player={kind}"))
     page.wait_state("playing")
@@ -97,10 +116,9 @@ def test_the_page_plays(kind: str, server: Server, peers: Peers, clips: Clips, t
     assert any(_PART.search(url) for url in page.asked) == (kind == "ll-hls")
 
 
+@pytest.mark.usefixtures("show")
 @pytest.mark.parametrize("library", ["hls.js", "dash.js"])
-def test_the_library_with_its_own_defaults_plays(library: str, server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
-    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
-    server.wait_live("show")
+def test_the_library_with_its_own_defaults_plays(library: str, server: Server, tab: OpenTab) -> None:
     page = tab()
     page.open(server.url("/healthz"))
     page.page.evaluate("() => { document.body.innerHTML = '<video muted autoplay playsinline></video>'; }")

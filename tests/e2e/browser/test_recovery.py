@@ -6,8 +6,9 @@ from tests.media import Clips
 from tests.peers import Peers, Server
 
 
-def test_it_waits_starts_by_itself_and_waits_again(server: Server, peers: Peers, clips: Clips, tab: OpenTab) -> None:
-    page = tab()
+def test_it_waits_starts_by_itself_and_waits_again(serve: Serve, peers: Peers, clips: Clips, tab: OpenTab) -> None:
+    server = serve(rtmp={"reconnect_grace": 1.0})
+    page = tab(own=server)
     page.open(server.url("/watch/show"))
     page.wait_state("waiting")
     assert page.text("#veil-title") == "The stream is offline"

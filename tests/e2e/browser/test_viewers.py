@@ -18,10 +18,10 @@ def test_viewers_are_seen_and_leave(player: str, wire: str, serve: Serve, peers:
     for page in (first, second):
         page.open(server.url(f"/watch/show?player={player}"))
         page.wait_state("playing")
-    wait_until(lambda: server.live()["show"]["viewersByWire"] == {wire: 2}, "both viewers to be counted")
+    wait_until(lambda: server.live()["show"]["viewersByWire"] == {wire: 2}, "both viewers to be counted", 30)
     first.wait("document.querySelector('#viewers').textContent === '2 viewers'")
     second.open(server.url("/healthz"))
-    wait_until(lambda: server.live()["show"]["viewers"] == 1, "one viewer to be gone", timeout=20)
+    wait_until(lambda: server.live()["show"]["viewers"] == 1, "one viewer to be gone", timeout=30)
     first.wait("document.querySelector('#viewers').textContent === '1 viewer'")
     assert not first.errors + second.errors
     push.stop()
