@@ -13,6 +13,9 @@ from protocols.media import MediaKind
 
 #: A track that is silent for so long (ms) leaves the other to itself.
 SILENCE = 3_000
+#: Seconds that are put in at once at the most: it is done with every packet of the other track, so that more means that a clock
+#: has leaped, and to fill that up could take for ever.
+MOST_AT_ONCE = 60
 #: The largest keyframe and packet of sound (bytes) that come again. A part is about 0.2 s and each holds the keyframe anew, so
 #: this is the rate of a good 1080p stream; beyond, little sound would fill the memory with one picture.
 MAX_PICTURE = 256 * 1024
@@ -46,6 +49,9 @@ def _stand_in(rendition: Rendition, epoch: Epoch, until: int) -> None:
         return
     step = _step(rendition)
     time = max(round(epoch.begin * rendition.init.timescale) if rendition.fresh else rendition.last + step, rendition.last + 1)
+    if until - time > MOST_AT_ONCE * rendition.init.timescale:
+        rendition.spare, rendition.stood_in = None, False
+        return
     while time <= until:
         rendition.push(epoch, time, *rendition.spare, keyframe=True)
         time += step

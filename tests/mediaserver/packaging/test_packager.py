@@ -1,9 +1,11 @@
 """Real packets in, segments out: what a real decoder and what players make of them."""
 
+import functools
 import io
 import itertools
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import hypothesis
@@ -424,14 +426,20 @@ PACKETS = st.builds(
 TRACKS = st.builds(Track, codec=st.sampled_from(Codec), config=st.binary(max_size=40))
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@functools.cache
+def tracks_of(file: Path) -> list[Track | Packet]:
+    """The tracks of a clip, without its packets."""
+    return [item for item in read_flv(file) if isinstance(item, Track)]
+
+
+@hypothesis.settings(max_examples=150)
 @given(
     clip=st.sampled_from([("h264", "aac"), ("av1", "opus"), ("vp9", "ac3")]),
     items=st.lists(st.one_of(PACKETS, PACKETS, PACKETS, TRACKS), max_size=60),
 )
 def test_nothing_that_comes_makes_it_raise(clips: Clips, clip: tuple[str, str], items: list[Track | Packet]) -> None:
     subject = packager()
-    feed(subject, [item for item in read_flv(clips.get(video=clip[0], audio=clip[1])) if isinstance(item, Track)])
+    feed(subject, tracks_of(clips.get(video=clip[0], audio=clip[1])))
     feed(subject, items)
     subject.on_away()
     feed(subject, items)
@@ -542,6 +550,23 @@ def test_a_picture_that_stops_stands_still_so_that_the_sound_goes_on(clips: Clip
     assert all(segment.independent and segment.seconds < 2 for segment in video.segments)
     assert subject.part_target < 0.25
     assert decode(media_bytes(subject, VIDEO)).frames > 150
+
+
+@pytest.mark.parametrize(("first", "other"), [(VIDEO, AUDIO), (AUDIO, VIDEO)])
+def test_a_clock_that_leaps_by_years_before_the_other_track_has_begun_is_not_filled_up(
+    clip: list[Track | Packet], first: MediaKind, other: MediaKind
+) -> None:
+    subject = packager()
+    feed(subject, clip)
+    subject.on_away()
+    begins = {item.kind: item for item in reversed(clip) if isinstance(item, Packet) and item.keyframe}
+    leap = 4000 + (1 << 40)
+    feed(subject, [replace(begins[first], dts=4000), replace(begins[other], dts=leap)])
+    feed(subject, [item for item in shifted(clip, leap + 40) if isinstance(item, Packet)])
+    for kind in MediaKind:
+        assert len(window(subject, kind).segments) <= 16
+        assert_seamless(window(subject, kind))
+    assert end_of(window(subject, AUDIO)) == pytest.approx(end_of(window(subject, VIDEO)), abs=0.3)
 
 
 def test_a_track_stays_silent_over_a_discontinuity(clip: list[Track | Packet]) -> None:

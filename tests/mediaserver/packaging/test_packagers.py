@@ -18,7 +18,7 @@ from mediaserver.delivery.response import Cors, respond
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.packaging.answer import Answer, Gone, Growing, Missing, Ready, TooFar, Wait
-from mediaserver.packaging.numbers import MAX_AHEAD, Numbers, first_numbers
+from mediaserver.packaging.numbers import Numbers, first_numbers
 from mediaserver.packaging.packaged import LINGER
 from mediaserver.packaging.packagers import Packagers
 from protocols.media import Codec, MediaKind, Packet, Track
@@ -226,7 +226,7 @@ def test_a_segment_that_has_left_is_gone(site: Site) -> None:
     assert isinstance(site.ask("audio/1.7.m4s"), Gone)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     resource=st.one_of(st.text(max_size=40), st.from_regex(r"(video|audio)/[0-9]{1,25}(\.[0-9]{1,9})?\.m4s", fullmatch=True)),
     query=st.dictionaries(st.sampled_from(["_HLS_msn", "_HLS_part", "_HLS_skip"]), st.text("0123456789-+.eEYSv", max_size=25)),
@@ -504,13 +504,15 @@ def test_a_name_is_forgotten_when_the_clock_has_passed_its_numbers(site: Site, c
     assert not site.subject._numbers._ahead
 
 
-def test_names_that_are_remembered_are_bounded_and_the_bound_costs_no_order(clip: list[Track | Packet]) -> None:
+def test_names_that_are_remembered_are_bounded_and_the_bound_costs_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 100
+    monkeypatch.setattr("mediaserver.packaging.numbers.MAX_AHEAD", most)
     site = Site()
-    for number in range(3 * MAX_AHEAD):
+    for number in range(3 * most):
         site.subject._numbers.remember(f"name{number}", Numbers(0, 10**6 + number))
-    assert len(site.subject._numbers._ahead) == MAX_AHEAD
+    assert len(site.subject._numbers._ahead) == most
     assert site.subject._numbers.first("name0").discontinuity >= 10**6
-    assert site.subject._numbers.first(f"name{3 * MAX_AHEAD - 1}").discontinuity == 10**6 + 3 * MAX_AHEAD - 1
+    assert site.subject._numbers.first(f"name{3 * most - 1}").discontinuity == 10**6 + 3 * most - 1
 
 
 # -- what did not come in time -----------------------------------------------------------------------------------------------
