@@ -116,7 +116,8 @@ async def test_a_camera_over_tls(authority: Authority, clips: Clips) -> None:
     ("source_type", "scheme"), [(InputType.RTSP, "rtsps"), (InputType.RTMP, "rtmps"), (InputType.HTTP, "https")]
 )
 async def test_a_server_without_tls_is_told(source_type: InputType, scheme: str) -> None:
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)  # who closes before it has read resets the connection
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
