@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,28 @@ def postgres_with_tables(postgres: Postgres, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
+def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file from which others are copied: to make all tables anew takes a disk a while."""
+    folder = tmp_path_factory.mktemp("sqlite_with_tables")
+
+    async def make() -> None:
+        await (await open_database("", folder)).close()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, make()).result()
+    return folder / "mediaserver.db"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_with_tables: Path) -> str:
+    """The URL of a file whose tables are empty."""
+    file = tmp_path / "data" / "test.db"
+    file.parent.mkdir()
+    shutil.copy(sqlite_with_tables, file)
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture(scope="session")
 def given_back() -> list[str]:
     """The names of databases with tables that tests have had."""
     return []
@@ -159,10 +182,10 @@ async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> 
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """The URL of a database of each kind, with nothing in it; one of PostgreSQL has its tables already: they take it a while."""
+async def database_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The URL of a database of each kind that has its tables already, and nothing in them."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/data/test.db"
+        yield request.getfixturevalue("sqlite_url")
         return
     async with tables_on(*map(request.getfixturevalue, ("postgres", "postgres_with_tables", "given_back"))) as url:
         yield url

@@ -1,7 +1,5 @@
 """Who looks for a stream key by trying."""
 
-from pathlib import Path
-
 import pytest
 
 from control import strangers
@@ -17,8 +15,8 @@ KEY, ADDRESS, OTHER = "a_key_of_some_length", "203.0.113.7", "203.0.113.8"
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 async def push(here: Panel, key: str, address: str = ADDRESS) -> str:

@@ -1,7 +1,5 @@
 """An engine that takes every order, and a panel over it without limits."""
 
-from typing import Any
-
 import pytest
 
 from control.health import gauge, service
@@ -51,9 +49,9 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def database_url(tmp_path: Any) -> str:
+def database_url(sqlite_url: str) -> str:
     """What is tried here happens before anything is asked of a database."""
-    return f"sqlite:///{tmp_path}/data/test.db"
+    return sqlite_url
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The engine and the database of these tests."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.control.contract.conftest import ObedientEngine
@@ -15,6 +13,6 @@ def engine() -> ObedientEngine:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """What is asked here is the engine: one database is enough."""
-    return f"sqlite:///{tmp_path}/data/test.db"
+    return sqlite_url

@@ -1,7 +1,5 @@
 """Which keys a stream may have: none whose pushes are the configuration's to judge."""
 
-from typing import Any
-
 import pytest
 
 from tests.control.conftest import OpenPanel
@@ -11,8 +9,8 @@ CONFIGURED = "a_secret_of_the_configuration"
 
 
 @pytest.fixture
-def database_url(tmp_path: Any) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 async def made_with(person: Person, key: str) -> tuple[int, set[str]]:

@@ -1,7 +1,5 @@
 """Nobody fills the database, nor what is started with a stream, alone."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.control.conftest import OpenPanel
@@ -9,8 +7,8 @@ from tests.control.streams.test_conductor import FETCHED, TARGET, made
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 async def test_nobody_has_streams_without_end(panel: OpenPanel) -> None:

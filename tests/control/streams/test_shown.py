@@ -1,6 +1,5 @@
 """What is told of a stream is what is made of it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from tests.control.streams.test_conductor import made
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/test.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 async def told(person: Person, number: int) -> dict[str, int]:
