@@ -1,6 +1,6 @@
 """Real encoders push, real players play: every picture arrives once, in order and on time, and so does the sound."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from protocols.flv import FlvReader
+from protocols.rtmp.message import DATA
 from tests.e2e.players import Seen, complaints, seconds, watch
 from tests.e2e.viewers import watch_dash
 from tests.media import Clips
@@ -17,7 +18,8 @@ from tests.peers import Peers, Server, free_port, running_server, wait_until
 
 #: Seconds that every player is watched.
 LENGTH = 2.0
-PERIOD = 100
+#: A clip that does not begin anew while somebody is late: where it does the steps in time are odd.
+SECONDS, PERIOD = 24, 600
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,13 @@ def dash(visit: Visit) -> Seen:
 
 def length_of_flv(file: Path) -> float:
     """Seconds of media in a file that is being written."""
-    times = [timestamp for _, timestamp, body in FlvReader().receive_data(file.read_bytes()) if len(body) > 64]
+    times = media_times(FlvReader().receive_data(file.read_bytes()))
     return (times[-1] - times[0]) / 1000 if times else 0.0
+
+
+def media_times(tags: Iterable[tuple[int, int, bytes]]) -> list[int]:
+    """Milliseconds, of what is heard and seen: the description's are 0, whenever somebody joins."""
+    return [timestamp for type_id, timestamp, body in tags if type_id != DATA and len(body) > 64]
 
 
 Player = Callable[[Visit], Seen]
@@ -157,7 +164,7 @@ def begin(push: Push, town: Town, peers: Peers, file: Path) -> None:
 
 @pytest.mark.parametrize("push", PUSHES, ids=lambda push: push.word)
 def test_every_picture_arrives_once_and_in_time(push: Push, town: Town, peers: Peers, clips: Clips, tmp_path: Path) -> None:
-    begin(push, town, peers, clips.get(video=push.video, audio=push.audio, **push.clip))
+    begin(push, town, peers, clips.get(video=push.video, audio=push.audio, seconds=SECONDS, **push.clip))
     visit = Visit(town, push.word, peers, tmp_path, bool(push.video), bool(push.audio))
     with ThreadPoolExecutor(len(push.players)) as pool:
         visits = {player.__name__: pool.submit(player, visit) for player in push.players}
@@ -171,7 +178,7 @@ def test_every_picture_arrives_once_and_in_time(push: Push, town: Town, peers: P
 
 async def test_websocket_flv_carries_the_same(town: Town, peers: Peers, clips: Clips, tmp_path: Path) -> None:
     # Of a name that no other test has pushed to: its end would be taken for this one's.
-    peers.ffmpeg_push(clips.get(), town.server.rtmp("websocket"))
+    peers.ffmpeg_push(clips.get(seconds=SECONDS), town.server.rtmp("websocket"))
     town.server.wait_live("websocket")
     reader, data, times = FlvReader(), bytearray(), list[int]()
     async with (
@@ -181,7 +188,7 @@ async def test_websocket_flv_carries_the_same(town: Town, peers: Peers, clips: C
         async for message in websocket:
             assert message.type is aiohttp.WSMsgType.BINARY
             data += message.data
-            times += [timestamp for _, timestamp, body in reader.receive_data(message.data) if len(body) > 64]
+            times += media_times(reader.receive_data(message.data))
             if times and times[-1] - times[0] > (LENGTH + 0.5) * 1000:
                 break
     file = tmp_path / "websocket.flv"
