@@ -10,13 +10,14 @@ from tests.e2e.viewers import HlsViewer
 from tests.media import Clips
 from tests.peers import Peers, wait_until
 
-PERIOD = 100
+#: A clip that does not begin anew within a test, as where it does the steps in time are odd: its length, and its pictures.
+SECONDS, PERIOD = 24, 600
 PLAYERS = 40
 
 
 def test_sigterm_under_load_tells_everybody_and_ends_in_peace(serve: Serve, peers: Peers, clips: Clips) -> None:
     server = serve(hls={"segment_duration": 1.0})
-    encoder = peers.ffmpeg_push(clips.get(b_frames=0), server.rtmp("show"))
+    encoder = peers.ffmpeg_push(clips.get(b_frames=0, seconds=SECONDS), server.rtmp("show"))
     server.wait_live("show")
     dump = peers.rtmpdump(server.rtmp("show"), peers.folder / "show.flv")
     viewer = HlsViewer(server, "show")
@@ -48,8 +49,8 @@ def test_sigterm_under_load_tells_everybody_and_ends_in_peace(serve: Serve, peer
 
 
 def test_viewers_who_poll_go_on_after_the_server_was_killed(serve: Serve, peers: Peers, clips: Clips) -> None:
-    server = serve(hls={"segment_duration": 1.0})
-    clip = clips.get(b_frames=0)
+    server = serve(hls={"segment_duration": 1.0, "window": 20})
+    clip = clips.get(b_frames=0, seconds=SECONDS)
     viewer = HlsViewer(server, "show")
     listed: list[int] = []
     for _ in range(2):
@@ -76,7 +77,7 @@ def test_an_encoder_that_reconnects_finds_its_name_free_after_a_kill(serve: Serv
         publisher.wait_closed()
     server.start()
     server.wait_ready()
-    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    peers.ffmpeg_push(clips.get(seconds=SECONDS), server.rtmp("show"))
     server.wait_live("show")
     with LivePlayer(server.rtmp("show")) as player:
         player.wait_for(25)

@@ -92,11 +92,13 @@ def test_there_is_none_of_sound_or_of_nothing(shared: Server, clips: Clips, peer
 
 
 def test_a_hundred_at_once_get_the_same_and_a_dead_worker_is_replaced(shared: Server, clips: Clips, peers: Peers) -> None:
-    # One keyframe for the whole length of the test.
-    peers.ffmpeg_push(clips.get(seconds=60, gop=1500, audio=""), shared.rtmp("crowd"))
+    # One keyframe, however often the clip begins anew.
+    peers.ffmpeg_push(clips.get(seconds=24, gop=600, audio=""), shared.rtmp("crowd"))
     shared.wait_live("crowd")
     # Of what has no picture yet there is none; who comes before the first keyframe waits for it.
     wait_until(lambda: (shared.live()["crowd"]["video"] or {}).get("width"), "the stream's headers")
+    # A busy machine may take longer to start a worker than anybody is kept waiting.
+    wait_until(lambda: fetch(shared, "crowd", "?width=96")[0] == 200, "a worker")
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: fetch(shared, "crowd"), range(100)))
     assert {status for status, _, _ in answers} == {200}
@@ -104,8 +106,8 @@ def test_a_hundred_at_once_get_the_same_and_a_dead_worker_is_replaced(shared: Se
     assert number(image) == 0
     (worker,) = workers(shared)
     os.kill(worker.pid, signal.SIGKILL)
-    status, _, body = fetch(shared, "crowd", "?width=160")
-    assert status == 200
+    query = "?width=160"
+    _, _, body = wait_until(lambda: found if (found := fetch(shared, "crowd", query))[0] == 200 else None, "another worker")
     assert number(body) == 0
     (another,) = workers(shared)
     assert another.pid != worker.pid
@@ -118,7 +120,7 @@ def test_the_worker_ends_with_the_server_even_when_that_is_killed(clips: Clips, 
     wait_until(lambda: fetch(server, "show")[0] == 200, "a thumbnail")
     (worker,) = workers(server)
     server.kill()
-    worker.wait(10)
+    worker.wait(30)
 
 
 async def test_a_rendition_has_a_thumbnail_of_its_own(clips: Clips) -> None:
@@ -137,7 +139,7 @@ async def test_a_rendition_has_a_thumbnail_of_its_own(clips: Clips) -> None:
         sizes = []
         for name in ("show", "show@96p"):
             url = f"http://127.0.0.1:{town.engine.config.http.port}/live/{name}/thumbnail.jpg"
-            async with asyncio.timeout(20), http.get(url) as response:
+            async with asyncio.timeout(30), http.get(url) as response:
                 assert response.status == 200
                 image = await response.read()
             with av.open(io.BytesIO(image), format="jpeg_pipe") as container:
