@@ -24,7 +24,9 @@ def nginx_cache(peers: Peers, folder: Path, server: Server) -> int:
         f" scgi_temp_path {folder}/s;"
         f" server {{ listen 127.0.0.1:{port};"
         f" location / {{ proxy_pass http://127.0.0.1:{server.http_port}; proxy_http_version 1.1;"
-        f" proxy_cache all; proxy_cache_key $request_uri; proxy_cache_lock on; }} }} }}\n"
+        f" proxy_cache all; proxy_cache_key $request_uri; proxy_cache_lock on;"
+        # Who waits for another's request waits for as long as a busy machine takes.
+        " proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; } } }\n"
     )
     peers.start("nginx", [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"])
     wait_until(lambda: answers(port), f"nginx on port {port}")

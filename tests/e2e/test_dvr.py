@@ -45,7 +45,7 @@ HLS = {"always": True, "dvr": DVR, "window": 3, "segment_duration": 1.0}
 
 
 def long_clip(clips: Clips) -> list[Tag]:
-    return tags_of(clips.get(seconds=58.0, b_frames=0))
+    return tags_of(clips.get(seconds=84.0, b_frames=0))
 
 
 def playlist(server: Server, kind: str = "video") -> m3u8.M3U8:

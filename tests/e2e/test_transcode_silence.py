@@ -62,4 +62,4 @@ def send(sending: Iterator[Tag], end: int) -> None:
 
 def latest(viewer: HlsViewer) -> int:
     """How many segments there are of its stream."""
-    return max(viewer.kept) - min(viewer.kept) + 1
+    return max(viewer.kept) - min(viewer.kept) + 1 if viewer.kept else 0
