@@ -219,7 +219,7 @@ async def test_a_target_that_is_killed_again_is_back_long_before_its_next_try_is
 
 async def test_a_target_that_is_frozen_has_the_stream_again_when_it_thaws(peers: Peers, clips: Clips) -> None:
     nginx, port = await asyncio.to_thread(peers.nginx_rtmp)
-    waits = {"first_retry": FAR, "longest_retry": FAR, "connect_timeout": 2.0}
+    waits = {"first_retry": FAR, "longest_retry": FAR, "connect_timeout": 1.0}  # shorter than AWAY: it is seen to be away
     async with running(config(stall_timeout=1.0, max_backlog_seconds=1.0, **waits)) as town:
         town.engine.start_relay("show", RelayTarget("one", url(port)))
         await publish(town, peers, clips, STUFFED)
