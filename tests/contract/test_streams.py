@@ -300,9 +300,10 @@ def test_stop_stream(here: Caller, clips: Clips, peers: Peers) -> None:
     path = f"/api/streams/{number}"
     encoder = peers.ffmpeg_push(clip, server.rtmp("all_of_it"))
     server.wait_live(f"stream_{number}@240p")
-    with LivePlayer(server.rtmp(f"stream_{number}")) as player, LivePlayer(f"rtmp://127.0.0.1:{port}/live/out") as there:
+    with LivePlayer(server.rtmp(f"stream_{number}")) as player:
         player.wait_for(10)
-        there.wait_for(10)
+        with LivePlayer(f"rtmp://127.0.0.1:{port}/live/out") as there:
+            there.wait_for(10)
         stopped = here.post(f"{path}/stop").fits(STREAM_STOPPED)
         assert stopped == {"status": "success", "message": "Stream stopped successfully", "stream_id": number}
         assert is_sent_away(encoder)

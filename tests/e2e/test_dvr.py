@@ -63,14 +63,19 @@ def full(listed: m3u8.M3U8) -> m3u8.M3U8 | None:
     return listed if span(listed) >= DVR else None
 
 
+def filled(server: Server, kind: str = "video") -> m3u8.M3U8:
+    """The playlist, once it goes back as far as it may."""
+    wait_until(lambda: server.get("/live/show/index.m3u8")[0] == 200, "the stream to be packaged")
+    return wait_until(lambda: full(playlist(server, kind)), "the window to be full")
+
+
 @pytest.mark.parametrize("kind", ["video", "audio"])
 def test_the_playlist_holds_what_was_asked_for_and_every_segment_in_it_is_there(kind: str, serve: Serve, clips: Clips) -> None:
     server = serve(hls=HLS)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(long_clip(clips), SENT * 1000))
         publisher.settle()  # else what is listed may be gone before it is fetched
-        wait_until(lambda: server.get("/live/show/index.m3u8")[0] == 200, "the stream to be packaged")
-        listed = wait_until(lambda: full(playlist(server, kind)), "the window to be full")
+        listed = filled(server, kind)
         assert DVR <= span(listed) < DVR + 2
         oldest = listed.segments[0]
         data = b"".join(
@@ -102,6 +107,7 @@ def test_the_page_goes_back_and_to_live_again(kind: str, serve: Serve, clips: Cl
     tags = long_clip(clips)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(tags, SENT * 1000))
+        filled(server)  # else there is less to go back in than the page's slider says a moment later
         done = threading.Event()
         rest = takewhile(lambda _: not done.is_set(), (tag for tag in tags if tag[1] >= SENT * 1000))
         sent = [SENT * 1000]
@@ -142,7 +148,8 @@ def test_the_page_goes_back_and_to_live_again(kind: str, serve: Serve, clips: Cl
     assert back == sorted(back)
     assert live - (BACK + 3) * 25 < back[0] < live - (BACK - 5) * 25, f"{back} is not {BACK} s behind {live}"
     assert back[-1] <= rested <= on[0] < rested + 25, "it goes on where it was"
-    assert on[-1] < rested + 2 * 25, "and does not jump after that"
+    # Twenty pictures are looked at one by one; a busy machine shows more meanwhile. A jump to live is over more than these.
+    assert on[-1] < rested + BACK // 2 * 25, "and does not jump after that"
     assert again[0] > live
     assert shown == "-5"
     assert hidden, "there is nothing to go back in while another player begins"
@@ -156,6 +163,7 @@ def test_a_pause_and_the_end_of_the_stream_take_nothing_from_who_has_gone_back(s
     tags = long_clip(clips)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(tags, SENT * 1000))
+        filled(server)
         page.open(server.url("/watch/show?player=hls"))
         page.wait_state("playing")
         page.wait("!document.querySelector('#timeline').hidden")
@@ -182,6 +190,7 @@ def test_without_dvr_a_long_playlist_is_no_place_to_go_back_in(serve: Serve, cli
     server = serve(hls={**HLS, "dvr": 0, "window": DVR})
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(long_clip(clips), SENT * 1000))
+        publisher.settle()
         page = tab(own=server)
         page.open(server.url("/watch/show?player=hls"))
         page.wait_state("playing")

@@ -44,6 +44,8 @@ def test_they_hear_all_of_it_and_see_the_picture_stand_still_until_it_is_back(se
             wait_until(lambda: player.seen.numbers[-1] > BACK * 25 // 1000, "the picture again")
             wait_until(lambda: source.poll() and latest(source) >= 13, "all segments")
             wait_until(lambda: rung.poll() and max(rung.kept) == max(source.kept), "it in the playlist")
+            publisher.goodbye()
+            player.wait_end()
     assert len(rung.stretches()) == 1, "nothing is missing, and nothing breaks"
     (seen,) = rung.seen()
     before = seen.numbers.index(SHOWN - 1)

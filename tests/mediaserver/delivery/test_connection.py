@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from mediaserver.delivery.response import Headers
 from mediaserver.packaging.answer import Growing, Ready, Wait
 from mediaserver.ports import PlayGrant, PlayRequest
 from tests.mediaserver.delivery.conftest import PLAYLIST, SEGMENT, Connect, Port, Signal
+from tests.mediaserver.running import skip_where_writelines_pauses_nobody
 
 OpenPort = Callable[..., Awaitable[Port]]
-WRITELINES_PAUSES_NOBODY = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 ASK = "GET /live/show/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -365,8 +364,7 @@ async def test_an_idle_connection_is_kept_for_a_while(port: Port) -> None:
 
 @pytest.mark.parametrize("target", ["video/7.m4s", "video/8.m4s"])
 async def test_a_player_that_does_not_read_is_cut_off(port: Port, target: str) -> None:
-    if WRITELINES_PAUSES_NOBODY and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
-        pytest.skip("writelines of Python's own loop pauses nobody in this release (gh-127655)")
+    skip_where_writelines_pauses_nobody()
     body = bytes(24 << 20)
     port.resolver.answers["video/7.m4s"] = Ready(body, "video/mp4", 60.0, immutable=True)
     port.resolver.answers["video/8.m4s"] = Growing(lambda n: (body[n:], True), "video/mp4", Signal(), 600.0)

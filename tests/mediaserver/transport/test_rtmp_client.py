@@ -17,7 +17,7 @@ from protocols.rtmp.client import ClientSession
 from protocols.rtmp.events import Connected, Event
 from protocols.rtmp.message import VIDEO
 from tests.mediaserver.relay.target import TargetServer, target_server
-from tests.mediaserver.running import PATIENCE, self_signed
+from tests.mediaserver.running import PATIENCE, self_signed, skip_where_writelines_pauses_nobody
 from tests.peers import free_port
 
 
@@ -143,6 +143,7 @@ async def test_tls_needs_trust_and_the_right_name(tmp_path: Path) -> None:
 
 
 async def test_bodies_are_sent_as_they_are_and_the_peer_s_kernel_says_what_it_took() -> None:
+    skip_where_writelines_pauses_nobody()
     body = bytes(50_000)
     async with target_server() as server:
         connection, _ = await publishing(server)
