@@ -13,7 +13,8 @@ class LatencyMode(enum.Enum):
 
 
 class StreamInput(enum.Enum):
-    """Where a stream comes from: RTMP on this server's own address is pushed to, all else is fetched."""
+    """Where a stream comes from: RTMP on this server's own address is pushed to, all else is fetched. An address is the server's
+    own by any name of it, and where ``rtmp.host`` stands for all of the machine's addresses, by each of them."""
 
     RTMP = "rtmp"
     RTSP = "rtsp"

@@ -93,7 +93,7 @@ async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
     fields = {
         "user_id": call.actor.user_id,
         "name": body.name,
-        **await _source(call, call.actor.user_id, body.input_type, body.input_url),
+        **await _source(call, call.actor.user_id, body.input_type, body.input_url, "input_url"),
         "latency_mode": body.latency_mode.value,
         "record_enabled": int(body.record_enabled),
         "auto_start": int(body.auto_start),
@@ -115,8 +115,10 @@ async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
     return StreamCreated(id=number, name=body.name, status=StreamStatus.STOPPED, message="Stream created successfully")
 
 
-async def _source(call: Call, owner: int, input_type: StreamInput, input_url: str) -> dict[str, object]:
-    """Where it comes from, as columns. Raises ControlError for a key that is somebody else's."""
+async def _source(call: Call, owner: int, input_type: StreamInput, input_url: str, faulty: str) -> dict[str, object]:
+    """Where it comes from, as columns. Raises ControlError for a key that is somebody else's, and where nothing can come from
+    there: the field ``faulty`` is to blame."""
+    service.check_source(input_type, input_url, faulty)
     services, key_hash = call.services, None
     key = service.pushed_key(services.config, input_type, input_url, call.request.host)
     if key is not None:
@@ -181,13 +183,11 @@ async def update_stream(call: Call, body: StreamUpdate) -> Stream:
 
 async def _replace_destinations(call: Call, row: Row, wanted: Sequence[DestinationCreate]) -> None:
     """The stream's own destinations are those that were sent; one that was there already goes on as it is."""
-    cipher = call.services.cipher
     present = await destination_rows.destinations_of_stream(call.tx, row["id"])
-    gone = {service.destination_words(cipher, each): each for each in present}
-    for destination in wanted:
-        if gone.pop(service.wanted_words(destination), None) is None:
-            await _add_destination(call, row["id"], row["user_id"], destination)
-    for each in gone.values():
+    new, gone = service.differences(call.services.cipher, present, wanted)
+    for destination in new:
+        await _add_destination(call, row["id"], row["user_id"], destination)
+    for each in gone:
         await destination_rows.delete_destination(call.tx, each["id"])
 
 
@@ -208,7 +208,8 @@ async def _columns(call: Call, row: Row, wanted: dict[str, object]) -> dict[str,
             )
         if after[1] is None:
             raise Unreadable
-        fields |= {"started": 0, **await _source(call, row["user_id"], after[0], after[1])}
+        faulty = "input_type" if url is None else "input_url"
+        fields |= {"started": 0, **await _source(call, row["user_id"], after[0], after[1], faulty)}
     return fields
 
 

@@ -4,17 +4,18 @@ import hmac
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from control.db import Row
 from control.destinations.platforms import target_url
 from control.errors import ControlError, ErrorCode, invalid
 from control.streams.kinds import AudioCodec, LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
+from control.streams.own import is_own
 from control.vault import Unreadable
 from mediaserver.bitrates import usual_bitrate
+from mediaserver.errors import Refused
 from mediaserver.ports import (
     Codec,
     InputType,
@@ -27,6 +28,7 @@ from mediaserver.ports import (
     Rung,
     objection_to,
 )
+from mediaserver.sources import address_of
 
 if TYPE_CHECKING:
     from control.cipher import Cipher
@@ -37,8 +39,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds, as they are shown where nobody asked for any.
 KEYFRAME_INTERVAL = 2.0
-#: Adobe's RTMP specification, 1.0: the port of an address that names none.
-RTMP_PORT = 1935
 
 INPUT_URL = "streams.input_url"
 STREAM_KEY = "destinations.stream_key"
@@ -58,15 +58,13 @@ _HEIGHTS = {quality: 0 if quality is Quality.SOUND else int(quality.value.remove
 def pushed_key(config: "Config", input_type: StreamInput, input_url: str, asked: str) -> str | None:
     """The stream key, if ``input_url`` is RTMP on this server's own address: a push to it is what is meant. None: it is fetched.
 
-    ``asked`` is the name (and port) by which the asker reached this server. Raises ControlError (422) for an address that is
-    neither.
+    ``asked`` is the name (and port) by which the asker reached this server. Raises ControlError (422) for an address here at
+    which no stream can be.
     """
     if input_type is not StreamInput.RTMP:
         return None
     parts = urlsplit(input_url)
-    if parts.scheme not in {"rtmp", "rtmps"} or not parts.hostname:
-        raise invalid(input_url="must be rtmp://HOST/APP/KEY or rtmps://HOST/APP/KEY")
-    if not _is_own(config, parts, asked):
+    if not is_own(config, parts, asked):
         return None
     app, _, key = parts.path.strip("/").partition("/")
     if app != config.rtmp.app or not key or "/" in key:
@@ -74,28 +72,12 @@ def pushed_key(config: "Config", input_type: StreamInput, input_url: str, asked:
     return key
 
 
-def _is_own(config: "Config", parts: SplitResult, asked: str) -> bool:
-    if parts.scheme == "rtmps":
-        # Without a port for TLS of our own it is taken off in front of us, where and on which port is not ours to know.
-        if config.rtmp.tls_port and (parts.port or 443) != config.rtmp.tls_port:
-            return False
-    elif (parts.port or RTMP_PORT) not in {config.rtmp.port, RTMP_PORT}:
-        # The usual port is ours too: that is where a container's is seen from outside.
-        return False
-    host = (parts.hostname or "").rstrip(".")
-    if host in {"localhost", urlsplit(config.server.public_url).hostname, config.rtmp.host, _host_in(asked)}:
-        return True
+def check_source(input_type: StreamInput, input_url: str, faulty: str) -> None:
+    """Raises ControlError (422), which names the field ``faulty``, for an address at which nothing of that type can be."""
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _host_in(asked: str) -> str | None:
-    try:
-        return urlsplit(f"//{asked}").hostname
-    except ValueError:
-        return None  # what a client made up
+        address_of(PullSource(InputType(input_type.value), input_url))
+    except Refused as refusal:
+        raise invalid(**{faulty: refusal.reason}) from None
 
 
 def bitrate(row: Row, quality: Quality) -> int:
@@ -194,7 +176,23 @@ def taken() -> ControlError:
     return ControlError(ErrorCode.CONFLICT, "Somebody else has this key", invalid(input_url="this stream key is taken").details)
 
 
-def wanted_words(destination: "DestinationCreate") -> tuple[object, ...]:
+def differences(
+    cipher: "Cipher", present: Sequence[Row], wanted: Sequence["DestinationCreate"]
+) -> tuple[Sequence["DestinationCreate"], Sequence[Row]]:
+    """What of ``wanted`` is not among the destinations ``present``, and what of those is not wanted: each is for one alike."""
+    left: dict[tuple[object, ...], list[Row]] = {}
+    for row in reversed(present):
+        left.setdefault(_words_of_row(cipher, row), []).append(row)
+    new = []
+    for destination in wanted:
+        if alike := left.get(_words_of(destination)):
+            alike.pop()
+        else:
+            new.append(destination)
+    return new, [row for alike in left.values() for row in alike]
+
+
+def _words_of(destination: "DestinationCreate") -> tuple[object, ...]:
     """What makes a destination the same as another."""
     return (
         destination.name,
@@ -206,7 +204,7 @@ def wanted_words(destination: "DestinationCreate") -> tuple[object, ...]:
     )
 
 
-def destination_words(cipher: "Cipher", row: Row) -> tuple[object, ...]:
+def _words_of_row(cipher: "Cipher", row: Row) -> tuple[object, ...]:
     """The same of one that is there."""
     key = cipher.read(STREAM_KEY, row["stream_key"])
     return row["name"], row["platform"], row["rtmp_url"], key, row["rendition"], bool(row["enabled"])

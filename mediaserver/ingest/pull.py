@@ -5,7 +5,6 @@ import enum
 import os
 import time
 from random import SystemRandom
-from urllib.parse import urlsplit
 
 from mediaserver.config import Config
 from mediaserver.errors import Refused
@@ -16,23 +15,13 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pull_terms import Terms
 from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, Wire
 from mediaserver.snapshot import PullSnapshot
+from mediaserver.sources import address_of
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import Worker
 from protocols.media import MediaKind, Packet, Track
 
-#: Schemes of each type's addresses. A file's may have none.
-SCHEMES: dict[InputType, tuple[str, ...]] = {
-    InputType.RTMP: ("rtmp", "rtmps"),
-    InputType.RTSP: ("rtsp", "rtsps"),
-    InputType.HTTP: ("http", "https"),
-    InputType.HLS: ("http", "https"),
-    InputType.FILE: ("", "file"),
-    InputType.SRT: ("srt",),
-}
 CONNECTING = "connecting"
 SILENT = "the source is silent"
-#: Characters of an address.
-LONGEST_URL = 4096
 #: Seconds that a worker may take beyond ``pull.timeout`` to start and to find out what the source has.
 OPENING = 10.0
 #: Seconds that a worker may take to end.
@@ -66,27 +55,6 @@ TRANSITIONS: dict[PullState, frozenset[PullState]] = {
     PullState.LIVE: frozenset({PullState.CONNECTING, PullState.BACKING_OFF, PullState.OVER}),
     PullState.BACKING_OFF: frozenset({PullState.CONNECTING, PullState.OVER}),
 }
-
-
-def address_of(source: PullSource) -> str:
-    """Where ``source`` is, without passwords, keys and folders. Raises Refused for an address that cannot be."""
-    url = source.url
-    if not url or len(url) > LONGEST_URL or not url.isprintable():
-        raise Refused("this is not an address")
-    if source.type is InputType.FILE:
-        if not url.startswith("file:") and "://" in url:
-            raise Refused("a file is named by its path")
-        return url.rstrip("/").rpartition("/")[2][:64]
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise Refused("this is not an address") from None
-    if parts.scheme not in SCHEMES[source.type] or not host or " " in url:
-        allowed = " or ".join(f"{scheme}://" for scheme in SCHEMES[source.type])
-        raise Refused(f"an input of type {source.type.value} needs an address that begins with {allowed}")
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
 
 
 class Pull:
