@@ -68,7 +68,8 @@ def pushed_key(config: "Config", input_type: StreamInput, input_url: str, asked:
         return None
     app, _, key = parts.path.strip("/").partition("/")
     if app != config.rtmp.app or not key or "/" in key:
-        raise invalid(input_url=f"on this server it must be rtmp://{parts.hostname}/{config.rtmp.app}/KEY")
+        here = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise invalid(input_url=f"on this server it must be {here}/{config.rtmp.app}/KEY")
     return key
 
 

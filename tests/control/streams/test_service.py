@@ -56,6 +56,13 @@ def test_an_address_of_ours_that_leads_nowhere_is_refused(url: str) -> None:
         pushed_key(HERE, StreamInput.RTMP, url, ASKED)
 
 
+def test_who_is_refused_is_told_the_address_as_it_must_be() -> None:
+    for there in ("rtmps://myhost", "rtmp://[::1]:1935"):
+        with pytest.raises(ControlError) as refused:
+            pushed_key(HERE, StreamInput.RTMP, f"{there.replace('//', '//me:secret@')}/other/key", ASKED)
+        assert refused.value.details == {"fields": {"input_url": f"on this server it must be {there}/live/KEY"}}
+
+
 @pytest.mark.parametrize("asked", ["", "myhost", "[2001:db8::1]:8080", "[", "a:b:c"])
 def test_whatever_name_was_asked_for_is_ours_and_none_that_cannot_be_does_harm(asked: str) -> None:
     ours = {"myhost": asked, "[2001:db8::1]:8080": "[2001:db8::1]"}.get(asked, "localhost")
