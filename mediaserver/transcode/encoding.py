@@ -25,6 +25,8 @@ _LONGEST_GOP = 600
 PEAK, PEAK_SECONDS = 1.25, 1.0
 #: FFmpeg's name for "limited" range (AVColorRange), in which everybody expects pictures, and for "full".
 _LIMITED, _FULL = 1, 2
+#: Its names for matrices (AVColorSpace): that of RGB, and none that is told.
+_RGB, _UNSPECIFIED = 0, 2
 #: How SVT-AV1 names its presets.
 _SVT_PRESETS = {"ultrafast": 12, "superfast": 11, "veryfast": 10, "faster": 9, "fast": 8, "medium": 7, "slow": 6}
 _AVC_DELIMITER, _HEVC_DELIMITER = 9, 35
@@ -138,7 +140,8 @@ def _open(name: str, lane: Lane, like: av.VideoFrame) -> av.VideoCodecContext:
     context.thread_count = lane.threads
     context.flags |= Flags.global_header
     context.color_range = _FULL if like.color_range == _FULL else _LIMITED
-    context.colorspace, context.color_primaries, context.color_trc = like.colorspace, like.color_primaries, like.color_trc
+    context.colorspace = _UNSPECIFIED if like.colorspace == _RGB else like.colorspace  # which some say of what is none
+    context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
     context.options = _options(name, lane)
     context.open()
     stand_back()

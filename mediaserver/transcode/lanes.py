@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import av
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from mediaserver.encoders import picture_format
 from mediaserver.transcode.decoding import Picture
@@ -67,7 +67,18 @@ class LaneEncoder:
         wanted = picture_format(self._name)
         if (frame.width, frame.height, frame.format.name) == (lane.width, lane.height, wanted):
             return picture
-        frame = self._scaler.reformat(frame, lane.width, lane.height, wanted, interpolation=Interpolation.BICUBIC, threads=1)
+        # RGB's matrix is none that 4:2:0 may have (H.264, E.2.1).
+        matrix, levels = (Colorspace.ITU709, ColorRange.MPEG) if frame.format.is_rgb else (None, None)
+        frame = self._scaler.reformat(
+            frame,
+            lane.width,
+            lane.height,
+            wanted,
+            dst_colorspace=matrix,
+            dst_color_range=levels,
+            interpolation=Interpolation.BICUBIC,
+            threads=1,
+        )
         frame.pts = picture.pts
         return Picture(frame, picture.pts, picture.key)
 

@@ -59,7 +59,7 @@ class Sound:
             self.drain()
             self._decoder = None
             for voice in self._voices.values():
-                voice.fresh = True
+                voice.renew()
         try:
             frames = list(self._decoded(packet))
         except (av.FFmpegError, ValueError, TypeError):
@@ -87,16 +87,23 @@ class Sound:
 
 
 class Voice:
-    """One encoder's sound, on its ``lane``. ``bitrate`` in bits a second, 0 for what suits the channels. ``fresh``: the next
-    packet begins a new time."""
+    """One encoder's sound, on its ``lane``. ``bitrate`` in bits a second, 0 for what suits the channels.
+
+    Other parameters in mid-stream cost players a break, and some of them give up. So sound of fewer channels or samples than
+    before is made to fit, and only more of them open the encoder anew: nothing is lost, and changes come to an end.
+    """
 
     def __init__(self, lane: int, codec: Codec, bitrate: int, send: Callable[[Frame], None]) -> None:
         self.codec = codec
         self.bitrate = bitrate
-        self.fresh = False
         self._lane = lane
         self._send = send
         self._encoder: av.AudioCodecContext | None = None
+        self._fitting: av.AudioResampler | None = None
+        self._came: tuple[object, ...] = ()  # what that was made for
+        self._rate = 0  # the most so far, and the layout with the most channels
+        self._layout: av.AudioLayout | None = None
+        self._fresh = False  # the next packet begins a new time
         self._config = b""
         self._start = 0  # the stream's time (ms) of sample 0
         self._samples = 0  # that were given to the encoder since
@@ -104,30 +111,70 @@ class Voice:
 
     def encode(self, frame: av.AudioFrame, dts: int) -> None:
         """What was decoded of a packet at ``dts``. What cannot be encoded is silence."""
-        encoder = self._encoder
-        if encoder is not None and abs(self._start + 1000 * self._samples // frame.sample_rate - dts) > TOLERANCE:
-            self.drain()  # samples are missing, or too many: begin where the stream is
-            encoder = None
+        if self._widens(frame) or self._is_off(dts):
+            self.drain()
         try:
+            encoder = self._encoder
             if encoder is None:
-                encoder = self._encoder = _encoder(frame, self.codec, self.bitrate)
+                encoder = self._encoder = _encoder(self._rate, self._layout or frame.layout, self.codec, self.bitrate)
                 self._start, self._samples = dts, 0
-            frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
-            self._samples += frame.samples
-            self._emit(encoder, frame)
+            self._fit(encoder, frame)
         except (av.FFmpegError, ValueError, TypeError):
-            return
+            self._encoder = self._fitting = None
+            self._rate, self._layout = 0, None  # what comes next may do better with its own
 
     def drain(self) -> None:
         """Let out what is still inside."""
         encoder, self._encoder = self._encoder, None
-        if encoder is not None:
-            with contextlib.suppress(av.FFmpegError, ValueError):
+        with contextlib.suppress(av.FFmpegError, ValueError):
+            if encoder is not None:
+                self._end_fitting(encoder)
                 self._emit(encoder, None)
+        self._fitting = None
 
     def restart(self) -> None:
         """Another track: what follows is told of anew."""
         self._config = b""
+        self._rate, self._layout = 0, None
+
+    def renew(self) -> None:
+        """The next packet begins a new time, with parameters of its own."""
+        self._fresh = True
+        self._rate, self._layout = 0, None
+
+    def _widens(self, frame: av.AudioFrame) -> bool:
+        """Whether there are more channels or samples in ``frame`` than in any before it."""
+        rate = frame.sample_rate if frame.sample_rate in _RATES else _RATES[0]
+        layout = self._layout
+        wider = layout is None or frame.layout.nb_channels > layout.nb_channels
+        if wider:
+            self._layout = frame.layout
+        faster, self._rate = rate > self._rate, max(rate, self._rate)
+        return wider or faster
+
+    def _is_off(self, dts: int) -> bool:
+        """Whether samples are missing, or too many: to begin where the stream is."""
+        return self._encoder is not None and abs(self._start + 1000 * self._samples // self._rate - dts) > TOLERANCE
+
+    def _fit(self, encoder: av.AudioCodecContext, frame: av.AudioFrame) -> None:
+        """``frame`` as ``encoder`` takes it, and into it."""
+        came = frame.sample_rate, frame.layout.name, frame.format.name
+        if self._fitting is None or came != self._came:
+            self._end_fitting(encoder)
+            self._fitting, self._came = av.AudioResampler("fltp", encoder.layout, encoder.sample_rate), came
+        frame.pts = None  # it is counted behind that, and others take the same frame
+        for fitting in self._fitting.resample(frame):
+            self._put(encoder, fitting)
+
+    def _end_fitting(self, encoder: av.AudioCodecContext) -> None:
+        fitting, self._fitting = self._fitting, None
+        for rest in fitting.resample(None) if fitting is not None else ():
+            self._put(encoder, rest)
+
+    def _put(self, encoder: av.AudioCodecContext, frame: av.AudioFrame) -> None:
+        frame.pts, frame.time_base = self._samples, Fraction(1, encoder.sample_rate)
+        self._samples += frame.samples
+        self._emit(encoder, frame)
 
     def _emit(self, encoder: av.AudioCodecContext, frame: av.AudioFrame | None) -> None:
         for coded in encoder.encode(frame):
@@ -142,8 +189,8 @@ class Voice:
                 continue
             self._last = dts = max(time, self._last)
             body = flv.audio_frame(self.codec, bytes(coded))
-            self._send(PacketFrame(self._lane, Packet(MediaKind.AUDIO, dts, True, body, 2, discontinuity=self.fresh)))
-            self.fresh = False
+            self._send(PacketFrame(self._lane, Packet(MediaKind.AUDIO, dts, True, body, 2, discontinuity=self._fresh)))
+            self._fresh = False
 
 
 def _decoder(track: Track, packet: Packet) -> av.AudioCodecContext:
@@ -161,14 +208,14 @@ def _decoder(track: Track, packet: Packet) -> av.AudioCodecContext:
     return context
 
 
-def _encoder(frame: av.AudioFrame, codec: Codec, bitrate: int) -> av.AudioCodecContext:
+def _encoder(rate: int, layout: av.AudioLayout, codec: Codec, bitrate: int) -> av.AudioCodecContext:
     context = av.CodecContext.create(codec.value, "w")
     if not isinstance(context, av.AudioCodecContext):
         raise TypeError(f"{codec.value} is no sound")
-    context.sample_rate = frame.sample_rate if frame.sample_rate in _RATES else _RATES[0]
-    context.layout, context.format = frame.layout.name, "fltp"
+    context.sample_rate = rate
+    context.layout, context.format = layout.name, "fltp"
     context.time_base = Fraction(1, context.sample_rate)
-    context.bit_rate = bitrate or (AUDIO_BITRATE if frame.layout.nb_channels > 1 else AUDIO_BITRATE // 2)
+    context.bit_rate = bitrate or (AUDIO_BITRATE if layout.nb_channels > 1 else AUDIO_BITRATE // 2)
     context.flags |= Flags.global_header
     context.open()
     return context

@@ -224,6 +224,23 @@ def test_rotated_pictures_stand_upright(clips: Clips, tmp_path: Path, turn: int)
     assert made.numbers("144p") == list(range(25))
 
 
+@pytest.mark.parametrize("coded", ["gbrp", "yuv420p"])
+def test_pictures_of_rgb_become_legal_ones_of_the_same_colours(tmp_path: Path, coded: str) -> None:
+    """RGB's matrix is forbidden beside subsampled colours (H.264, E.2.1); some publishers say it of such pictures even so."""
+    colour = (200, 40, 90)
+    drawn = f"color=c=0x{bytes(colour).hex()}:size=320x240:rate=25"
+    how = ("-c:v", "libx264rgb") if coded == "gbrp" else ("-c:v", "libx264", "-bsf:v", "h264_metadata=matrix_coefficients=0")
+    made = transcode(
+        ffmpeg(tmp_path, "-f", "lavfi", "-i", drawn, "-t", "1", "-pix_fmt", coded, *how), Ladder((Rung("144p", 144),))
+    )
+    frames = made.decoded("144p")
+    assert len(frames) == 25
+    assert {frame.format.name for frame in frames} == {"yuv420p"}, "and not in full range, which has a name of its own"
+    assert {frame.colorspace for frame in frames} == {1 if coded == "gbrp" else 2}
+    shown = frames[-1].to_ndarray(format="rgb24").reshape(-1, 3).mean(axis=0)
+    assert np.abs(shown - colour).max() < 5
+
+
 @pytest.mark.parametrize("foreign", ["mp3", "opus", "flac", "ac3"])
 def test_sound_of_other_codecs_becomes_aac_at_its_time_and_as_loud(clips: Clips, foreign: str) -> None:
     file = clips.get(audio=foreign, container="flv") if foreign == "mp3" else None
