@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 GRACE = 5.0
 #: Deliveries to one webhook at a time: one that hangs leaves room for the others.
 EACH = 4
+#: Seconds that the first try of a message waits for the first try of the one before it to the same webhook: who answers sooner
+#: is told things in their order, and who does not holds up the next no longer.
+TURN = 1.0
 #: Seconds between two looks for what other processes put into the outbox.
 POLL = 5.0
 #: Seconds that a database which does not answer is left alone.
@@ -70,6 +73,8 @@ class Courier:
         self._clock = clock
         self._backoff = Backoff(config.retry_first, config.retry_longest, chance)
         self._sending: dict[asyncio.Task[None], int] = {}
+        #: By webhook the newest message that is on its way for the first time.
+        self._newest: dict[int, asyncio.Task[None]] = {}
         self._results: list[_Result] = []
         self._wake = asyncio.Event()
         self._tidied_at = float("-inf")
@@ -143,10 +148,9 @@ class Courier:
                 webhooks = await models.webhooks_by_id(tx, sorted({row["webhook_id"] for row in claimed}))
             due = await models.next_due(tx)
         del self._results[: len(results)]
-        for row in claimed:
-            task = asyncio.get_running_loop().create_task(self._send(row, webhooks[row["webhook_id"]]))
-            self._sending[task] = row["webhook_id"]
-            task.add_done_callback(self._sent)
+        # The database gives them in whatever order.
+        for row in sorted(claimed, key=lambda row: row["id"]):
+            self._begin(row, webhooks[row["webhook_id"]])
         if self._sending or self._results:
             self._quiet.clear()
         elif due is None or due > now:
@@ -188,7 +192,19 @@ class Courier:
 
     # -- the receivers ------------------------------------------------------------------------------------------------
 
-    async def _send(self, row: Row, webhook: Row) -> None:
+    def _begin(self, row: Row, webhook: Row) -> None:
+        """Send it. A first try has its turn after the one before it; a retry comes out of its order anyway."""
+        first, number = row["attempts"] == 1, row["webhook_id"]
+        before = self._newest.get(number) if first else None
+        task = asyncio.get_running_loop().create_task(self._send(row, webhook, before))
+        self._sending[task] = number
+        if first:
+            self._newest[number] = task
+        task.add_done_callback(self._sent)
+
+    async def _send(self, row: Row, webhook: Row, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before}, timeout=TURN)
         at, body = self._clock(), row["body"].encode()
         try:
             cipher = await self._vault.cipher()
@@ -207,7 +223,9 @@ class Courier:
         log.info("webhook_sent", extra={"facts": facts | ({"reason": outcome.error} if outcome.error else {})})
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        del self._sending[task]
+        number = self._sending.pop(task)
+        if self._newest.get(number) is task:
+            del self._newest[number]
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("webhooks_failed", exc_info=error)
