@@ -42,6 +42,10 @@ class DatabaseUnavailable(Exception):
     """The database does not answer, is locked or is full. Nothing of the transaction has happened."""
 
 
+class Deadlocked(DatabaseUnavailable):
+    """This transaction and another waited for each other, and this one was given up: begun anew it may succeed at once."""
+
+
 class Conflict(Exception):
     """A row like it exists already, or one that it needs does not."""
 
@@ -509,6 +513,8 @@ def _postgres_errors() -> Iterator[None]:
         raise Conflict(str(error)) from error
     except (asyncpg.SyntaxOrAccessError, asyncpg.DataError, asyncpg.ReadOnlySQLTransactionError):
         raise  # a statement that is wrong, rather than a database that is
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise Deadlocked(f"{type(error).__name__}: {error}") from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if isinstance(error, ValueError):
             raise  # a value that is none of the column's type

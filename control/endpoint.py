@@ -1,18 +1,22 @@
 """From an Operation to what aiohttp calls: checks on the way in, one transaction, the declared shape on the way out."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from aiohttp import HttpVersion11, web
 from pydantic import BaseModel
 
 from control.asked import ACTOR, ADDRESS, REQUEST_ID, SERVICES
-from control.db import Conflict
+from control.db import Conflict, Deadlocked
 from control.errors import ControlError, ErrorCode
 from control.intake import read_body, read_query
 from control.rest import PREFIXES, Call, Operation
 from control.vault import Unreadable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: How often an operation is tried whose transaction the database gives up in favour of another.
+TRIES = 5
 
 
 def route(router: web.UrlDispatcher, operations: Sequence[Operation]) -> Mapping[Handler, Operation]:
@@ -38,9 +42,7 @@ async def _encourage(request: web.Request) -> None:
 
 def _handler(operation: Operation) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        services = request[SERVICES]
-        now = services.accounts.clock()
-        call = Call(services, request, request[REQUEST_ID], request[ADDRESS], request.get(ACTOR), now)
+        call = _call(request)
         if operation.permission is not None:
             call.actor.require(operation.permission)
         values = {}
@@ -48,16 +50,17 @@ def _handler(operation: Operation) -> Handler:
             values["query"] = read_query(operation.query, request)
         if operation.body is not None:
             values["body"] = await read_body(operation, operation.body, request)
+        tries = 1
         try:
-            if not operation.transaction:
-                answer = await operation.handler(call, **values)
-            else:
-                db = services.db
-                async with db.read() if operation.method == "GET" else db.write() as tx:
-                    if operation.method != "GET" or request.body_exists:
-                        await call.confirm(tx)
-                    call.tx = tx
-                    answer = await operation.handler(call, **values)
+            while True:
+                try:
+                    answer = await _answer(operation, call, values)
+                    break
+                except Deadlocked:
+                    if tries >= TRIES:
+                        raise
+                # Nothing of it has happened, what was put off for afterwards included.
+                tries, call = tries + 1, _call(request)
         except Conflict:
             raise ControlError(ErrorCode.CONFLICT, "Something like it exists already") from None
         except Unreadable as unreadable:
@@ -68,6 +71,24 @@ def _handler(operation: Operation) -> Handler:
         return _response(operation, call, answer)
 
     return handle
+
+
+def _call(request: web.Request) -> Call:
+    services = request[SERVICES]
+    now = services.accounts.clock()
+    return Call(services, request, request[REQUEST_ID], request[ADDRESS], request.get(ACTOR), now)
+
+
+async def _answer(operation: Operation, call: Call, values: Mapping[str, Any]) -> object:
+    """What the handler gives, once its transaction is committed."""
+    if not operation.transaction:
+        return await operation.handler(call, **values)
+    db, reads = call.services.db, operation.method == "GET"
+    async with db.read() if reads else db.write() as tx:
+        if not reads or call.request.body_exists:
+            await call.confirm(tx)
+        call.tx = tx
+        return await operation.handler(call, **values)
 
 
 def _response(operation: Operation, call: Call, answer: object) -> web.StreamResponse:

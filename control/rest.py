@@ -2,7 +2,8 @@
 
 A handler takes a Call (and what it declared as ``body`` or ``query``) and returns what it declared as ``answer``; it raises
 ControlError for anything else. It has one transaction, ``call.tx``: returning commits, raising rolls back; what must happen
-outside the database once that is safe goes through ``call.after``.
+outside the database once that is safe goes through ``call.after``. A handler whose transaction was given up in favour of another
+is run anew.
 """
 
 import contextlib

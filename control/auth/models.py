@@ -65,6 +65,17 @@ async def end_generation(tx: Transaction, user_id: int, now: float) -> None:
     await tx.execute("UPDATE logins SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL", now, user_id)
 
 
+async def hold_user(tx: Transaction, user_id: int) -> None:
+    """Let nobody else add to this user's things until the transaction is over."""
+    await tx.execute("UPDATE users SET updated_at = updated_at WHERE id = ?", user_id)
+
+
+async def hold_keys_of(tx: Transaction, user_id: int) -> None:
+    """Nobody else has one of the user's stream keys until this transaction ends: whoever changes a stream holds its key first,
+    and two that took them in another order would wait for each other."""
+    await tx.execute("UPDATE stream_keys SET user_id = user_id WHERE user_id = ?", user_id)
+
+
 async def delete_user(tx: Transaction, user_id: int) -> None:
     """The user is gone, and with it all that is the user's."""
     await tx.execute("DELETE FROM users WHERE id = ?", user_id)

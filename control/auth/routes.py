@@ -127,6 +127,7 @@ async def create_key(call: Call, body: ApiKeyCreate) -> ApiKeyCreated:
     call.require_login()
     for scope in body.scopes:
         call.actor.require(scope)
+    await models.hold_user(call.tx, call.actor.user_id)
     if await models.count_api_keys(call.tx, call.actor.user_id) >= service.MAX_API_KEYS:
         raise ControlError(ErrorCode.CONFLICT, f"Nobody has more than {service.MAX_API_KEYS} API keys: revoke one")
     key, prefix, hashed = service.new_api_key()

@@ -39,6 +39,12 @@ def _require_unless_self(call: Call, permission: Permission) -> None:
         call.actor.require(permission)
 
 
+def _require_login_above_user(call: Call, *roles: str) -> None:
+    """An account above ``user`` could do what an API key's scopes keep it from, and outlive it. Raises ControlError (403)."""
+    if set(roles) - {Role.USER.value}:
+        call.require_login()
+
+
 async def _found(call: Call) -> Row:
     number = call.id("user_id", "User", "user")
     row = await models.user_by_id(call.tx, number)
@@ -81,7 +87,11 @@ async def show_user(call: Call) -> User:
     errors=(ErrorCode.CONFLICT,),
 )
 async def create_user(call: Call, body: UserCreate) -> User:
-    """Create a user"""
+    """Create a user
+
+    With an API key it is one whose role is `user`: any other takes a login.
+    """
+    _require_login_above_user(call, body.role.value)
     hashed = await call.services.accounts.passwords.hash(body.password)
     async with call.write() as tx:
         try:
@@ -103,7 +113,10 @@ async def create_user(call: Call, body: UserCreate) -> User:
     errors=(ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
 )
 async def update_user(call: Call, body: UserUpdate) -> User:
-    """Change a user: another role or password ends the user's logins, disabling also what the user publishes"""
+    """Change a user: another role or password ends the user's logins, disabling also what the user publishes
+
+    An API key enables and disables users whose role is `user`, and changes nothing else: that takes a login.
+    """
     _require_unless_self(call, Permission.USERS)
     wanted = changes(body)
     if wanted.keys() - _ONE_S_OWN:
@@ -115,6 +128,8 @@ async def update_user(call: Call, body: UserUpdate) -> User:
         await _hold_administrators(call)
         row = await _found(call)
         fields = _columns(wanted, hashed)
+        if fields:
+            _require_login_above_user(call, row["role"], str(fields.get("role", row["role"])))
         if fields:
             try:
                 await models.update_user(tx, row["id"], fields, call.now)
@@ -139,6 +154,7 @@ async def _hold_administrators(call: Call) -> None:
 
 async def _take_off_air(call: Call, user_id: int, reason: str) -> None:
     """None of the user's streams is wanted any more, and what is on air ends."""
+    await models.hold_keys_of(call.tx, user_id)
     stream_ids = await stream_rows.end_all_of(call.tx, user_id)
     call.after(lambda: call.services.conductor.stop_all(stream_ids, reason))
 
@@ -170,11 +186,15 @@ def _action(fields: Mapping[str, object], before: Row) -> audit.Action:
 
 @users.delete("/users/{user_id}", permission=Permission.USERS, answer=Message, errors=(ErrorCode.NOT_FOUND, ErrorCode.CONFLICT))
 async def delete_user(call: Call) -> Message:
-    """Delete a user, and all that is the user's"""
-    row = await _found(call)
-    if row["id"] == call.actor.user_id:
+    """Delete a user, and all that is the user's
+
+    An API key deletes users whose role is `user`: any other takes a login.
+    """
+    if call.id("user_id", "User", "user") == call.actor.user_id:
         raise ControlError(ErrorCode.CONFLICT, "Nobody deletes the account that asks")
     await _hold_administrators(call)
+    row = await _found(call)
+    _require_login_above_user(call, row["role"])
     await _take_off_air(call, row["id"], "its owner was deleted")
     await models.delete_user(call.tx, row["id"])
     await _keep_an_administrator(call)

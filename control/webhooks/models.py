@@ -42,6 +42,12 @@ async def webhook_by_id(tx: Transaction, webhook_id: int) -> Row | None:
     return await tx.row(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = ?", webhook_id)
 
 
+async def hold_webhook(tx: Transaction, webhook_id: int) -> Row | None:
+    """The same, which nobody else changes until this transaction ends."""
+    await tx.execute("UPDATE webhooks SET updated_at = updated_at WHERE id = ?", webhook_id)
+    return await webhook_by_id(tx, webhook_id)
+
+
 async def webhooks_by_id(tx: Transaction, webhook_ids: Collection[int]) -> Mapping[int, Row]:
     """Several, by id."""
     if not webhook_ids:
@@ -61,11 +67,6 @@ async def count_webhooks(tx: Transaction, user_id: int) -> int:
     """How many there are."""
     row = await tx.row("SELECT count(*) AS number FROM webhooks WHERE user_id = ?", user_id)
     return int(row["number"]) if row else 0
-
-
-async def hold_user(tx: Transaction, user_id: int) -> None:
-    """Let nobody else add to this user's things until the transaction is over."""
-    await tx.execute("UPDATE users SET updated_at = updated_at WHERE id = ?", user_id)
 
 
 async def enabled_webhooks(tx: Transaction, user_id: int) -> Sequence[Row]:

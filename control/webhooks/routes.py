@@ -6,6 +6,7 @@ import json
 from yarl import URL
 
 from control import audit
+from control.auth import models as user_rows
 from control.db import Row
 from control.errors import ControlError, ErrorCode, invalid, not_found
 from control.permissions import Permission
@@ -42,10 +43,13 @@ _MISSING = (ErrorCode.NOT_FOUND,)
 # -- finding and showing ----------------------------------------------------------------------------------------------
 
 
-async def _found(call: Call) -> Row:
-    """The webhook in the path, which is the asker's own. Raises ControlError (404)."""
+async def _found(call: Call, *, hold: bool = False) -> Row:
+    """The webhook in the path, which is the asker's own; with ``hold`` nobody else changes it until the call is done.
+
+    Raises ControlError (404).
+    """
     number = call.id("webhook_id", "Webhook")
-    row = await models.webhook_by_id(call.tx, number)
+    row = await (models.hold_webhook if hold else models.webhook_by_id)(call.tx, number)
     if row is None or row["user_id"] != call.actor.user_id:
         raise not_found("Webhook", webhook_id=number)
     return row
@@ -174,7 +178,7 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
         "updated_at": call.now,
     }
     async with call.write():
-        await models.hold_user(call.tx, call.actor.user_id)
+        await user_rows.hold_user(call.tx, call.actor.user_id)
         if await models.count_webhooks(call.tx, call.actor.user_id) >= most:
             raise ControlError(ErrorCode.CONFLICT, f"Nobody has more than {most} webhooks: delete one")
         number = await models.insert_webhook(call.tx, fields)
@@ -197,15 +201,15 @@ async def update_webhook(call: Call, body: WebhookUpdate) -> WebhookDone:
     """Change a webhook: what waits in its outbox goes to its new URL. Enabling one forgives its failures"""
     await _check_addresses(call, _addresses(body.url, body.urls or {}))
     async with call.write():
-        before = await _found(call)
+        before = await _found(call, hold=True)
         urls = _merged(_urls(call, before), body)
         events = body.events or [EventName(event) for event in json.loads(before["events"])]
         _check_complete(urls, events)
-        fields: dict[str, object] = {
-            "urls": call.services.cipher.seal(outbox.URLS, json.dumps(urls)),
-            "events": json.dumps([event.value for event in events]),
-            "updated_at": call.now,
-        }
+        fields: dict[str, object] = {"updated_at": call.now}
+        if body.url is not None or body.urls is not None:
+            fields["urls"] = call.services.cipher.seal(outbox.URLS, json.dumps(urls))
+        if body.events is not None:
+            fields["events"] = json.dumps([event.value for event in events])
         if body.thresholds is not None:
             fields["thresholds"] = json.dumps(sorted(set(body.thresholds)))
         if body.enabled is not None:
@@ -240,7 +244,7 @@ async def delete_webhook(call: Call) -> Message:
 @webhooks.post("/webhooks/{webhook_id}/secret", permission=Permission.WEBHOOKS, answer=NewSecret, errors=_MISSING)
 async def renew_secret(call: Call) -> NewSecret:
     """Make another secret, shown this once: for a day ``webhook-signature`` holds a signature under the old one too"""
-    row = await _found(call)
+    row = await _found(call, hold=True)
     secret, until = signature.new_secret(), call.now + outbox.OLD_SECRET
     sealed = call.services.cipher.seal(outbox.SECRET, secret)
     fields = {"secret": sealed, "old_secret": row["secret"], "old_secret_until": until, "updated_at": call.now}

@@ -28,6 +28,7 @@ from control.secret import server_secret
 from mediaserver.config import Config
 from tests.control.conftest import OpenPanel
 from tests.control.panel import ADMIN, PASSWORD, Panel
+from tests.control.test_held import blocked
 
 T = TypeVar("T")
 
@@ -454,7 +455,7 @@ async def test_a_key_changes_nothing_that_one_logs_in_with(here: Panel) -> None:
         for change in ({"username": "taken-over"}, {"email": "evil@x.y"}, {"password": "another password"}):
             answer = await here.nobody.put(f"/api/users/{whose}", json=change, headers=headers)
             assert (answer.status, answer.error["code"]) == (403, "FORBIDDEN"), (whose, change)
-    assert (await here.nobody.put(f"/api/users/{number}", json={"role": "moderator"}, headers=headers)).status == 200
+    assert (await here.nobody.put(f"/api/users/{number}", json={"enabled": True}, headers=headers)).status == 200
     await here.log_in("someone")
 
 
@@ -504,6 +505,18 @@ async def test_nobody_has_keys_without_end(here: Panel, monkeypatch: pytest.Monk
     admin = await here.log_in()
     statuses = [(await admin.post("/api/auth/api-keys", json={"name": "k"})).status for _ in range(4)]
     assert statuses == [201, 201, 201, 409]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_nobody_has_more_keys_for_asking_at_once(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MAX_API_KEYS", 3)
+    admin = await here.log_in()
+    async with here.control.db.write() as tx:
+        await tx.execute("SELECT 1 FROM users FOR UPDATE")
+        asking = [asyncio.create_task(admin.post("/api/auth/api-keys", json={"name": "k"})) for _ in range(5)]
+        await blocked(here, 5)
+    assert sorted([(await answer).status for answer in asking]) == [201, 201, 201, 409, 409]
+    assert len((await admin.get("/api/auth/api-keys")).json["api_keys"]) == 3
 
 
 # -- passwords ---------------------------------------------------------------------------------------------------------

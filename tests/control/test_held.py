@@ -27,12 +27,12 @@ async def known(panel: Panel, token: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def blocked(panel: Panel) -> None:
-    """Somebody waits for what another transaction holds."""
+async def blocked(panel: Panel, number: int = 1) -> None:
+    """So many wait for what another transaction holds."""
     async with asyncio.timeout(PATIENCE):
         while True:
             async with panel.control.db.read() as tx:
-                if await tx.row("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                if len(await tx.rows("SELECT 1 FROM pg_locks WHERE NOT granted")) >= number:
                     return
 
 

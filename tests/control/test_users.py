@@ -3,11 +3,17 @@
 import asyncio
 import itertools
 
+import asyncpg
 import pytest
 
+from control import db
+from control.auth import models
+from control.db import Deadlocked, Transaction
+from control.endpoint import TRIES
 from control.permissions import TABLE, Actor, Permission, Role
 from tests.control.conftest import OpenPanel
 from tests.control.panel import PASSWORD, Panel, Person
+from tests.control.test_held import blocked
 
 
 @pytest.fixture
@@ -186,6 +192,85 @@ async def test_deleting_a_user_ends_all_that_was_the_user_s(here: Panel) -> None
     async with here.control.db.read() as tx:
         for table in ("logins", "api_keys"):
             assert await tx.rows(f"SELECT id FROM {table} WHERE user_id = ?", number) == []
+
+
+async def test_a_key_neither_makes_nor_changes_nor_deletes_anybody_above_a_user(here: Panel) -> None:
+    """Who is an administrator would be one when the key is revoked, and could do what it has no scope for."""
+    moderator, _ = await here.person("moderator", MODERATOR)
+    someone, _ = await here.person("someone")
+    admin = await here.log_in()
+    made = await admin.post("/api/auth/api-keys", json={"name": "k", "scopes": ["users", "account"]})
+    key = Person(here, made.json["key"])
+    before = (await admin.get("/api/users")).json
+    refused = [await key.post("/api/users", json=new(role, role=role)) for role in ("administrator", "moderator")]
+    refused.append(await key.delete(f"/api/users/{moderator}"))
+    for change in ({"role": "administrator"}, {"role": "user"}, {"enabled": False}, {"enabled": True}):
+        refused += [await key.put(f"/api/users/{number}", json=change) for number in (1, moderator)]
+    refused += [await key.put(f"/api/users/{someone}", json={"role": role}) for role in ("administrator", "moderator")]
+    assert {(answer.status, answer.error["code"]) for answer in refused} == {(403, "FORBIDDEN")}
+    assert (await admin.get("/api/users")).json == before
+    assert (await key.post("/api/users", json=new("provisioned"))).status == 201
+    for enabled in (False, True):
+        assert (await key.put(f"/api/users/{someone}", json={"enabled": enabled, "role": "user"})).json["enabled"] is enabled
+    assert (await key.delete(f"/api/users/{someone}")).status == 200
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_who_waits_in_a_circle_with_another_is_served_after_it(
+    panel: OpenPanel, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "LOCKED", 60.0)  # the circle is seen first
+    here = await panel()
+    number, _ = await here.person("gone")
+    admin = await here.log_in()
+    other = await asyncpg.connect(database_url)
+    hold = "UPDATE users SET updated_at = updated_at WHERE id = $1"
+    await other.execute("SET deadlock_timeout = '1h'")  # it is not the one that is given up
+    delete, tries = models.delete_user, list[asyncio.Task[str]]()
+
+    async def close_the_circle(tx: Transaction, user_id: int) -> None:
+        if not tries:
+            # The deletion holds every administrator.
+            tries.append(asyncio.create_task(other.execute(f"{hold}; COMMIT".replace("$1", "1"))))
+            await blocked(here)
+        await delete(tx, user_id)
+
+    monkeypatch.setattr(models, "delete_user", close_the_circle)
+    await other.execute("BEGIN")
+    await other.execute(hold, number)
+    assert (await admin.delete(f"/api/users/{number}")).json == {"message": "User deleted successfully"}
+    await tries[0]
+    assert (await admin.get("/api/users")).json["total"] == 1
+    await other.close()
+
+
+@pytest.mark.parametrize("given_up", [1, TRIES])
+async def test_what_the_database_gives_up_is_tried_again_and_not_for_ever(
+    here: Panel, monkeypatch: pytest.MonkeyPatch, given_up: int
+) -> None:
+    number, _ = await here.person("gone")
+    admin = await here.log_in()
+    delete, conductor = models.delete_user, (await here.services()).conductor
+    tries, ended = list[int](), list[str]()
+
+    async def fail(tx: Transaction, user_id: int) -> None:
+        tries.append(user_id)
+        if len(tries) <= given_up:
+            raise Deadlocked("in favour of another")
+        await delete(tx, user_id)
+
+    async def stop_all(_: object, reason: str) -> None:
+        ended.append(reason)
+
+    monkeypatch.setattr(models, "delete_user", fail)
+    monkeypatch.setattr(conductor, "stop_all", stop_all)
+    answer = await admin.delete(f"/api/users/{number}")
+    if given_up < TRIES:
+        assert (answer.status, len(tries), len(ended)) == (200, given_up + 1, 1)
+        assert (await admin.get("/api/audit?per_page=1")).json["entries"][0]["action"] == "user.deleted"
+    else:
+        assert (answer.status, len(tries), len(ended)) == (503, TRIES, 0)
+        assert (await admin.get(f"/api/users/{number}")).status == 200
 
 
 async def test_a_list_is_bounded_and_stands_where_it_was_asked(here: Panel) -> None:
