@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import av
 
 from mediaserver.ingest.pull_order import in_order
-from mediaserver.ingest.pull_recode import RecodedPictures, RecodedSound
+from mediaserver.ingest.pull_recode import RecodedPictures, RecodedSound, UprightPictures
 from mediaserver.ingest.pull_remux import CARRIED, AnyPacket, Copied, Lane, codec_of
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused
 from protocols.media import MediaKind, Packet, Track
@@ -18,6 +18,8 @@ av.logging.set_level(None)
 LIMITS = {"max_streams": "32", "probesize": str(2 << 20), "analyzeduration": str(3_000_000), "max_probe_packets": "1000"}
 #: Demuxers that open nothing else by themselves.
 FORMATS = "mpegts,flv,mov,matroska,webm,mp3,aac,ogg,wav,avi,flac,mpeg"
+#: Those of containers that can say that a picture is to be turned, as telephones do.
+_TURNING = frozenset({"mov", "matroska"})
 
 _Stream: TypeAlias = av.VideoStream | av.AudioStream
 _ATTACHED = av.stream.Disposition.attached_pic
@@ -98,14 +100,20 @@ def _lanes(container: av.container.InputContainer) -> Iterator[tuple[_Stream, La
     """The first stream of pictures and the first of sound, each with what becomes of it."""
     for picture in container.streams.video:
         if _is_known(picture) and not picture.disposition & _ATTACHED:
-            codec = codec_of(picture)
-            yield picture, Copied(codec, picture) if codec is not None and codec in CARRIED else RecodedPictures(picture)
+            yield picture, _picture_lane(picture, container)
             break
     for sound in container.streams.audio:
         if _is_known(sound) and sound.codec_context.sample_rate:
             codec = codec_of(sound)
             yield sound, Copied(codec, sound) if codec is not None and codec in CARRIED else RecodedSound(sound)
             break
+
+
+def _picture_lane(picture: av.VideoStream, container: av.container.InputContainer) -> Lane:
+    codec = codec_of(picture)
+    if codec is None or codec not in CARRIED:
+        return RecodedPictures(picture)
+    return UprightPictures(codec, picture) if _TURNING & {*container.format.name.split(",")} else Copied(codec, picture)
 
 
 def _is_known(stream: _Stream) -> bool:

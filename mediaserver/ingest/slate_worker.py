@@ -7,7 +7,6 @@ the tracks, the packets (lane 0), and then ``{"done": true}`` or ``{"failed": wo
 import io
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,9 +14,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from mediaserver.ingest.even_sound import EvenSound
 from mediaserver.ingest.pull_container import LIMITS, deny, read
 from mediaserver.ingest.pull_file import allowed, open_file
 from mediaserver.ingest.pull_terms import SourceLost, SourceRefused
+from mediaserver.ingest.upright import COLOUR_NAMES, NARROW, Filters, Upright, usual_colours
 from mediaserver.worker.child import Pipe, end_with_server, main
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.priority import stand_back
@@ -105,6 +106,9 @@ class _Kitchen:
         stream = cast("av.VideoStream", self._output.add_stream(name, rate=self._frame_rate, options=options))
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
         stream.codec_context.gop_size = STILL * self._frame_rate
+        colours = usual_colours(self._height)
+        stream.codec_context.color_range, stream.codec_context.colorspace = NARROW, colours
+        stream.codec_context.color_primaries, stream.codec_context.color_trc = colours, colours
         return stream
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
@@ -125,12 +129,22 @@ class _Kitchen:
         with open_file(path) as file, _open(file) as container:
             if not container.streams.video:
                 return
-            graph = _graph(container.streams.video[0], self._width, self._height, self._frame_rate)
+            stream, upright = container.streams.video[0], Upright(self._fitting)
             for frame in container.decode(video=0):
-                graph.push(frame)
-                yield from _pull(graph)
-            graph.push(None)
-            yield from _pull(graph)
+                yield from upright.feed(frame, stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio)
+            yield from upright.finish()
+
+    def _fitting(self, frame: av.VideoFrame) -> Filters:  # noqa: ARG002
+        """What brings pictures to the size, with bars where the shape is another, and to the frame rate and the colours."""
+        size, name = f"{self._width}:{self._height}", COLOUR_NAMES[usual_colours(self._height)]
+        fit = "force_original_aspect_ratio=decrease:force_divisible_by=2:reset_sar=1"
+        return (
+            f"scale={size}:{fit}:out_range=tv:out_color_matrix={name}",
+            f"pad={size}:(ow-iw)/2:(oh-ih)/2",
+            "setsar=1",
+            f"fps={self._frame_rate}:eof_action=pass",  # or an image, said to last 1/25 s, is less than one picture
+            "format=yuv420p",
+        )
 
     # -- sound --------------------------------------------------------------------------------------------------------------
 
@@ -146,11 +160,10 @@ class _Kitchen:
         context = stream.codec_context
         context.open(strict=False)
         size = context.frame_size or 1024
-        resampler = av.AudioResampler(context.format, context.layout, context.sample_rate, frame_size=size)
+        even = EvenSound(context.format.name, context.layout.name, context.sample_rate, size)
         given = 0
         for frame in self._file_sounds():
-            frame.pts = None
-            for piece in resampler.resample(frame):
+            for piece in even.feed(frame):
                 given = self._mux_sound(stream, piece, given)
             if given >= samples:
                 break
@@ -173,31 +186,6 @@ class _Kitchen:
 def _open(file: BinaryIO) -> av.container.InputContainer:
     options = {**LIMITS, "format_whitelist": _FORMATS, "protocol_whitelist": "none"}
     return av.open(file, mode="r", options=options, io_open=deny, metadata_errors="replace")
-
-
-def _graph(stream: av.VideoStream, width: int, height: int, frame_rate: int) -> av.filter.Graph:
-    """Brings pictures to the size, with bars where the shape is another, and to the frame rate."""
-    graph = av.filter.Graph()
-    steps = (
-        ("scale", f"{width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2"),
-        ("pad", f"{width}:{height}:(ow-iw)/2:(oh-ih)/2"),
-        ("setsar", "1"),
-        ("fps", str(frame_rate)),
-        ("format", "yuv420p"),
-    )
-    links = [graph.add_buffer(template=stream), *(graph.add(*step) for step in steps), graph.add("buffersink")]
-    for one, two in pairwise(links):
-        one.link_to(two)
-    graph.configure()
-    return graph
-
-
-def _pull(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
-    while True:
-        try:
-            yield cast("av.VideoFrame", graph.pull())
-        except (av.BlockingIOError, av.EOFError):
-            return
 
 
 def _silence(context: av.AudioCodecContext, size: int) -> av.AudioFrame:

@@ -44,7 +44,7 @@ def test_a_stream_that_comes_later_is_found_at_the_next_try(clips: Clips, monkey
 
     class Container:
         def __init__(self, container: object) -> None:
-            self.streams = container.streams  # type: ignore[attr-defined]
+            self.streams, self.format = container.streams, container.format  # type: ignore[attr-defined]
             self.demux = demux
 
     data = clips.get(seconds=0.5, container="ts", b_frames=0).read_bytes()
