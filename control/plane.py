@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import csv
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from control.auth import models
 from control.bridge import ConfigAuthorizer, ControlAuthorizer
 from control.db import Conflict, Database, open_database
 from control.feed import Feed
+from control.footing import writing, writing_database
 from control.ondemand import PASSWORDS
 from control.permissions import Role
 from control.ratelimit import RateLimiter
@@ -51,21 +53,30 @@ async def open_control(
 ) -> AsyncIterator[ControlPlane]:
     """Open everything.
 
-    Raises DatabaseUnavailable, OSError, and ValueError for a configuration that cannot be.
+    Raises DatabaseUnavailable, CannotServe for a folder that takes nothing, and ValueError for a configuration that cannot be.
     """
-    data_dir, countries = Path(config.server.data_dir), config.analytics.country_file
-    atlas = await asyncio.to_thread(Countries, Path(countries)) if countries else NoAtlas()
-    secret = server_secret(config.auth.jwt_secret.get_secret_value(), data_dir)
+    data_dir, url = Path(config.server.data_dir), config.database.url.get_secret_value()
+    atlas = await _atlas(config.analytics.country_file)
+    with writing("server.data_dir", data_dir):
+        secret = server_secret(config.auth.jwt_secret.get_secret_value(), data_dir)
     async with contextlib.AsyncExitStack() as stack:
-        db = await open_database(config.database.url.get_secret_value(), data_dir)
-        stack.push_async_callback(db.close)
-        new_password = await _first_administrator(config, db, passwords, secret)
+        with writing_database(url, data_dir):
+            db = await open_database(url, data_dir)
+            stack.push_async_callback(db.close)
+            new_password = await _first_administrator(config, db, passwords, secret)
         limiter = RateLimiter(config.limits, config.redis.url.get_secret_value())
         stack.push_async_callback(limiter.close)
         vault = Vault(secret)
         grants = Grants(db, vault)
         authorizer = ControlAuthorizer(grants, ConfigAuthorizer(config.auth), clock)
         yield ControlPlane(db, limiter, vault, Feed(), grants, authorizer, atlas, clock, passwords, new_password)
+
+
+async def _atlas(file: str) -> Atlas:
+    try:
+        return await asyncio.to_thread(Countries, Path(file)) if file else NoAtlas()
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"analytics.country_file: {error}") from error
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: "Passwords | None", secret: bytes) -> str:

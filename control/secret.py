@@ -5,8 +5,10 @@ import os
 import secrets
 from pathlib import Path
 
-#: RFC 7518, 3.2: a key of the hash's size or larger.
-LEAST_SECRET = 32
+from mediaserver.config_values import LEAST_SIGNING_SECRET
+
+#: Bytes that it has at the least.
+LEAST_SECRET = LEAST_SIGNING_SECRET
 
 
 def server_secret(configured: str, data_dir: Path) -> bytes:

@@ -4,89 +4,58 @@ A value comes from the default, the TOML file, or a variable ``MEDIASERVER__TABL
 """
 
 import difflib
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mediaserver.ports import objection_to
+from mediaserver.config_checks import contradictions
+from mediaserver.config_file import ConfigError, from_text, read
+from mediaserver.config_values import (
+    NUL,
+    Address,
+    Count,
+    DatabaseUrl,
+    Days,
+    File,
+    Host,
+    Networks,
+    Origins,
+    Password,
+    Patience,
+    Port,
+    PortOrOff,
+    RedisUrl,
+    SharedSecret,
+    SigningSecret,
+    Site,
+    Span,
+    StreamKeys,
+    Switch,
+    Timeout,
+    without_nul,
+)
 
 ENV_PREFIX = "MEDIASERVER__"
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used. Each of ``problems`` names file or variable, key, value and what is allowed."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
-
-
-#: Bytes of a secret that programs share: what people would choose is shorter.
-LEAST_SHARED_SECRET = 16
-
-
-def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        ip_network(value)
-    return values
-
-
-def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
-            raise ValueError(value)
-    return values
-
-
-def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
-    for name, key in values.items():
-        # Behind a question mark an encoder's key is a query.
-        if objection_to(name) or not re.fullmatch(r"[^\s?\x00-\x1f\x7f]+", key.get_secret_value()):
-            raise ValueError(name)
-    if len({key.get_secret_value() for key in values.values()}) < len(values):
-        raise ValueError("twice")
-    return values
-
-
-def _long(secret: SecretStr) -> SecretStr:
-    if 0 < len(secret.get_secret_value().encode()) < LEAST_SHARED_SECRET:
-        raise ValueError("short")
-    return secret
-
-
-# The description of each type is what an error message says is allowed.
-Switch = Annotated[bool, Field(description="true or false")]
-Port = Annotated[int, Field(ge=1, le=65535, description="a port number from 1 to 65535")]
-PortOrOff = Annotated[int, Field(ge=0, le=65535, description="a port number from 1 to 65535, or 0 for none")]
-Host = Annotated[
-    str, Field(min_length=1, pattern=r"^\S+$", description='an address to listen on, such as "0.0.0.0", "::" or "127.0.0.1"')
-]
-File = Annotated[str, Field(description='the path of a file, or "" for none')]
-Timeout = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False, description="seconds from 0.1 to 3600")]
-Patience = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="seconds from 0 to 3600")]
-Span = Annotated[float, Field(ge=0.1, le=2_592_000, allow_inf_nan=False, description="seconds from 0.1 to 2592000")]
-Days = Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False, description="days from 0 to 36500")]
-Count = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
+#: Characters of a wrong value that are told back.
+_MOST_SHOWN = 200
 
 
 class _Table(BaseModel):
     # Strict: `port = true` and `port = "1935"` are slips of the pen, not a port. hide_input_in_errors: no secret in a repr.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
+    _no_nul = field_validator("*")(without_nul)
+
 
 class ServerConfig(_Table):
     """The process as a whole."""
 
     data_dir: Annotated[str, Field(min_length=1, description="the path of a folder")] = "data"
-    public_url: Annotated[
-        str, Field(pattern=r"^(https?://[^\s/?#@]+)?$", description='"https://HOST" or "http://HOST:PORT" without a path, or ""')
-    ] = ""
+    public_url: Site = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description='one of "debug", "info", "warning", "error"')
     ] = "info"
@@ -112,9 +81,7 @@ class RtmpConfig(_Table):
     idle_timeout: Timeout = 30.0
     max_latency: Annotated[int, Field(ge=0, le=5000, description="milliseconds from 0 to 5000")] = 100
     takeover: Switch = False
-    auth_secret: Annotated[
-        SecretStr, AfterValidator(_long), Field(strict=False, description='16 bytes or more, or "" for none')
-    ] = SecretStr("")
+    auth_secret: SharedSecret = SecretStr("")
     reconnect_grace: Patience = 10.0
     slate_after: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False, description="seconds from 1 to 3600")] = 2.5
     wait_for_publisher: Patience = 0.0
@@ -130,20 +97,10 @@ class HttpConfig(_Table):
     port: Port = 8080
     tls_cert: File = ""
     tls_key: File = ""
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        AfterValidator(_networks),
-        Field(strict=False, description='a list of addresses or networks, such as ["127.0.0.1", "10.0.0.0/8"]'),
-    ] = ()
-    cors_origins: Annotated[
-        tuple[str, ...],
-        AfterValidator(_origins),
-        Field(strict=False, description='a list of origins, such as ["https://example.com"], or ["*"] for all'),
-    ] = ("*",)
+    trusted_proxies: Networks = ()
+    cors_origins: Origins = ("*",)
     newcomers_per_address: Annotated[int, Field(ge=1, le=100_000, description="a number from 1 to 100000")] = 100
-    nginx_status_url: Annotated[
-        str, Field(pattern=r"^(https?://\S+)?$", description='"http://HOST:PORT/PATH", or "" for none')
-    ] = ""
+    nginx_status_url: Address = ""
     header_timeout: Timeout = 10.0
     keepalive_timeout: Timeout = 75.0
     send_timeout: Timeout = 30.0
@@ -153,37 +110,26 @@ class AuthConfig(_Table):
     """Who may publish."""
 
     publish: Annotated[Literal["open", "keys"], Field(description='one of "open", "keys"')] = "open"
-    stream_keys: Annotated[
-        Mapping[str, SecretStr],
-        AfterValidator(_keys),
-        Field(description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys without space or "?", none twice'),
-    ] = Field(default_factory=dict)
-    jwt_secret: Annotated[SecretStr, Field(strict=False, description='32 bytes or more, or "" for one of its own')] = SecretStr(
-        ""
-    )
+    stream_keys: StreamKeys = Field(default_factory=dict)
+    jwt_secret: SigningSecret = SecretStr("")
     token_ttl: Annotated[float, Field(ge=60, le=86400, allow_inf_nan=False, description="seconds from 60 to 86400")] = 3600.0
     # Two bounds and a plain pattern: Unicode's letters 64 times over are 6 MB to the library that matches them.
     admin_username: Annotated[
         str, Field(min_length=2, max_length=64, pattern=r"^[\w.+-]+$", description="2 to 64 letters, digits and . _ + -")
     ] = "admin"
-    admin_password: Annotated[SecretStr, Field(strict=False, description='a password, or "" for one that is made')] = SecretStr(
-        ""
-    )
+    admin_password: Password = SecretStr("")
 
 
 class DatabaseConfig(_Table):
     """Where accounts, streams and figures are kept."""
 
-    url: Annotated[
-        SecretStr,
-        Field(strict=False, description='"" or "sqlite:///FILE" for a file, "postgresql://USER:PASSWORD@HOST/NAME"'),
-    ] = SecretStr("")
+    url: DatabaseUrl = SecretStr("")
 
 
 class RedisConfig(_Table):
     """What several servers share."""
 
-    url: Annotated[SecretStr, Field(strict=False, description='"redis://HOST:PORT/NUMBER", or "" for none')] = SecretStr("")
+    url: RedisUrl = SecretStr("")
 
 
 class HlsConfig(_Table):
@@ -365,30 +311,17 @@ def load(file: Path | None, env: Mapping[str, str]) -> Config:
     """
     source = _Source(str(file) if file else "defaults")
     if file is not None:
-        source.values = _read(file)
+        source.values = read(file)
     problems = list(_override(source, env))
     try:
         config = Config.model_validate(source.values)
     except ValidationError as error:
         problems += [_tell(source, detail) for detail in error.errors(include_url=False)]
     else:
-        problems += [f"{source.where(table, key)} {text}" for table, key, text in _contradictions(config)]
+        problems += [f"{source.where(table, key)} {text}" for table, key, text in contradictions(config)]
     if problems:
         raise ConfigError(problems)
     return config
-
-
-def _read(file: Path) -> dict[str, object]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError([f"{file}: there is no such file"]) from None
-    except OSError as error:
-        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{file}: byte {error.start} is not UTF-8; a TOML file is UTF-8 text"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{file}: is not valid TOML: {error}"]) from None
 
 
 def _override(source: _Source, env: Mapping[str, str]) -> Iterator[str]:
@@ -404,42 +337,8 @@ def _override(source: _Source, env: Mapping[str, str]) -> Iterator[str]:
             continue
         values = source.values.setdefault(table, {})
         if isinstance(values, dict):
-            values[key] = _from_text(env[variable], TABLES[table].model_fields[key].get_default(call_default_factory=True))
+            values[key] = from_text(env[variable], TABLES[table].model_fields[key].get_default(call_default_factory=True))
             source.variables[table, key] = variable
-
-
-def _from_text(text: str, default: object) -> object:
-    """A variable's text as a value of the default's type; the text itself where it is none (validation will say so)."""
-    match default:
-        case bool():
-            return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-        case int() | float():
-            try:
-                return type(default)(text)
-            except ValueError:
-                return text
-        case tuple():
-            return _of_file(text) if text.lstrip().startswith("[") else [part.strip() for part in text.split(",") if part.strip()]
-        case Mapping():
-            return _table_from_text(text)
-        case _:
-            return text
-
-
-def _of_file(text: str) -> object:
-    """A value in the file's own words; the text itself where it is none."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _table_from_text(text: str) -> object:
-    """A table as the file has it, ``{ one = "1" }``, or ``one=1,two=2``."""
-    if text.lstrip().startswith("{"):
-        return _of_file(text)
-    pairs = (part.partition("=") for part in text.split(",") if part.strip())
-    return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 
 
 def _tell(source: _Source, detail: ErrorDetails) -> str:
@@ -453,58 +352,24 @@ def _tell(source: _Source, detail: ErrorDetails) -> str:
         return f"{where}: must be a table: a line [{table}] and its keys below"
     if key not in fields:
         return f"{where}: there is no such key; allowed: {', '.join(fields)}{_nearest(key, list(fields))}"
-    given = "that value" if key == "stream_keys" else repr(detail["input"])
-    return f"{where}: {given} is not allowed; allowed: {fields[key].description}"
+    given = "that value" if _is_secret(fields[key]) else _shown(detail["input"])
+    also = " (and no NUL character in it)" if detail["type"] == NUL else ""
+    return f"{where}: {given} is not allowed; allowed: {fields[key].description}{also}"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def _shown(value: object) -> str:
+    """A value as it was given, cut off where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list a thousand deep
+        return "that value"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _nearest(word: str, words: list[str], prefix: str = "") -> str:
     found = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""
-
-
-def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
-    """(table, key, what is wrong) for values that are fine alone and not together."""
-    for table, file in (("relay", config.relay.tls_ca), ("pull", config.pull.tls_ca)):
-        if file and not Path(file).is_file():
-            yield table, "tls_ca", f"= {file!r}: there is no such file; allowed: the path of a PEM file"
-    if (countries := config.analytics.country_file) and not Path(countries).is_file():
-        yield "analytics", "country_file", f"= {countries!r}: there is no such file; allowed: the path of a file, or none"
-    rtmp, http, auth, hls, limits = config.rtmp, config.http, config.auth, config.hls, config.limits
-    if rtmp.tls_port and not rtmp.tls_cert:
-        yield "rtmp", "tls_port", f"= {rtmp.tls_port} needs rtmp.tls_cert and rtmp.tls_key; allowed without them: 0"
-    for table, tls in (("rtmp", rtmp), ("http", http)):
-        if bool(tls.tls_cert) != bool(tls.tls_key):
-            there, gone = ("tls_cert", "tls_key") if tls.tls_cert else ("tls_key", "tls_cert")
-            yield table, there, f"is set and {table}.{gone} is not; allowed: both, or neither"
-        for key in ("tls_cert", "tls_key"):
-            if (file := getattr(tls, key)) and not Path(file).is_file():
-                yield table, key, f"= {file!r}: there is no such file; allowed: the path of a PEM file"
-    if rtmp.tls_cert and not rtmp.tls_port:
-        yield "rtmp", "tls_cert", "has no use without rtmp.tls_port; allowed: both, or neither"
-    if len(ports := {"rtmp.port": rtmp.port, "rtmp.tls_port": rtmp.tls_port or -1, "http.port": http.port}) > len(
-        set(ports.values())
-    ):
-        yield from _shared_ports(ports)
-    if auth.publish == "open" and auth.stream_keys:
-        yield "auth", "stream_keys", 'protects nothing while auth.publish = "open"; set auth.publish = "keys", or remove the keys'
-    if hls.part_duration * 2 > hls.segment_duration:
-        yield (
-            "hls",
-            "part_duration",
-            f"= {hls.part_duration}: allowed is at most half of hls.segment_duration ({hls.segment_duration})",
-        )
-    if limits.message_bytes > limits.reassembly_bytes:
-        yield (
-            "limits",
-            "message_bytes",
-            f"= {limits.message_bytes}: allowed is at most limits.reassembly_bytes ({limits.reassembly_bytes})",
-        )
-
-
-def _shared_ports(ports: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
-    seen: dict[int, str] = {}
-    for name, port in ports.items():
-        if port in seen:
-            table, key = name.split(".")
-            yield table, key, f"= {port} is also {seen[port]}; allowed: a port of its own"
-        seen.setdefault(port, name)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import enum
 import logging
-import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
@@ -34,6 +33,7 @@ from mediaserver.relay.lookups import Lookups
 from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.tidy import Tidier
+from mediaserver.tls import server_tls
 from mediaserver.transcode.transcoders import Transcoders
 from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
 from mediaserver.transport.targets import Target, permitted
@@ -379,11 +379,3 @@ def _hub_limits(rtmp: RtmpConfig, max_streams: int) -> HubLimits:
 def _with_viewers(stream: StreamSnapshot, viewers: Mapping[Wire, int]) -> StreamSnapshot:
     """``stream`` with those who watch by HLS and DASH among its players."""
     return replace(stream, players={**stream.players, **viewers}) if viewers else stream
-
-
-def server_tls(certificate: str, key: str) -> ssl.SSLContext:
-    """A server's TLS context: TLS 1.2 or newer."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    return context

@@ -54,7 +54,7 @@ def obstacle(listener: Listener) -> str:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(address)
                 probe.listen(1)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter: a name that no address can have
         return f"{listener.host!r} is no address of this machine: correct {host_key}"
     except OSError as error:
         variable = f"MEDIASERVER__{key.replace('.', '__').upper()}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from mediaserver.config import TABLES, AuthConfig, Config, ConfigError, RtmpConfig, load
 
@@ -107,6 +108,14 @@ def test_a_bad_value_names_file_key_value_and_what_is_allowed(tmp_path: Path, te
         ('[server]\npublic_url = "example.com"', "my.toml: server.public_url: 'example.com' is not allowed; ", 'or ""'),
         ("[rtmp]\ntls_port = 1936", "my.toml: rtmp.tls_port = 1936 needs rtmp.tls_cert", "allowed without them: 0"),
         ('[http]\ntls_cert = "x"\ntls_key = "/"', "my.toml: http.tls_cert = 'x': there is no such file; ", "a PEM file"),
+        ('[server]\npublic_url = "http://["', "my.toml: server.public_url: 'http://[' is not allowed; ", 'or ""'),
+        ('[server]\npublic_url = "http://a:99999"', "my.toml: server.public_url: ", 'or ""'),
+        ('[server]\npublic_url = "http://a:0"', "my.toml: server.public_url: ", 'or ""'),
+        ('[server]\npublic_url = "http://:80"', "my.toml: server.public_url: ", 'or ""'),
+        ('[http]\nnginx_status_url = "http://h:99999/status"', "my.toml: http.nginx_status_url: ", "for none"),
+        ('[http]\ncors_origins = ["http://["]', "my.toml: http.cors_origins: ['http://['] is not allowed; ", "for all"),
+        ('[rtmp]\nhost = "a..b"', "my.toml: rtmp.host: 'a..b' is not allowed; ", '"::" or "127.0.0.1"'),
+        (f'[http]\nhost = "{"a" * 70}"', "my.toml: http.host: 'aaa", '"::" or "127.0.0.1"'),
         ("[http]\nport = 1935", "my.toml: http.port = 1935 is also rtmp.port; allowed: ", "a port of its own"),
         ("[hls]\nsegment_duration = 1\npart_duration = 2", "my.toml: hls.part_duration = 2.0: ", "(1.0)"),
         ("[limits]\nmessage_bytes = 100_000\nreassembly_bytes = 70_000", "my.toml: limits.message_bytes = 100000: ", "(70000)"),
@@ -118,12 +127,102 @@ def test_an_unusable_setting_is_told(tmp_path: Path, text: str, start: str, end:
     assert told.endswith(end)
 
 
-def test_half_a_certificate_is_told(tmp_path: Path) -> None:
-    told = problems(tmp_path, f'[http]\ntls_cert = "{MANUAL}"')
-    assert told == ["my.toml: http.tls_cert is set and http.tls_key is not; allowed: both, or neither"]
-    assert problems(tmp_path, f'[rtmp]\ntls_cert = "{MANUAL}"\ntls_key = "{MANUAL}"') == [
-        "my.toml: rtmp.tls_cert has no use without rtmp.tls_port; allowed: both, or neither"
-    ]
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'server.public_url = "https://tv.example.org:8443"',
+        'server.public_url = "http://[::1]:8080"',
+        'server.public_url = "https://bücher.example"',
+        'rtmp.host = "::1"',
+        'rtmp.host = "bücher.example."',
+        'database.url = "sqlite:///mine.db"',
+        'database.url = "postgresql://me:a%2Fb@[::1]:5432,other:5433/media?sslmode=require"',
+        'database.url = "postgresql:///media"',
+        'redis.url = "redis://:word@h:6379/1"',
+        'redis.url = "rediss://h"',
+        'redis.url = "unix:///run/redis.sock?db=1"',
+        f'auth.jwt_secret = "{"s" * 32}"',
+        f'auth.admin_password = "{"ü" * 1024}"',
+    ],
+)
+def test_what_can_be_is_taken(tmp_path: Path, setting: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(setting, "utf-8")
+    (table, keys), *_ = tomllib.loads(setting).items()
+    ((key, value),) = keys.items()
+    taken = getattr(getattr(load(file, {}), table), key)
+    assert (taken.get_secret_value() if isinstance(taken, SecretStr) else taken) == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "allowed"),
+    [
+        ('auth.jwt_secret = "canary"', "auth.jwt_secret", "32 bytes or more"),
+        (f'auth.admin_password = "{"canary" * 400}"', "auth.admin_password", "at most 1024 characters"),
+        ("auth.admin_password = 424242", "auth.admin_password", "at most 1024 characters"),
+        ('rtmp.auth_secret = "canary"', "rtmp.auth_secret", "16 bytes or more"),
+        ('database.url = "mysql://me:canary@h/media"', "database.url", '"" or "sqlite:///FILE"'),
+        ('database.url = "canary"', "database.url", '"" or "sqlite:///FILE"'),
+        ('database.url = "postgresql://me:canary@h:99999/media"', "database.url", '"" or "sqlite:///FILE"'),
+        ('redis.url = "http://canary@h"', "redis.url", '"redis://HOST:PORT/NUMBER"'),
+        ('redis.url = "redis://:canary@h:99999/0"', "redis.url", '"redis://HOST:PORT/NUMBER"'),
+        ('redis.url = "redis://:canary@h/first"', "redis.url", '"redis://HOST:PORT/NUMBER"'),
+        ('redis.url = "redis://:canary@["', "redis.url", '"redis://HOST:PORT/NUMBER"'),
+    ],
+)
+def test_a_bad_secret_is_told_without_showing_it(tmp_path: Path, setting: str, key: str, allowed: str) -> None:
+    (told,) = problems(tmp_path, setting)
+    assert told.startswith(f"my.toml: {key}: that value is not allowed; allowed: {allowed}")
+    assert not re.search("canary|424242", told)
+
+
+def test_a_bad_secret_in_a_variable_is_told_without_showing_it(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, "", {"MEDIASERVER__RTMP__AUTH_SECRET": "canary"})
+    assert told.startswith("MEDIASERVER__RTMP__AUTH_SECRET: rtmp.auth_secret: that value is not allowed; allowed: 16 bytes")
+    assert "canary" not in told
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "server.data_dir = {}",
+        "recording.directory = {}",
+        "rtmp.host = {}",
+        "http.tls_cert = {}",
+        "pull.file_roots = [{}]",
+        "auth.admin_password = {}",
+        "analytics.country_file = {}",
+    ],
+)
+def test_no_text_has_a_nul(tmp_path: Path, setting: str) -> None:
+    (told,) = problems(tmp_path, setting.format(r'"a\u0000b"'))
+    assert told.startswith("my.toml: " + setting.partition(" ")[0])
+    assert told.endswith("(and no NUL character in it)")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("9" * 5000, "my.toml: line 4: a number has too many digits"),
+        ("[" * 2000, "my.toml: line 4: lists or tables stand too deep in one another"),
+        ("0x" + "f" * 9000, "my.toml: rtmp.port: that value is not allowed; allowed: a port number from 1 to 65535"),
+    ],
+)
+def test_a_value_beyond_all_measure_is_told_with_its_line(tmp_path: Path, value: str, told: str) -> None:
+    assert problems(tmp_path, f'[rtmp]\nhost = "::"\n# The port\nport = {value}\ntls_port = 0\n') == [told]
+
+
+@pytest.mark.parametrize("value", ["[" * 2000, f"[{'9' * 5000}]"])
+def test_a_variable_beyond_all_measure_is_told_and_cut_off(tmp_path: Path, value: str) -> None:
+    (told,) = problems(tmp_path, "", {"MEDIASERVER__PULL__FILE_ROOTS": value})
+    assert told.startswith("MEDIASERVER__PULL__FILE_ROOTS: pull.file_roots: ")
+    assert len(told) < 400
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("[rtmp]\nport = 1936\n", "utf-8-sig")
+    assert load(file, {}).rtmp.port == 1936
 
 
 def test_all_problems_are_told_at_once_and_each_names_its_own_source(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mediaserver import preflight
 from mediaserver.config import Config, PullConfig, RecordingConfig, TranscodeConfig
-from mediaserver.preflight import connections_within, descriptors, make_room
+from mediaserver.preflight import Listener, connections_within, descriptors, make_room
 from mediaserver.recording.file import RecordingFile
 from mediaserver.worker.frames import Frame
 from mediaserver.worker.process import Worker
@@ -33,6 +33,12 @@ def test_who_records_transcodes_or_pulls_more_has_fewer_connections() -> None:
 
 def test_there_is_always_one() -> None:
     assert connections_within(BUSY, 16) == 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_a_name_that_is_no_address_is_told_with_its_setting(host: str) -> None:
+    listener = Listener("rtmp.port", host, 1935)
+    assert preflight.obstacle(listener) == f"{host!r} is no address of this machine: correct rtmp.host"
 
 
 def open_now() -> int:

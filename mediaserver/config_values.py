@@ -1,0 +1,178 @@
+"""What one setting may be: the types that the tables of ``config`` are made of, and what is checked in each."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from mediaserver.ports import objection_to
+
+#: Bytes of a secret that programs share: what people would choose is shorter.
+LEAST_SHARED_SECRET = 16
+#: Bytes of what signs tokens. RFC 7518, 3.2: a key of the hash's size or larger.
+LEAST_SIGNING_SECRET = 32
+#: The longest password that a login takes.
+LONGEST_PASSWORD = 1024
+#: The kind of complaint about a value that no file, name or password can have.
+NUL = "nul"
+
+
+def without_nul(value: object) -> object:
+    """``value`` itself, whatever its type. Raises PydanticCustomError for a NUL in a text."""
+    texts = value if isinstance(value, tuple) else [value]
+    for text in texts:
+        plain = text.get_secret_value() if isinstance(text, SecretStr) else text
+        if isinstance(plain, str) and "\0" in plain:
+            raise PydanticCustomError(NUL, "NUL")
+    return value
+
+
+def _address(url: str) -> str:
+    """``url`` itself. Raises ValueError for one whose host or port cannot be."""
+    parts = urlsplit(url)
+    labels = (parts.hostname or "").removesuffix(".").split(".")
+    if parts.port == 0 or not all(0 < len(label) < 64 for label in labels):
+        raise ValueError(url)
+    return url
+
+
+def _address_or_none(url: str) -> str:
+    return url and _address(url)
+
+
+def _listens(host: str) -> str:
+    host.encode("idna")  # raises a ValueError for a label that is empty or too long, as whoever looks it up would
+    return host
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ip_network(value)
+    return values
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
+            raise ValueError(value)
+        if value != "*":
+            _address(value)
+    return values
+
+
+def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    for name, key in values.items():
+        # Behind a question mark an encoder's key is a query.
+        if objection_to(name) or not re.fullmatch(r"[^\s?\x00-\x1f\x7f]+", key.get_secret_value()):
+            raise ValueError(name)
+    if len({key.get_secret_value() for key in values.values()}) < len(values):
+        raise ValueError("twice")
+    return values
+
+
+def _at_least(least: int) -> AfterValidator:
+    def check(secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value().encode()) < least:
+            raise ValueError("short")
+        return secret
+
+    return AfterValidator(check)
+
+
+def _database(secret: SecretStr) -> SecretStr:
+    scheme, separator, rest = (url := secret.get_secret_value()).partition("://")
+    if url and not (separator and scheme in {"sqlite", "postgresql", "postgres"}):
+        raise ValueError("scheme")
+    if scheme.startswith("postgres"):
+        urlsplit(url)
+        # One host and port, or several with commas between.
+        for host in re.split("[/?#]", rest)[0].rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
+    return secret
+
+
+def _redis(secret: SecretStr) -> SecretStr:
+    url = secret.get_secret_value()
+    parts = urlsplit(url)
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("scheme")
+    if parts.port == 0 or (parts.scheme != "unix" and not re.fullmatch("/?[0-9]*/?", parts.path)):
+        raise ValueError("number")
+    return secret
+
+
+# The description of each type is what an error message says is allowed.
+Switch = Annotated[bool, Field(description="true or false")]
+Port = Annotated[int, Field(ge=1, le=65535, description="a port number from 1 to 65535")]
+PortOrOff = Annotated[int, Field(ge=0, le=65535, description="a port number from 1 to 65535, or 0 for none")]
+Host = Annotated[
+    str,
+    Field(min_length=1, pattern=r"^\S+$", description='an address to listen on, such as "0.0.0.0", "::" or "127.0.0.1"'),
+    AfterValidator(_listens),
+]
+Site = Annotated[
+    str,
+    Field(
+        pattern=r"""^(https?://[^\s/?#@"'<>\\^`{|}\x00-\x1f\x7f]+)?$""",
+        description='"https://HOST" or "http://HOST:PORT" without a path, or ""',
+    ),
+    AfterValidator(_address_or_none),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    AfterValidator(_origins),
+    Field(strict=False, description='a list of origins, such as ["https://example.com"], or ["*"] for all'),
+]
+Networks = Annotated[
+    tuple[str, ...],
+    AfterValidator(_networks),
+    Field(strict=False, description='a list of addresses or networks, such as ["127.0.0.1", "10.0.0.0/8"]'),
+]
+Address = Annotated[
+    str,
+    Field(pattern=r"^(https?://\S+)?$", description='"http://HOST:PORT/PATH", or "" for none'),
+    AfterValidator(_address_or_none),
+]
+StreamKeys = Annotated[
+    Mapping[str, SecretStr],
+    AfterValidator(_keys),
+    Field(description='a table of NAME = "KEY": names of letters, digits and ._+~-, keys without space or "?", none twice'),
+]
+SharedSecret = Annotated[
+    SecretStr,
+    _at_least(LEAST_SHARED_SECRET),
+    Field(strict=False, description=f'{LEAST_SHARED_SECRET} bytes or more, or "" for none'),
+]
+SigningSecret = Annotated[
+    SecretStr,
+    _at_least(LEAST_SIGNING_SECRET),
+    Field(strict=False, description=f'{LEAST_SIGNING_SECRET} bytes or more, or "" for one of its own'),
+]
+Password = Annotated[
+    SecretStr,
+    Field(
+        strict=False,
+        max_length=LONGEST_PASSWORD,
+        description=f'at most {LONGEST_PASSWORD} characters, or "" for one that is made',
+    ),
+]
+DatabaseUrl = Annotated[
+    SecretStr,
+    AfterValidator(_database),
+    Field(strict=False, description='"" or "sqlite:///FILE" for a file, "postgresql://USER:PASSWORD@HOST:PORT/NAME"'),
+]
+RedisUrl = Annotated[
+    SecretStr,
+    AfterValidator(_redis),
+    Field(strict=False, description='"redis://HOST:PORT/NUMBER" ("rediss://" with TLS, "unix://FILE"), or "" for none'),
+]
+File = Annotated[str, Field(description='the path of a file, or "" for none')]
+Timeout = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False, description="seconds from 0.1 to 3600")]
+Patience = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="seconds from 0 to 3600")]
+Span = Annotated[float, Field(ge=0.1, le=2_592_000, allow_inf_nan=False, description="seconds from 0.1 to 2592000")]
+Days = Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False, description="days from 0 to 36500")]
+Count = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
