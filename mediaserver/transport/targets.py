@@ -8,12 +8,14 @@ from typing import Any
 
 from mediaserver.errors import Refused, Unresolved
 
-#: In IPv4: what Python's ``is_global`` lets through although nobody's server is there (6to4 relays, RFC 7526).
-_CLOSED_V4 = (ipaddress.ip_network("192.88.99.0/24"),)
+#: In IPv4: what Python's ``is_global`` lets through (3.11 all of it) although nobody's server is there: protocol assignments
+#: (RFC 6890; the two that are anycast lead into the server's own network), 6to4 relays (RFC 7526).
+_CLOSED_V4 = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
 #: In IPv6 only this is given out for servers (RFC 4291, 2.4) …
 _UNICAST = ipaddress.ip_network("2000::/3")
-#: … save what carries another address inside or is no address of anybody: Teredo and its like, documentation.
-_CLOSED_V6 = tuple(ipaddress.ip_network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20"))
+#: … save what carries another address inside or is no address of anybody: Teredo and its like, documentation, the former 6bone
+#: (RFC 3701).
+_CLOSED_V6 = tuple(ipaddress.ip_network(text) for text in ("2001::/23", "2001:db8::/32", "3ffe::/16", "3fff::/20"))
 #: NAT64 (RFC 6052): the last 32 bits are the address in IPv4 that is meant.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 #: ISATAP (RFC 5214): so are they behind this, whatever the first half says.
