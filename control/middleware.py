@@ -167,7 +167,8 @@ async def read_body(request: web.Request, handler: Handler) -> web.StreamRespons
                 await request.read()
         except TimeoutError:
             raise SlowBodyError("What was to be sent took too long.") from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):
+            # Of a peer that hung up in the middle, too: nobody hears the answer, and it is no mistake of ours.
             raise DamagedBodyError from None
     return await handler(request)
 

@@ -7,7 +7,8 @@ import logging
 import pytest
 from aiohttp import web
 
-from control.app import MAX_BODY
+from control import middleware
+from control.app import MAX_BODY, create_app
 from mediaserver.config import Config, HttpConfig
 from tests.control.conftest import Connect, OpenPanel
 from tests.control.engine import FakeEngine
@@ -82,6 +83,44 @@ async def test_malformed_bytes_of_a_peer_leave_no_traceback(connect: Connect, ca
     assert "Traceback" not in caplog.text
     assert "malformed_request" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@LENGTHS
+@TAKEN
+@one_database
+async def test_a_peer_that_hangs_up_in_the_middle_of_its_body_leaves_nothing_in_the_log(
+    panel: OpenPanel, target: str, length: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever likes could fill it."""
+    here = await panel()
+    begun, over = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    @web.middleware
+    async def witness(request: web.Request, handler: middleware.Handler) -> web.StreamResponse:
+        begun.set()
+        try:
+            response = await handler(request)
+        except Exception as error:
+            over.set_result(error)
+            raise
+        over.set_result(response.status)
+        return response
+
+    app = create_app(here.resident.engine, here.config, resident=here.resident)
+    app.middlewares.insert(0, witness)
+    runner = web.AppRunner(app)  # as the server's: a TestServer cancels handlers
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with asyncio.timeout(30):
+            _, writer = await asyncio.open_connection(*runner.addresses[0])
+            writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1".encode())
+            await begun.wait()
+            writer.transport.abort()
+            assert await over == 422
+    finally:
+        await runner.cleanup()
+    assert not [record for record in caplog.records if record.levelno >= logging.INFO]
 
 
 async def test_a_bug_in_a_handler_is_logged(connect: Connect, engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
