@@ -13,7 +13,9 @@ from control.strangers import Strangers, UnknownKey
 from control.streams.grants import Grants
 from control.streams.onair import stream_id_of
 from mediaserver.errors import Refused
+from mediaserver.events import PullChanged, RecordingFailed, RelayChanged, TranscodeChanged
 from mediaserver.ports import PlayGrant, PlayRequest, PublishGrant, PublishRequest, is_name, objection_to
+from mediaserver.snapshot import RelayState
 
 if TYPE_CHECKING:
     from mediaserver.config import AuthConfig
@@ -97,12 +99,28 @@ class ControlAuthorizer:
 
 
 class LoggingSink:
-    """One log line an event, named like it (``PublishStarted`` → ``publish_started``), without what is kept out of ``repr``."""
+    """One log line an event, named like it (``PublishStarted`` → ``publish_started``), without what is kept out of ``repr``.
+    What the server could not do, or does no more, is a warning."""
 
     def emit(self, event: "Event") -> None:
         fields = (f for f in dataclasses.fields(event) if f.repr and f.name != "at")
         facts = {f.name: _printable(value) for f in fields if (value := getattr(event, f.name)) is not None}
-        log.info(_WORD_START.sub("_", type(event).__name__).lower(), extra={"facts": facts})
+        level = logging.WARNING if _is_failure(event) else logging.INFO
+        log.log(level, _WORD_START.sub("_", type(event).__name__).lower(), extra={"facts": facts})
+
+
+def _is_failure(event: "Event") -> bool:
+    match event:
+        case RecordingFailed():
+            return True
+        case RelayChanged(state=state):
+            return state in {RelayState.BACKING_OFF, RelayState.FAILED}
+        case PullChanged(connected=connected):
+            return not connected
+        case TranscodeChanged(failed=failed):
+            return failed
+        case _:
+            return False
 
 
 def _printable(value: object) -> object:

@@ -74,10 +74,12 @@ class PlayEnded(Event):
 @dataclass(frozen=True, slots=True)
 class TranscodeChanged(Event):
     """What is made of a stream changed: ``rungs`` are those that are encoded now, ``reason`` says why in words (begun, a rung
-    shed for want of time, restored, an encoder that failed and what took its place, given up)."""
+    shed for want of time, restored, an encoder that failed and what took its place, given up). ``failed``: it is less, or other,
+    than was asked for."""
 
     rungs: tuple[str, ...]
     reason: str
+    failed: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

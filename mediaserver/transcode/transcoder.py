@@ -236,7 +236,7 @@ class Transcoder:
             # Asked again with every keyframe: others end.
             if not self._turned_away:
                 self._turned_away = True
-                self._tell(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)")
+                self._tell(f"{self._services.config.max_jobs} streams are transcoded already (transcode.max_jobs)", failed=True)
             return
         self._move_to(TranscoderState.STARTING)
         self._services.spawn(self._start(0.0, replay=True))
@@ -291,7 +291,7 @@ class Transcoder:
         self._dismiss()
         if self._flushing is not None:
             self._flushed()
-        self._tell(reason)
+        self._tell(reason, failed=True)
 
     def _send_track(self, track: Track) -> None:
         if self._worker is not None:
@@ -341,7 +341,7 @@ class Transcoder:
             self._fit()
             self._send_plan(reason if self._encoders else "begun")
 
-    def _send_plan(self, reason: str) -> None:
+    def _send_plan(self, reason: str, *, failed: bool = False) -> None:
         """Say to the process what to make, and to the world what is made."""
         self._order_sound()
         lanes = []
@@ -356,7 +356,7 @@ class Transcoder:
             lanes.append(lane)
         if self._worker is not None:
             self._worker.send(Note(Plan(self._number, tuple(lanes), self._rungs.ladder.keyframe_interval).as_values()))
-        self._tell(reason)
+        self._tell(reason, failed=failed)
 
     def _lane(self, fitted: FittedRung) -> tuple[Lane, Choice]:
         rung, config = fitted.rung, self._services.config
@@ -385,18 +385,18 @@ class Transcoder:
         words = f"{rung}: {encoder} failed ({reason})"
         if fallback:
             self._encoders[rung], self._rungs.reasons[rung] = fallback, f"{encoder} failed: {reason}"
-            self._tell(f"{words}; {fallback} goes on")
+            self._tell(f"{words}; {fallback} goes on", failed=True)
         elif self.state is TranscoderState.ENDING:
             return  # nobody is left to go on, or to be sent away
         elif self._policy is EncoderPolicy.PASSTHROUGH:
             self._give_up(f"{words}; the stream goes on without renditions")
         elif self._policy is EncoderPolicy.FAIL:
-            self._tell(words)
+            self._tell(words, failed=True)
             self._services.hub.end(self.stream.name, words)
         else:
             self._rungs.dropped[rung] = f"{encoder} failed: {reason}"
             self._rungs.settle()
-            self._tell(f"{words}; it is dropped")
+            self._tell(f"{words}; it is dropped", failed=True)
 
     def on_exit(self, status: int, words: str) -> None:
         if self.state not in (TranscoderState.RUNNING, TranscoderState.ENDING):
@@ -416,7 +416,7 @@ class Transcoder:
             return
         self._move_to(TranscoderState.STARTING)
         self._feed.interrupt()
-        self._tell(f"its process died (status {status}) and is started again")
+        self._tell(f"its process died (status {status}) and is started again", failed=True)
         self._services.spawn(self._start(PAUSE * (self._deaths - 1), replay=False))
 
     # -- once a second --------------------------------------------------------------------------------------------------------
@@ -434,16 +434,16 @@ class Transcoder:
         match self._feed.load.sweep(now, encoded=len(encoded), shed=len(shed)):
             case Verdict.SHED:
                 shed.append(encoded[0].rung.name)
-                self._change(f"{shed[-1]} is shed for want of time")
+                self._change(f"{shed[-1]} is shed for want of time", failed=True)
             case Verdict.RESTORE:
                 self._change(f"{shed.pop()} is restored")
 
-    def _change(self, reason: str) -> None:
+    def _change(self, reason: str, *, failed: bool = False) -> None:
         self._rungs.settle()
-        self._send_plan(reason)
+        self._send_plan(reason, failed=failed)
         self._feed.load.begin(monotonic())
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, reason: str, *, failed: bool = False) -> None:
         rungs = self._rungs.running()
         for rung in rungs:
             told = self._encoders.get(rung, ""), self._rungs.reasons.get(rung, "")
@@ -451,6 +451,4 @@ class Transcoder:
                 self._told[rung] = told
                 facts = {"name": self.stream.name, "rung": rung, "encoder": told[0], "reason": told[1]}
                 log.info("rung_encoded", extra={"facts": facts})
-        self._services.sink.emit(
-            TranscodeChanged(name=self.stream.name, session_id="", at=time.time(), rungs=rungs, reason=reason)
-        )
+        self._services.sink.emit(TranscodeChanged(self.stream.name, "", time.time(), rungs=rungs, reason=reason, failed=failed))

@@ -9,8 +9,21 @@ from pydantic import SecretStr
 from control.bridge import ConfigAuthorizer, LoggingSink
 from mediaserver.config import AuthConfig
 from mediaserver.errors import Refused
-from mediaserver.events import Event, PlayEnded, PlayStarted, PublishStarted
+from mediaserver.events import (
+    Event,
+    PlayEnded,
+    PlayStarted,
+    PublisherLeft,
+    PublishRefused,
+    PublishStarted,
+    PullChanged,
+    RecordingFailed,
+    RecordingFinished,
+    RelayChanged,
+    TranscodeChanged,
+)
 from mediaserver.ports import PlayRequest, PublishRequest, Wire
+from mediaserver.snapshot import RelayState
 
 KEYS = {"main": SecretStr("k-main-canary"), "second": SecretStr("k-zweite-ü")}
 
@@ -103,6 +116,39 @@ def test_a_viewer_s_token_is_not_in_the_log(logged: Callable[[Event], dict[str, 
 
 def test_a_player_s_bytes_that_nobody_knows_are_not_in_the_log(logged: Callable[[Event], dict[str, object]]) -> None:
     assert "bytes_out" not in logged(PlayEnded("demo", "s-1", 1.0, "left", None, 1.0))
+
+
+FAILURES = [
+    RecordingFailed("demo", "", 1.0, "r-1", "no space left on device"),
+    RelayChanged("demo", "", 1.0, "d-1", RelayState.BACKING_OFF, "it is refused; next try in 1.0 s"),
+    RelayChanged("demo", "", 1.0, "d-1", RelayState.FAILED, "it is refused"),
+    PullChanged("demo", "", 1.0, connected=False, reason="the source is silent"),
+    PullChanged("demo", "", 1.0, connected=False, reason="no files may be pulled", over=True),
+    TranscodeChanged("demo", "", 1.0, (), "its process died (status -9) and is started again", failed=True),
+]
+OCCURRENCES = [
+    PublishRefused("demo", "s-1", 1.0, "203.0.113.7", "unknown stream key"),
+    PublisherLeft("demo", "s-1", 1.0, "it went away"),
+    RecordingFinished("demo", "", 1.0, "r-1", "demo.mp4", 1, 1.0, True, "over"),
+    *(
+        RelayChanged("demo", "", 1.0, "d-1", state, "")
+        for state in RelayState
+        if state not in {RelayState.BACKING_OFF, RelayState.FAILED}
+    ),
+    PullChanged("demo", "", 1.0, connected=True, reason="connected"),
+    TranscodeChanged("demo", "", 1.0, ("720p",), "begun"),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "level"), [*((event, "WARNING") for event in FAILURES), *((event, "INFO") for event in OCCURRENCES)], ids=repr
+)
+def test_what_the_server_could_not_do_is_a_warning(event: Event, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "control.bridge")
+    LoggingSink().emit(event)
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert "failed" not in vars(record)["facts"]  # the level says so
 
 
 def test_a_peer_cannot_forge_a_line_nor_fill_the_log(logged: Callable[[Event], dict[str, object]]) -> None:

@@ -117,6 +117,9 @@ class Town:
     def reasons(self) -> list[str]:
         return [event.reason for event in self.notes.events if isinstance(event, TranscodeChanged)]
 
+    def faults(self) -> list[str]:
+        return [event.reason for event in self.notes.events if isinstance(event, TranscodeChanged) and event.failed]
+
     def sound(self, dts: int) -> None:
         self.publisher.write(Packet(MediaKind.AUDIO, dts, True, b"\x2f\xff\xfb", 1))
 
@@ -437,6 +440,7 @@ async def test_what_it_says_after_it_was_told_to_end_changes_nothing(town: Town)
     town.transcoder.on_frame(failed)
     assert len(town.notes.events) == before
     assert isinstance(town.notes.events[-1], TranscodeChanged)
+    assert town.faults() == ["144p: libx264 failed (broken); the stream goes on without renditions"]
 
 
 async def test_sound_of_another_process_begins_a_new_time_like_the_pictures(town: Town) -> None:
@@ -473,6 +477,7 @@ async def test_a_process_in_the_place_of_one_that_died_is_told_as_that(town: Tow
     ]
     town.see(width=320)
     assert town.reasons()[3:] == ["the source changed"]
+    assert town.faults() == town.reasons()[1:2]
 
 
 def lanes_of(town: Town) -> list[list[tuple[float, float]]]:
