@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import re
+import string
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import control.web
 from control.web.assets import Assets
 from control.web.pages import error_page
 from mediaserver.config import AuthConfig, Config, RtmpConfig, ServerConfig
+from mediaserver.ports import objection_to
 from protocols.mp4.sample_entry import CARRIED
 from tests.control.conftest import Client, Connect
 
@@ -102,6 +104,13 @@ async def test_the_page_knows_where_to_push(connect: Connect) -> None:
     body = Links(await (await client.get("/")).text()).body
     assert (body["data-rtmp-port"], body["data-rtmp-app"]) == ("2935", "studio")
     assert body["data-public-url"] == "https://tv.example"
+
+
+async def test_the_page_names_the_characters_that_a_name_may_have(client: Client) -> None:
+    hint = re.search(r'id="name-hint">Letters, digits and <code>([^<]+)</code>', await (await client.get("/")).text())
+    assert hint is not None
+    allowed = {character for character in string.punctuation if not objection_to(f"a{character}")}
+    assert set(hint[1].split()) == allowed
 
 
 async def test_no_page_holds_a_stream_key(connect: Connect) -> None:
