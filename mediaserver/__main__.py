@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from control.bridge import LoggingSink
 from control.db import DatabaseUnavailable
@@ -28,14 +28,14 @@ DRAIN = 5.0
 
 
 async def serve(config: Config, *, demo: bool = False, ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM, then drain. ``ready`` is called once the ports are open, with the
+    """Serve until one of ``farewells``, then drain. ``ready`` is called once the ports are open, with the
     administrator's password if one was made and nobody has logged in with it so far.
 
     ``demo`` publishes colour bars under the name ``demo``. Raises OSError when a port is taken.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in farewells():
         loop.add_signal_handler(number, stopping.set)
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -43,6 +43,14 @@ async def serve(config: Config, *, demo: bool = False, ready: Callable[[str], No
         except (DatabaseUnavailable, ValueError) as error:
             raise CannotServe(str(error)) from error
         await _serve(config, control, stopping, demo=demo, ready=ready)
+
+
+def farewells() -> Iterator[signal.Signals]:
+    """The signals that end the server. That of a closed terminal does, unless it was started (``nohup``) to outlive one."""
+    yield signal.SIGINT
+    yield signal.SIGTERM
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        yield signal.SIGHUP
 
 
 async def _serve(
@@ -80,7 +88,7 @@ async def _front(engine: Engine, resident: Resident) -> AsyncIterator[MakeLane]:
             runner = await asyncio.to_thread(module.build, engine, config, resident)
             opened.push_async_callback(runner.cleanup)
             await runner.setup()
-            lane: MakeLane = module.lane(runner, config.http.keepalive_timeout, explain)
+            lane: MakeLane = module.lane(runner, engine.web)
             return lane
 
         engine.web.explain = explain

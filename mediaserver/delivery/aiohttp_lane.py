@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from mediaserver.delivery.grants import RefusalError
 from mediaserver.delivery.prepared import kind_of
 from mediaserver.delivery.request import MediaRequest, Method, RequestError, media_request
-from mediaserver.delivery.response import LATE, SERVER, Explain, Response, preflight, refusal, respond
+from mediaserver.delivery.response import LATE, SERVER, TOO_SLOW, Response, no_request, preflight, refusal, render, respond
 from mediaserver.delivery.web import Web
 from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
 
@@ -23,15 +23,17 @@ _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 class Lane(web.RequestHandler):
-    """aiohttp's protocol. What it refuses by itself, since it is no HTTP, says no more about the server than our answers do."""
+    """aiohttp's protocol. What it refuses by itself, since it is no HTTP, says no more about the server than our answers do.
+    It knows no deadline for a head: that is here."""
 
-    __slots__ = ("_explain", "_fresh", "_heard")
+    __slots__ = ("_fast", "_fresh", "_head_due", "_heard")
 
-    def __init__(self, server: web.Server, explain: Explain, **options: Any) -> None:
+    def __init__(self, server: web.Server, fast: Web, **options: Any) -> None:
         super().__init__(server, **options)
-        self._explain = explain
+        self._fast = fast
         self._heard = b""
         self._fresh = False
+        self._head_due: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._fresh:
@@ -39,6 +41,30 @@ class Lane(web.RequestHandler):
         # A head may come in pieces, and a body behind it may look like another.
         self._heard += data[: HEARD - len(self._heard)]
         super().data_received(data)
+        if self._waiter is None or self._waiter.done():
+            self._head_came()
+        elif self._head_due is None and data.strip(b"\r\n"):
+            # The deadline of a head runs from its first byte behind the last answer; until then that of an idle connection did.
+            self.keep_alive(True)
+            self._head_due = self._loop.call_later(self._fast.config.header_timeout, self._time_out)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def _head_came(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+
+    def _time_out(self) -> None:
+        fast = self._fast
+        fast.counters.timeouts += 1
+        fast.counters.requests["malformed"] += 1
+        response = no_request(self._heard, 408, TOO_SLOW, fast.cors, fast.explain)
+        if self.transport is not None:
+            self.transport.write(render(response, fast.date, keep_alive=False) + bytes(response.body))
+        self.force_close()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -51,7 +77,8 @@ class Lane(web.RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         response = super().handle_error(request, status, exc, message)
-        if isinstance(exc, HttpProcessingError) and (told := self._explain(self._heard, response.status, "malformed request")):
+        explain = self._fast.explain
+        if isinstance(exc, HttpProcessingError) and (told := explain(self._heard, response.status, "malformed request")):
             headers, body = told
             response = web.Response(status=response.status, headers=dict(headers), body=body)
             response.force_close()
@@ -60,11 +87,11 @@ class Lane(web.RequestHandler):
         return response
 
 
-def lane(runner: web.AppRunner, keepalive_timeout: float, explain: Explain = lambda *_: None) -> Callable[[], asyncio.Protocol]:
-    """What makes the protocol of a connection that is the business of ``runner``, which is set up."""
+def lane(runner: web.AppRunner, fast: Web) -> Callable[[], asyncio.Protocol]:
+    """What makes the protocol of a connection to ``fast`` that is the business of ``runner``, which is set up."""
     loop, server = asyncio.get_running_loop(), cast(web.Server, runner.server)
     # None is what aiohttp documents for no access log, and does not declare.
-    return lambda: Lane(server, explain, loop=loop, keepalive_timeout=keepalive_timeout, access_log=None)
+    return lambda: Lane(server, fast, loop=loop, keepalive_timeout=fast.config.keepalive_timeout, access_log=None)
 
 
 def media_handler(fast: Web) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 from mediaserver.delivery.exchange import Exchange, Phase
 from mediaserver.delivery.prepared import Prepared
 from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head, without_session
-from mediaserver.delivery.response import preflight, respond
+from mediaserver.delivery.response import TOO_SLOW, preflight, respond
 from mediaserver.delivery.stall import Stall, untaken
 from mediaserver.packaging.answer import Missing
 
@@ -202,7 +202,7 @@ class Connection(Exchange):
     def _time_out(self) -> None:
         self._web.counters.timeouts += 1
         if self._buffer:
-            self._refuse(RequestError(408, "the request took too long"), self._buffer)
+            self._refuse(RequestError(408, TOO_SLOW), self._buffer)
         else:
             self._close()
 

@@ -10,7 +10,7 @@ from mediaserver.delivery.grants import RefusalError
 from mediaserver.delivery.growth import Growth
 from mediaserver.delivery.prepared import Prepared
 from mediaserver.delivery.request import MediaRequest, Method, RequestError
-from mediaserver.delivery.response import LATE, Response, refusal, render, respond
+from mediaserver.delivery.response import LATE, Response, no_request, refusal, render, respond
 from mediaserver.delivery.sendfile import LEAST
 from mediaserver.packaging.answer import Gone, Growing, Missing, Ready, Signal, TooFar, Wait
 from mediaserver.packaging.lease import NEVER, Lease
@@ -252,12 +252,7 @@ class Exchange(asyncio.Protocol):
         web = self._web
         web.counters.requests["malformed"] += 1
         log.debug("malformed_request", extra={"facts": {"address": self._address, "reason": error.reason}})
-        told = web.explain(head, error.status, error.reason)
-        if told is None:
-            response = refusal(None, error.status, error.reason, web.cors)
-        else:
-            headers, body = told
-            response = Response(error.status, headers, body, len(body))
+        response = no_request(head, error.status, error.reason, web.cors, web.explain)
         self._send(render(response, web.date, keep_alive=False) + bytes(response.body))
         self._turn_away()
 

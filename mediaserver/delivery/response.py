@@ -20,6 +20,8 @@ SERVER: Final = "mediaserver"
 NO_STORE: Final = ("Cache-Control", "no-store")
 #: The reason of a 503 for what was promised.
 LATE: Final = "it did not come in time"
+#: The reason of a 408 for a head.
+TOO_SLOW: Final = "the request took too long"
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -86,6 +88,15 @@ def refusal(request: MediaRequest | None, status: int, reason: str, cors: Cors, 
         headers += (("Retry-After", "1"),)
     headers += cors.vary(gzip=False) + cors.headers(request.origin if request else "")
     return _shown(request, Response(status, headers, body, len(body)))
+
+
+def no_request(head: bytes, status: int, reason: str, cors: Cors, explain: Explain) -> Response:
+    """The response to ``head``, which is no request, by ``reason``; in the words of whom it was for."""
+    told = explain(head, status, reason)
+    if told is None:
+        return refusal(None, status, reason, cors)
+    headers, body = told
+    return Response(status, headers, body, len(body))
 
 
 def preflight(request: MediaRequest, cors: Cors) -> Response:

@@ -129,7 +129,7 @@ class LadderTown:
         app.router.add_post("/api/live/show/report", _take_report)
         runner = web.AppRunner(app, handle_signals=False)
         await runner.setup()
-        await engine.start(lane(runner, self.config.http.keepalive_timeout))
+        await engine.start(lane(runner, engine.web))
         feeder = asyncio.create_task(self._feed(engine))
         feeder.add_done_callback(lambda _: self._stopped.set())
         pulse = asyncio.create_task(self._feel_pulse())

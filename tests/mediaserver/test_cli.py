@@ -1,17 +1,19 @@
 """The commands as a person types them: what they print, and with which status they end."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from control import ondemand
+from mediaserver.__main__ import farewells
 from tests.conftest import Serve
 from tests.peers import ROOT, free_port, wait_until
 
@@ -117,15 +119,34 @@ def test_where_no_keys_are_configured_none_of_them_is_promised(serve: Serve) -> 
     assert "auth.stream_keys" not in told
 
 
-def test_ctrl_c_and_sigterm_end_it_in_peace_and_the_ports_are_free_at_once_for_the_next_start(serve: Serve) -> None:
-    server = serve()
-    server.process.signal(signal.SIGINT)
-    assert server.process.wait() == 0
-    server.start()
-    server.wait_ready()
+@contextlib.contextmanager
+def hang_ups(handling: signal.Handlers) -> Iterator[None]:
+    """Programs that are started here begin with that ``handling`` of a closed terminal, whoever started the tests."""
+    before = signal.signal(signal.SIGHUP, handling)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_every_farewell_ends_it_in_peace_and_the_ports_are_free_at_once_for_the_next_start(serve: Serve) -> None:
+    with hang_ups(signal.SIG_DFL):
+        server = serve()
+        for number in (signal.SIGINT, signal.SIGHUP):
+            server.process.signal(number)
+            assert server.process.wait() == 0, number
+            server.start()
+            server.wait_ready()
     server.process.signal(signal.SIGTERM)
     assert server.process.wait() == 0
     server.stop()
+
+
+def test_who_is_started_to_outlive_its_terminal_does() -> None:
+    with hang_ups(signal.SIG_DFL):
+        assert set(farewells()) == {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    with hang_ups(signal.SIG_IGN):
+        assert set(farewells()) == {signal.SIGINT, signal.SIGTERM}
 
 
 def test_the_demo_is_live_and_moves(serve: Serve) -> None:

@@ -232,7 +232,7 @@ async def open_port(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
         app.router.add_post("/echo", _echo)
         app.router.add_route("*", "/live/{tail:.*}", media_handler(web))
         await runner.setup()
-        pages = lane(runner, 75.0)
+        pages = lane(runner, web)
         publisher = hub.publish(PublishGrant("show"), Session(Wire.INTERNAL, "test"), lambda reason: None)
         port = Port(web, hub, fanout, resolver, doorkeeper, sink, await web.listen("127.0.0.1", 0), publisher, now)
         opened.append((port, runner))
