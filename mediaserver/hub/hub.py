@@ -18,7 +18,7 @@ from protocols.media import Metadata, Packet, Track
 log = logging.getLogger(__name__)
 
 TAKEN_OVER = "taken over by another publisher"
-#: Milliseconds between the last packet of a source and the first of what stands in for it, or the other way round, at least.
+#: Milliseconds between the last packet of a publisher and the first of the next one, or of a slate, at least.
 FRAME = 33
 
 
@@ -305,11 +305,10 @@ class Hub:
         if stream.name in self._away:
             timer, _ = self._away.pop(stream.name)
             timer.cancel()
-        gap = int((time.monotonic() - stream.left_at) * 1000)
+        # At a takeover nobody has been away, nor where a slate comes or goes.
+        gap = max(int((time.monotonic() - stream.left_at) * 1000), overhang(stream))
         if stream.state is StreamState.AWAY:
             stream.move_to(StreamState.LIVE)
-        else:
-            gap = max(gap, overhang(stream))  # a slate takes over, or gives back: nobody has been away
         for each in (stream, *stream.renditions.values()):
             each.gop.clear()
         # Players' clocks went on while nobody published: so does the stream's.

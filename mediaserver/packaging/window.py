@@ -87,6 +87,7 @@ class Window:
         """A segment of which there is nothing: a gap in the list."""
         segment.gap = segment.complete = segment.settled = True
         self.begin(segment)
+        self.longest = max(self.longest, segment.seconds)
         self._trim()
 
     def restart(self, sequence: int) -> None:

@@ -72,8 +72,8 @@ def ignore(reason: str) -> None:
     """A publisher that does not mind being kicked."""
 
 
-def packet(dts: int, keyframe: bool = True) -> Packet:
-    return Packet(MediaKind.VIDEO, dts, keyframe, b"x", 0)
+def packet(dts: int, keyframe: bool = True, cts: int = 0) -> Packet:
+    return Packet(MediaKind.VIDEO, dts, keyframe, b"x", 0, cts)
 
 
 async def test_a_name_is_found_while_it_is_published_and_ends_with_the_publisher_if_there_is_no_grace() -> None:
@@ -111,6 +111,21 @@ async def test_with_takeover_the_second_publisher_wins_and_subscribers_stay() ->
     second.write(packet(0))
     assert watching.seen[0] == "away"
     assert isinstance(watching.seen[1], Packet)
+
+
+async def test_what_a_newcomer_sends_is_not_shown_before_what_was_there(still: None) -> None:
+    house, _ = hub(takeover=True)
+    first = house.publish(PublishGrant("cam"), session(), ignore)
+    first.write_track(TRACK)
+    watching = Recorder()
+    first.stream.subscribe(watching, replay=False)
+    # A picture that waits for B-frames, which have come no more.
+    first.write(packet(0))
+    first.write(packet(40, cts=120))
+    house.publish(PublishGrant("cam"), session(), ignore).write(packet(77_000))
+    *_, last, new = (seen for seen in watching.seen if isinstance(seen, Packet))
+    assert new.discontinuity
+    assert 33 <= new.dts - last.pts < 1000
 
 
 async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_marked_discontinuous() -> None:

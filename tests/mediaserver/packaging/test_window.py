@@ -201,6 +201,13 @@ def test_the_target_duration_covers_the_longest_segment_and_never_falls() -> Non
     assert window.target_duration == 3
 
 
+def test_the_target_duration_covers_gaps() -> None:
+    window = Window("video", 10, 3, 0.0, 1.0)
+    grow(window, 5)
+    window.skip(Segment("video", 11, INIT, EPOCH, 11_000, 0, new_init=False, duration=2_700))
+    assert window.target_duration == 3
+
+
 def test_a_signal_calls_each_waiting_callback_once() -> None:
     signal = Signal()
     called: list[int] = []
