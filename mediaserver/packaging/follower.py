@@ -203,7 +203,9 @@ class Follower(Presentation):
         if time > timetable.reached + _ROUNDING:
             return False
         following = timetable.after(mark.sequence)
-        if following is None or time + lane.frame // 2 < following.time:
+        # The first behind a break belongs there, even where it comes before what went before was to be over.
+        ahead = following is not None and following.fresh and packet.discontinuity
+        if following is None or (time + lane.frame // 2 < following.time and not ahead):
             self._push(lane, packet, time, raw + cts, None)
         elif following.fresh:
             self._leave(lane)
@@ -241,9 +243,13 @@ class Follower(Presentation):
         if packet.kind is MediaKind.VIDEO:
             self._relearn()
         lane.mark = mark
-        lane.shift = mark.time - raw if packet.kind is MediaKind.VIDEO else 0
         lane.grid = AudioGrid(lane.rendition.init.timescale)
-        self._push(lane, packet, raw + lane.shift, raw + cts, mark)
+        if packet.kind is MediaKind.VIDEO:
+            lane.shift = mark.time - mark.moved - raw
+            self._push(lane, packet, mark.time, raw + cts + mark.moved, mark)
+        else:
+            lane.shift = 0
+            self._push(lane, packet, raw, raw, mark)
         return True
 
     def _push(self, lane: Lane, packet: Packet, time: int, shown: int, mark: Mark | None) -> None:

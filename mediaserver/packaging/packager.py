@@ -9,11 +9,11 @@ from mediaserver.packaging.presentation import Durations, Presentation, picture_
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, WEIGHT, Segmenter
-from mediaserver.packaging.standin import SILENCE, keep_up, returns
+from mediaserver.packaging.standin import SILENCE, hush, keep_up, returns
 from mediaserver.packaging.timetable import TICKS, Mark, Timetable
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from protocols.codec import AudioParameters
-from protocols.media import MediaKind, Metadata, Packet
+from protocols.media import MediaKind, Metadata, Packet, Track
 from protocols.timebase import rescale
 
 #: No segment is longer than this (seconds), or than twice the segment duration: players wait for whole segments. Encoders left to
@@ -50,6 +50,8 @@ class Packager(Presentation):
         self.timetable = Timetable()
         self._first_audio: int | None = None
         self._grid = AudioGrid(1)
+        # What sound has become in the middle of a group of pictures.
+        self._next_sound: Track | None = None
         # Where a rendition that was given up goes on if it comes back.
         self._unused: dict[MediaKind, int] = {}
         self._maximum = max(LONGEST_SEGMENT, 2 * settings.segment_duration)
@@ -62,6 +64,8 @@ class Packager(Presentation):
     def on_packet(self, packet: Packet) -> None:
         """One more access unit, on to its rendition."""
         kind = packet.kind
+        if self._next_sound is not None:
+            self._renew_sound(packet)
         rendition = self._rendition_of(packet)
         if rendition is None:
             return
@@ -69,6 +73,8 @@ class Packager(Presentation):
             self._discontinue()
         if kind is MediaKind.VIDEO:
             self._on_video(packet, rendition)
+        elif self._next_sound is not None and hush(rendition):
+            return
         elif self._audio_may_start(packet, rendition):
             self._on_audio(packet, rendition)
         leading = self.renditions.get(MediaKind.VIDEO, rendition)
@@ -91,7 +97,31 @@ class Packager(Presentation):
         for rendition in self.renditions.values():
             rendition.close()
 
+    def _become(self, track: Track) -> None:
+        """Sound that changes waits for a keyframe: all tracks begin anew with it, and the picture cannot in between."""
+        video = self.renditions.get(MediaKind.VIDEO)
+        sounds = track.kind is MediaKind.AUDIO and track.kind in self.renditions
+        if sounds and video is not None and not (video.fresh or video.stood_in):
+            self._next_sound = track
+        else:
+            super()._become(track)
+
+    def _renew_sound(self, packet: Packet) -> None:
+        """Sound becomes what it has changed to if ``packet`` is a keyframe, or is sound while there is no picture. Else sound
+        says by itself what it is."""
+        track = self._next_sound
+        video = self.renditions.get(MediaKind.VIDEO)
+        if packet.kind is MediaKind.AUDIO:
+            self._next_sound = None
+            due = video is None or video.last < (packet.dts + self.epochs.offset - SILENCE) * 90
+        else:
+            due = packet.keyframe
+        if due and track is not None:
+            self._adopt(track, completed=True)
+
     def _begin(self, kind: MediaKind, init: InitSegment) -> None:
+        if kind is MediaKind.AUDIO:
+            self._next_sound = None
         present = self.renditions.get(kind)
         if present is None:
             self.renditions[kind] = Rendition(self._window(kind), init, self._segmenter(init), self._on_segment(kind))
@@ -103,6 +133,8 @@ class Packager(Presentation):
         self._regrid()
 
     def _drop(self, kind: MediaKind) -> None:
+        if kind is MediaKind.AUDIO:
+            self._next_sound = None
         dropped = self.renditions.pop(kind, None)
         if dropped is not None:
             dropped.finish()
@@ -121,7 +153,9 @@ class Packager(Presentation):
         if data is None:
             return
         epoch = self.epochs.at(packet.dts)
-        time = max((packet.dts + self.epochs.offset) * 90, rendition.last + 1)
+        stamp = (packet.dts + self.epochs.offset) * 90
+        # The last picture before a break may have been given more time than there was.
+        time = max(stamp, rendition.last + 1)
         if self._is_break(time, rendition):
             self._discontinue()
             if not packet.keyframe:
@@ -136,7 +170,7 @@ class Packager(Presentation):
             return
         if packet.keyframe:
             rendition.spare = data, packet.cts * 90
-        duration = rendition.push(epoch, time, data, packet.cts * 90, keyframe=packet.keyframe)
+        duration = rendition.push(epoch, time, data, packet.cts * 90, keyframe=packet.keyframe, moved=time - stamp)
         audio = self.renditions.get(MediaKind.AUDIO)
         if audio is not None:
             keep_up(audio, epoch, packet.dts + self.epochs.offset)
@@ -207,8 +241,8 @@ class Packager(Presentation):
                 audio.boundaries.append(rescale(mark.time, TICKS, audio.init.timescale))
             if kind is MediaKind.VIDEO or MediaKind.VIDEO not in self.renditions:
                 scale = self.renditions[kind].init.timescale
-                time, shown = rescale(mark.time, scale, TICKS), rescale(mark.shown, scale, TICKS)
-                self.timetable.add(mark._replace(time=time, shown=shown))
+                time, shown, moved = (rescale(each, scale, TICKS) for each in (mark.time, mark.shown, mark.moved))
+                self.timetable.add(mark._replace(time=time, shown=shown, moved=moved))
 
         return begins
 

@@ -101,6 +101,10 @@ class Presentation(ABC):
             self._begin(track.kind, init)
         self.declared.fire()
 
+    def _become(self, track: Track) -> None:
+        """A packet has said what its track is."""
+        self._adopt(track, completed=True)
+
     @abstractmethod
     def _begin(self, kind: MediaKind, init: InitSegment) -> None:
         """A track begins, or goes on with other parameters."""
@@ -114,7 +118,7 @@ class Presentation(ABC):
         rendition = self.renditions.get(packet.kind)
         completed = self.tracks.completed_by(packet, None if rendition is None else rendition.init.track)
         if completed is not None:
-            self._adopt(completed, completed=True)
+            self._become(completed)
             rendition = self.renditions.get(packet.kind)
         return rendition if len(packet.body) > packet.offset else None
 

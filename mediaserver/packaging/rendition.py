@@ -43,10 +43,13 @@ class Rendition:
         """The number of the first segment that has not begun; one may have begun without a part so far."""
         return self.window.next_sequence + (not self.fresh and self.window.growing is None)
 
-    def push(self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool, mark: Mark | None = None) -> int:
+    def push(
+        self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool, mark: Mark | None = None, moved: int = 0
+    ) -> int:
         """One more access unit, later than the one before. The duration of that one, 0 if there was none.
 
-        ``mark`` is the segment that begins with it, where that is not for this rendition to say.
+        ``mark`` is the segment that begins with it, where that is not for this rendition to say; ``moved`` how much later it is
+        than it should be.
         """
         held = self._held
         self._held = (time, data, offset, keyframe)
@@ -54,7 +57,7 @@ class Rendition:
         self.fresh = False
         if held is None:
             self._part_time = time
-            self._start(epoch, mark, fresh=True)
+            self._start(epoch, mark, fresh=True, moved=moved)
             return 0
         duration = time - held[0]
         boundary = mark is not None or self._is_boundary(time, keyframe=keyframe)
@@ -66,14 +69,14 @@ class Rendition:
         """Tell nobody of segments any more."""
         self._on_segment = None
 
-    def _start(self, epoch: Epoch, mark: Mark | None, *, fresh: bool) -> None:
+    def _start(self, epoch: Epoch, mark: Mark | None, *, fresh: bool, moved: int = 0) -> None:
         """A segment begins with the sample that is held."""
         if self._held is None:
             return
         time, _, offset, keyframe = self._held
         if epoch.begin is None:
             epoch.begin = time / self.init.timescale
-        self._mark = mark or Mark(time, time + offset, self.window.next_sequence, epoch, keyframe, fresh)
+        self._mark = mark or Mark(time, time + offset, self.window.next_sequence, epoch, keyframe, fresh, moved)
         if self._on_segment is not None:
             self._on_segment(self._mark)
 

@@ -34,6 +34,11 @@ def keep_up(rendition: Rendition, epoch: Epoch, now: int) -> None:
     _stand_in(rendition, epoch, now * scale // 1000 - _step(rendition))
 
 
+def hush(rendition: Rendition) -> bool:
+    """Have silence from now on, whatever comes in. False where none is known that fits."""
+    return rendition.stood_in or _prepare(rendition)
+
+
 def returns(rendition: Rendition, epoch: Epoch, time: int, *, keyframe: bool) -> bool:
     """Whether the track's own packet at ``time`` takes over again: not in the past, and no picture without its keyframe."""
     if time <= rendition.last or not keyframe:

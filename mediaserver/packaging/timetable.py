@@ -19,7 +19,8 @@ KEPT = 64
 class Mark(NamedTuple):
     """A segment begins. ``time`` is the decode time of its first sample and ``shown`` when that is shown, in ``TICKS``.
 
-    ``fresh``: behind a break, so that the one before does not reach up to it.
+    ``fresh``: behind a break, so that the one before does not reach up to it; or it reached further, and the first sample was put
+    off by ``moved``.
     """
 
     time: int
@@ -28,6 +29,12 @@ class Mark(NamedTuple):
     epoch: Epoch
     keyframe: bool
     fresh: bool
+    moved: int = 0
+
+    @property
+    def due(self) -> int:
+        """When the first sample is shown by the stream's clock."""
+        return self.shown - self.moved
 
 
 class Timetable:
@@ -66,11 +73,11 @@ class Timetable:
 
     def keyframe_at(self, shown: int) -> Mark | None:
         """The segment that begins with the keyframe that is shown at that time."""
-        return next((mark for mark in reversed(self.marks) if mark.keyframe and abs(mark.shown - shown) <= SAME), None)
+        return next((mark for mark in reversed(self.marks) if mark.keyframe and abs(mark.due - shown) <= SAME), None)
 
     def knows_keyframe(self, shown: int) -> bool:
         """Whether it is decided if a segment begins with the keyframe that is shown at that time."""
-        return self.reached >= shown - SAME or any(mark.shown >= shown - SAME for mark in self.marks)
+        return self.reached >= shown - SAME or any(mark.due >= shown - SAME for mark in self.marks)
 
     def before(self, time: int) -> Mark | None:
         """The segment that ``time`` belongs to."""

@@ -12,9 +12,8 @@ from protocols.mp4.sample_entry import CARRIED
 
 log = logging.getLogger(__name__)
 
-#: Codecs whose packets complete the track (picture size, frame header), and those where a keyframe may change it again.
+#: Codecs whose packets complete the track (picture size, frame header), and any keyframe or packet of sound may change it again.
 _COMPLETED_BY_PACKET = frozenset({Codec.AV1, Codec.VP9, Codec.MP3, Codec.AC3, Codec.EAC3})
-_CHANGED_BY_KEYFRAME = frozenset({Codec.AV1, Codec.VP9})
 
 
 class Tracks:
@@ -45,7 +44,7 @@ class Tracks:
 
     def completed_by(self, packet: Packet, present: Track | None) -> Track | None:
         """The track of ``packet`` as that completes or changes it, if it does; ``present`` is what it is known as now."""
-        if not packet.keyframe or (present is not None and present.codec not in _CHANGED_BY_KEYFRAME):
+        if not packet.keyframe or (present is not None and present.codec not in _COMPLETED_BY_PACKET):
             return None
         track = present or self._incomplete.get(packet.kind)
         if track is None:

@@ -43,6 +43,13 @@ _HEADERS: dict[Codec, Callable[[bytes], bytes]] = {
     Codec.MP3: mp3.complete_record,
 }
 
+#: Whether a packet says something else than the record that one before it gave.
+_DIFFERS: dict[Codec, Callable[[bytes, bytes], bool]] = {
+    Codec.AC3: dolby.ac3_differs,
+    Codec.EAC3: dolby.eac3_differs,
+    Codec.MP3: mp3.differs,
+}
+
 _KEYFRAMES: dict[Codec, Callable[[bytes], bool]] = {
     Codec.H264: avc.is_keyframe,
     Codec.HEVC: hevc.is_keyframe,
@@ -65,7 +72,8 @@ def complete(track: Track, payload: bytes) -> Track:
     """The track with what its record leaves to the packets: the picture size of VP9, AV1's sequence header, and the frame
     header that is all that MP3 and AC-3 have. The same object when ``payload`` adds nothing.
 
-    ``payload`` is the first packet of audio, or any keyframe of video: an AV1 or VP9 picture may change its size there.
+    ``payload`` is any packet of audio, or any keyframe of video: an AV1 or VP9 picture may change its size there, and MP3 and
+    AC-3 their rate and channels.
     RemoteProtocolError if it is not a packet of the codec.
     """
     config = track.config
@@ -73,7 +81,7 @@ def complete(track: Track, payload: bytes) -> Track:
         config = av1.complete_record(config, payload)
     elif track.codec is Codec.VP9:
         config = vp9.complete_record(config, payload)
-    elif not config and track.codec in _HEADERS:
+    elif track.codec in _HEADERS and (not config or _DIFFERS[track.codec](config, payload)):
         config = _HEADERS[track.codec](payload)
     return track if config == track.config else dataclasses.replace(track, config=config)
 

@@ -10,6 +10,12 @@ _CHANNELS = (2, 1, 2, 3, 3, 4, 4, 5)  # by audio coding mode
 _BLOCKS = (1, 2, 3, 6)
 _BLOCK = 256  # samples
 _AC3_FRAME = 6 * _BLOCK
+# Bits of the records: rate, bit stream identification, coding mode, low frequencies.
+_AC3_TELLING, _EAC3_TELLING = 0xFE3C00, 0xFE0F00
+# Where in a frame's seventh byte the bit for low frequencies is, by coding mode: mix levels come before it.
+_LFE_AT = (4, 4, 2, 2, 2, 0, 2, 0)
+# Stream type and number of an independent substream, or of one that was AC-3 (Annex E.1.3.1.1).
+_FIRST_SUBSTREAM = frozenset({0, 16})
 _FULL_RATE = 8  # bsid 9 and 10 are AC-3 at a half and a quarter of the rate
 
 
@@ -37,6 +43,24 @@ def eac3_parameters(config: bytes) -> AudioParameters:
     mode, lfe = bits.read(3), bits.read(1)
     bits.skip(8)
     return AudioParameters(frequency, _CHANNELS[mode] + lfe, "ec-3")
+
+
+def ac3_differs(config: bytes, frame: bytes) -> bool:
+    """Whether ``frame`` has another rate, coding mode or another use of low frequencies than the dac3 box says."""
+    if len(frame) < 7 or len(config) < 3:
+        return False
+    mode = frame[6] >> 5
+    lfe = frame[6] >> _LFE_AT[mode] & 1
+    told = frame[4] >> 6 << 22 | frame[5] >> 3 << 17 | mode << 11 | lfe << 10
+    return (told ^ int.from_bytes(config[:3], "big")) & _AC3_TELLING != 0
+
+
+def eac3_differs(config: bytes, frame: bytes) -> bool:
+    """The same of a dec3 box. Frames of substreams that others lean on, or beside the first, say nothing."""
+    if len(frame) < 6 or len(config) < 5 or frame[2] >> 3 not in _FIRST_SUBSTREAM:
+        return False
+    told = frame[4] >> 6 << 22 | frame[5] >> 3 << 17 | (frame[4] & 15) << 8
+    return (told ^ int.from_bytes(config[:5], "big")) & _EAC3_TELLING != 0
 
 
 def complete_ac3_record(frame: bytes) -> bytes:

@@ -10,6 +10,8 @@ _MPEG1, _MPEG2 = 3, 2
 _LAYER_3 = 1
 _MONO = 3
 _FREQUENCIES = (44100, 48000, 32000)
+# Bits of a header: sync word, version, layer and rate; and the channel mode, all ones for mono.
+_TELLING, _CHANNEL_MODE = 0xFFFE0C00, 0xC0
 
 
 def parameters(config: bytes) -> AudioParameters:
@@ -36,6 +38,12 @@ def parameters(config: bytes) -> AudioParameters:
 def object_type_indication(config: bytes) -> int:
     """Which of MPEG's two standards the header follows (14496-1, Table 5)."""
     return OTI_MPEG1 if config[1] >> 3 & 3 == _MPEG1 else OTI_MPEG2
+
+
+def differs(config: bytes, frame: bytes) -> bool:
+    """Whether ``frame`` has another version, rate or number of channels. Bit rate and kind of stereo are each frame's own."""
+    one, other = int.from_bytes(config[:4], "big"), int.from_bytes(frame[:4], "big")
+    return (one ^ other) & _TELLING != 0 or (one & _CHANNEL_MODE == _CHANNEL_MODE) != (other & _CHANNEL_MODE == _CHANNEL_MODE)
 
 
 def complete_record(frame: bytes) -> bytes:

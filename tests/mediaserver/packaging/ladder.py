@@ -29,15 +29,15 @@ class Deaf:
 
 def rung_clips(clips: Clips, **what: object) -> dict[str, Items]:
     """The clip of each rung of ``SIZES``, without B-frames, its pictures shown at the very times of ``source_clip``'s."""
-    shown = _first_shown(source_clip(clips))
+    shown = first_shown(source_clip(clips))
     made = {
         name: read_flv(clips.get(**{"width": width, "height": height, "bitrate": rate, "b_frames": 0, **what}))
         for name, (width, height, rate) in SIZES.items()
     }
-    return {name: shifted(items, shown - _first_shown(items)) for name, items in made.items()}
+    return {name: shifted(items, shown - first_shown(items)) for name, items in made.items()}
 
 
-def _first_shown(items: Items) -> int:
+def first_shown(items: Items) -> int:
     return next(item.pts for item in items if isinstance(item, Packet) and item.kind is MediaKind.VIDEO)
 
 

@@ -1,19 +1,25 @@
 """A stream and its renditions side by side: one list of all, segments cut and numbered alike."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from posixpath import normpath
+from types import SimpleNamespace
 from urllib.parse import urljoin
 
 import m3u8  # type: ignore[import-untyped]
 import pytest
 from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
+from mediaserver.hub import hub
+from mediaserver.hub.session import Session
 from mediaserver.packaging.answer import Gone, Missing, Ready, Wait
 from mediaserver.packaging.segment import Segment
+from mediaserver.ports import PublishGrant, Wire
 from protocols.media import MediaKind, Packet, Track
 from tests.media import Clips
-from tests.mediaserver.packaging.ladder import SIZES, Items, Town, a_ladder, rung_clips, source_clip
+from tests.mediaserver.packaging.ladder import SIZES, Items, Town, a_ladder, first_shown, rung_clips, source_clip
 from tests.mediaserver.packaging.material import decode, only, shifted
 
 VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
@@ -32,6 +38,24 @@ def rungs(clips: Clips) -> dict[str, Items]:
 
 def packets(items: Items) -> Items:
     return [item for item in items if isinstance(item, Packet)]
+
+
+def until(items: Items, end: int) -> Items:
+    """The last of it a picture: sound that comes later is left out."""
+    last = max(item.dts for item in only(items, VIDEO) if isinstance(item, Packet) and item.dts <= end)
+    return [item for item in items if isinstance(item, Track) or item.dts <= last]
+
+
+def marked(items: Items) -> Items:
+    """The first of each kind behind a break."""
+    first = {id(next(item for item in packets(items) if item.kind is kind)) for kind in MediaKind}
+    return [replace(item, discontinuity=True) if isinstance(item, Packet) and id(item) in first else item for item in items]
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is away for any time: the hub's clock stands still."""
+    monkeypatch.setattr(hub, "time", SimpleNamespace(time=time.time, monotonic=lambda: 1000.0))
 
 
 @pytest.fixture
@@ -334,6 +358,33 @@ def test_discontinuities_have_the_same_numbers_everywhere(town: Town, source: It
     assert len({tuple(re.findall("DISCONTINUITY-SEQUENCE:(.+)", text)) for text in texts}) == 1
     source_list, *others = [[entry[:2] for entry in listed(text)] for text in texts]
     assert others == [source_list] * 2
+
+
+@pytest.mark.parametrize("frame_rate", [25, 8])
+async def test_a_takeover_costs_renditions_nothing(clips: Clips, still: None, frame_rate: int) -> None:
+    """Nobody is away: the newcomer begins before the last picture, which may be a long one, was to be over."""
+    source = source_clip(clips, frame_rate=frame_rate, b_frames=0)
+    rungs = {
+        name: shifted(items, first_shown(source) - first_shown(items))
+        for name, items in rung_clips(clips, frame_rate=frame_rate).items()
+    }
+    town = Town(ladder=a_ladder(*SIZES))
+    old = [town.rung(name, until(items, 3560), 130.0) for name, items in rungs.items()]
+    town.subject.start("show", 0.0)
+    town.play(town.source(until(source, 3560)), *old, until=3600)
+    assert any(feed.queue for feed in old)
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "test"), lambda _: None)
+    new = [town.rung(name, marked(shifted(items, 3600)), 130.0) for name, items in rungs.items()]
+    town.play(town.source(shifted(source, 3600)), *old, *new)
+    for rung in SIZES:
+        whole, own = segments(town, ""), segments(town, rung)
+        assert [(number, segment.time) for number, segment in own.items()] == [
+            (number, segment.time) for number, segment in whole.items()
+        ]
+        assert not any(segment.gap for segment in own.values())
+        assert [segment.discontinuities for segment in own.values()].count(1) == 1
+        assert [segment.frames for segment in own.values()] == [segment.frames for segment in whole.values()]
+        assert all(segment.independent for segment in own.values())
 
 
 async def test_all_end_with_their_stream(town: Town) -> None:

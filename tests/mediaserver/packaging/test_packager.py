@@ -216,6 +216,63 @@ def test_new_parameters_get_a_new_init_segment_behind_a_discontinuity(clips: Cli
     assert decode(tail).frames > 0
 
 
+#: What makes two channels of one another: the byte of a frame's header, and what it becomes.
+OTHER_CHANNELS = {"mp3": (3, lambda byte: byte | 0xC0), "ac3": (6, lambda byte: byte & 0x1F)}
+
+
+def with_other_channels(items: list[Track | Packet], codec: str, since: int) -> list[Track | Packet]:
+    """The same, its sound from ``since`` on said to be of other channels."""
+    at, change = OTHER_CHANNELS[codec]
+
+    def changed(packet: Packet) -> Packet:
+        body = bytearray(packet.body)
+        body[packet.offset + at] = change(body[packet.offset + at])
+        return replace(packet, body=bytes(body))
+
+    return [changed(item) if isinstance(item, Packet) and item.kind is AUDIO and item.dts >= since else item for item in items]
+
+
+@pytest.mark.parametrize("codec", ["mp3", "ac3"])
+def test_sound_whose_frames_say_something_else_gets_a_new_init_segment_and_costs_no_picture(clips: Clips, codec: str) -> None:
+    items = read_flv(clips.get(audio=codec))
+    subject = packager()
+    # A keyframe at 2000 and the next at 3000.
+    feed(subject, with_other_channels(items, codec, 2100))
+    subject.on_end()
+    video, audio = window(subject, VIDEO), window(subject, AUDIO)
+    assert [segment.epoch.number for segment in video.segments] == [0, 0, 0, 1]
+    assert sum(segment.frames for segment in video.segments) == len(payloads(items, VIDEO))
+    assert all(segment.independent for segment in video.segments)
+    assert [segment.epoch.number for segment in audio.segments] == [0, 0, 0, 1]
+    first, second = audio.inits
+    assert [segment.init.index for segment in audio.segments] == [first] * 3 + [second]
+    assert_seamless(video)
+    assert_seamless(audio)
+    for segment in audio.segments:
+        assert segment.duration / segment.init.timescale == pytest.approx(1, abs=0.1)
+    # Of MP3 there is silence until the picture can begin anew; AC-3 says with each frame how it is to be decoded.
+    before = b"".join(segment.body for segment in audio.segments if segment.init.index == first)
+    changed = [
+        item.payload for item in with_other_channels(items, codec, 2100) if isinstance(item, Packet) and 2200 < item.dts < 2800
+    ]
+    sounds = [payload for payload in changed if payload not in payloads(items, VIDEO)]
+    assert sounds
+    assert {payload in before for payload in sounds} == {codec == "ac3"}
+
+
+def test_sound_that_changes_its_mind_or_has_no_picture_waits_for_none(clips: Clips) -> None:
+    items = read_flv(clips.get(audio="mp3"))
+    subject = packager()
+    for item in items:
+        # A few packets of others.
+        feed(subject, with_other_channels([item], "mp3", 2100) if isinstance(item, Packet) and item.dts < 2150 else [item])
+    assert subject.epochs.discontinuities == 1
+    subject = packager()
+    feed(subject, items)
+    feed(subject, only(with_other_channels(shifted(items, 4000), "mp3", 4000), AUDIO))
+    assert subject.epochs.discontinuities == 2
+
+
 def test_the_same_parameters_again_change_nothing(clip: list[Track | Packet]) -> None:
     subject = packager()
     feed(subject, clip)

@@ -105,7 +105,27 @@ def test_mp3_headers_complete_a_track(header: str, expected: AudioParameters) ->
     assert parameters(bare) == AudioParameters(0, 0, "mp4a.6B")
     track = complete(bare, bytes.fromhex(header) + bytes(100))
     assert parameters(track) == expected
-    assert complete(track, bytes.fromhex("fffb9064")) is track
+    # Another bit rate, with a checksum, padded, stereo coded jointly: all that is each frame's own.
+    word = int.from_bytes(bytes.fromhex(header), "big")
+    for bits in (0x10000, 0x3000, 0x200, 0x30, 0 if expected.channels == 1 else 0x40):
+        assert complete(track, (word ^ bits).to_bytes(4, "big") + bytes(100)) is track
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("fffb94c4", AudioParameters(48000, 1, "mp4a.6B", 1152)),
+        ("fffb9464", AudioParameters(48000, 2, "mp4a.6B", 1152)),
+        ("fff394c4", AudioParameters(24000, 1, "mp4a.69", 576)),
+    ],
+)
+def test_an_mp3_frame_of_another_rate_or_number_of_channels_changes_the_track(header: str, expected: AudioParameters) -> None:
+    track = complete(Track(Codec.MP3, b""), bytes.fromhex("fffb90c4"))
+    changed = complete(track, bytes.fromhex(header) + bytes(100))
+    assert parameters(changed) == expected
+    assert complete(changed, bytes.fromhex(header)) is changed
+    with pytest.raises(RemoteProtocolError):
+        complete(track, b"noise")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +168,40 @@ def test_ac3_frames_complete_a_track(frame: bytes, expected: AudioParameters) ->
     bare = Track(Codec.AC3, b"")
     assert parameters(bare) == AudioParameters(0, 0, "ac-3", 1536)
     assert parameters(complete(bare, frame)) == expected
+
+
+def other_ac3(frame: bytes) -> bytes:
+    """A frame of another bit rate, checksum and kind of service."""
+    return frame[:2] + b"cc" + bytes((frame[4] & 0xC0 | 30, frame[5] ^ 2)) + frame[6:]
+
+
+AC3_FRAMES = [ac3_frame(rate, 8, mode, lfe) for rate in range(3) for mode in range(8) for lfe in range(2)]
+
+
+def test_ac3_frames_that_differ_change_the_track() -> None:
+    """Each after each: another rate, coding mode or low frequencies is a change, and nothing else."""
+    for one in AC3_FRAMES:
+        track = complete(Track(Codec.AC3, b""), one)
+        assert complete(track, other_ac3(one)) is track
+        for two in AC3_FRAMES:
+            changed = complete(track, two)
+            assert (changed is track) == (one is two)
+            assert changed == complete(Track(Codec.AC3, b""), two)
+        with pytest.raises(RemoteProtocolError, match="sync word"):
+            complete(track, b"no" + AC3_FRAMES[0 if one is not AC3_FRAMES[0] else 1][2:])
+
+
+def test_eac3_frames_that_differ_change_the_track() -> None:
+    track = complete(Track(Codec.EAC3, b""), eac3_frame())
+    for same in (eac3_frame(size=400), eac3_frame(blocks=1), b"short"):
+        assert complete(track, same) is track
+    # A substream that leans on the first has channels of its own.
+    leaning = bytearray(eac3_frame(mode=2, lfe=0))
+    leaning[2] |= 1 << 6
+    assert complete(track, bytes(leaning)) is track
+    for other in (eac3_frame(frequency=1), eac3_frame(mode=2), eac3_frame(lfe=0), eac3_frame(identification=12)):
+        changed = complete(track, other)
+        assert changed == complete(Track(Codec.EAC3, b""), other) != track
 
 
 @pytest.mark.parametrize(("codec", "kind"), [(Codec.AC3, b"dac3"), (Codec.EAC3, b"dec3")])
