@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from mediaserver.config import Config, ConfigError, load
+from mediaserver.config import Config, load
+from mediaserver.config_file import ConfigError
 from mediaserver.version import VERSION
 
 CANNOT_SERVE = 1
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mediaserver {VERSION}", help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in (
-        ("serve", "serve until Ctrl-C (or SIGTERM), which lets players have what is on its way"),
+        ("serve", "serve until Ctrl-C (or SIGTERM, or a closed terminal), which lets players have what is on its way"),
         ("demo", "serve, and publish colour bars with a clock, so that there is something to watch at once"),
         ("doctor", "say what this machine can do, and the remedy for what it cannot; exit status 1 if it cannot serve"),
     ):
