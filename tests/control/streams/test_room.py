@@ -1,16 +1,31 @@
 """Nobody fills the database, nor what is started with a stream, alone."""
 
+import asyncio
+
 import pytest
 
+from control.auth.models import hold_user
 from tests.control.conftest import OpenPanel
 from tests.control.streams.test_conductor import FETCHED, TARGET, made
+from tests.control.test_held import blocked
+
+sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_whoever_makes_more_at_the_same_moment_is_counted(panel: OpenPanel) -> None:
+    here = await panel(limits={"streams_per_user": 2})
+    admin = await here.log_in()
+    asking = []
+    async with here.control.db.write() as tx:
+        await hold_user(tx, (await admin.get("/api/users/me")).json["id"])
+        for number in range(1, 5):
+            asking.append(asyncio.create_task(admin.post("/api/streams", json=FETCHED)))
+            await blocked(here, number)
+    assert sorted([(await each).status for each in asking]) == [201, 201, 409, 409]
 
 
+@sqlite
 async def test_nobody_has_streams_without_end(panel: OpenPanel) -> None:
     here = await panel(limits={"streams_per_user": 2})
     admin = await here.log_in()
@@ -25,6 +40,7 @@ async def test_nobody_has_streams_without_end(panel: OpenPanel) -> None:
     await made(admin, "streams", **FETCHED)
 
 
+@sqlite
 async def test_nobody_has_destinations_without_end_wherever_they_are_made(panel: OpenPanel) -> None:
     here = await panel(limits={"destinations_per_user": 3})
     _, user = await here.person("someone")
