@@ -249,8 +249,9 @@ def test_players_that_vanish_without_a_word_are_noticed(serve: Serve, clips: Cli
         stack.enter_context(vanishing([*inside, program("ffmpeg"), "-i", url, "-c", "copy", "-f", "null", "-"]))
         wait_until(lambda: server.live()["show"]["viewers"] == 2, "the players to play")
         run("-n", name, "link", "set", theirs, "down")
-        wait_until(lambda: server.live()["show"]["viewers"] == 0, "the players to be missed", timeout=20)
-        assert metric(server, "mediaserver_players_cut_off_total") == 2
+        wait_until(lambda: server.live()["show"]["viewers"] == 0, "the players to be missed")
+        gone = [line for line in server.log().splitlines() if "play_ended" in line]
+        assert metric(server, "mediaserver_players_cut_off_total") == 2, gone
     assert server.log().count("took nothing for too long") == 2
 
 
