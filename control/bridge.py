@@ -115,9 +115,7 @@ def _is_failure(event: "Event") -> bool:
             return True
         case RelayChanged(state=state):
             return state in {RelayState.BACKING_OFF, RelayState.FAILED}
-        case PullChanged(connected=connected):
-            return not connected
-        case TranscodeChanged(failed=failed):
+        case PullChanged(failed=failed) | TranscodeChanged(failed=failed):
             return failed
         case _:
             return False

@@ -131,8 +131,10 @@ class RecordingRemoved(Event):
 
 @dataclass(frozen=True, slots=True)
 class PullChanged(Event):
-    """A pull connected, lost its source or gave up; ``connected`` says which, ``reason`` why. ``over``: it is tried no more."""
+    """A pull connected, lost its source or ended; ``connected`` says which, ``reason`` why. ``over``: it is tried no more.
+    ``failed``: that is not as it was wished."""
 
     connected: bool
     reason: str
     over: bool = False
+    failed: bool = field(default=False, repr=False)

@@ -252,4 +252,5 @@ class Pull:
         if reason != CONNECTING and (told != self._told or state is PullState.OVER):
             self._told = told
             over = state is PullState.OVER
-            self._sink.emit(PullChanged(self.grant.name, self.session.id, time.time(), *told, over=over))
+            failed = not told[0] and (not over or "refused" in self._verdict)
+            self._sink.emit(PullChanged(self.grant.name, self.session.id, time.time(), *told, over=over, failed=failed))

@@ -122,8 +122,8 @@ FAILURES = [
     RecordingFailed("demo", "", 1.0, "r-1", "no space left on device"),
     RelayChanged("demo", "", 1.0, "d-1", RelayState.BACKING_OFF, "it is refused; next try in 1.0 s"),
     RelayChanged("demo", "", 1.0, "d-1", RelayState.FAILED, "it is refused"),
-    PullChanged("demo", "", 1.0, connected=False, reason="the source is silent"),
-    PullChanged("demo", "", 1.0, connected=False, reason="no files may be pulled", over=True),
+    PullChanged("demo", "", 1.0, connected=False, reason="the source is silent", failed=True),
+    PullChanged("demo", "", 1.0, connected=False, reason="no files may be pulled", over=True, failed=True),
     TranscodeChanged("demo", "", 1.0, (), "its process died (status -9) and is started again", failed=True),
 ]
 OCCURRENCES = [
@@ -136,6 +136,7 @@ OCCURRENCES = [
         if state not in {RelayState.BACKING_OFF, RelayState.FAILED}
     ),
     PullChanged("demo", "", 1.0, connected=True, reason="connected"),
+    PullChanged("demo", "", 1.0, connected=False, reason="all of it has been had", over=True),
     TranscodeChanged("demo", "", 1.0, ("720p",), "begun"),
 ]
 

@@ -52,6 +52,7 @@ async def test_a_pull_that_never_came_does_not_end_the_stream_of_another() -> No
         told = await town.notes.wait_for(PullChanged)
         assert isinstance(told, PullChanged)
         assert "needs an application and a name" in told.reason
+        assert told.failed
         assert "show" in town.names()
         assert town.engine.kick(town.engine.start_pull(SILENT, PublishGrant("show")))
         assert "show" in town.names()
@@ -97,6 +98,7 @@ async def test_a_lost_source_is_tried_again_and_the_snapshot_says_why() -> None:
             # Three times the same is said once.
             assert len(told) == 1
             assert "cannot be reached: Connection refused" in told[0].reason  # type: ignore[attr-defined]
+            assert told[0].failed  # type: ignore[attr-defined]
             assert "secret" not in str(town.notes.events) + str(pull)
 
 
@@ -112,6 +114,7 @@ async def test_a_publisher_that_takes_the_name_over_ends_the_pull() -> None:
         told = await town.notes.wait_for(PullChanged, 2)
         assert isinstance(told, PullChanged)
         assert told.reason == "taken over by another publisher"
+        assert not told.failed
         assert town.engine.snapshot().pulls == ()
         assert not town.notes.of(PublishEnded)
         assert "show" in town.names()
