@@ -36,12 +36,14 @@ class Container(Protocol):
 @dataclass(frozen=True, slots=True)
 class Form:
     """A container as a choice. ``suits`` raises ProtocolError for a track that it cannot carry (or not before a packet has
-    completed it, but for those ``without`` a form in it)."""
+    completed it, but for those ``without`` a form in it). ``free``: codecs that may change their parameters within a file, where
+    their packets alone say them."""
 
     suffix: str
     make: Callable[[Mapping[MediaKind, Track]], Container]
     suits: Callable[[Track], object]
     without: frozenset[Codec] = frozenset()
+    free: frozenset[Codec] = frozenset()
 
     def refusal(self, track: Track) -> str:
         """Why it cannot carry ``track`` as it is; empty if it can."""
@@ -52,10 +54,12 @@ class Form:
         return ""
 
 
+_SOUND = frozenset({Codec.MP3, Codec.AC3, Codec.EAC3})
+
 FORMS: Mapping[RecordingFormat, Form] = {
     RecordingFormat.MP4: Form("mp4", Mp4File, track_box),
-    RecordingFormat.FLV: Form("flv", FlvFile, bool),
+    RecordingFormat.FLV: Form("flv", FlvFile, bool, free=_SOUND),
     # There are drafts for both, and no player that reads them.
-    RecordingFormat.TS: Form("ts", TsFile, elementary, frozenset({Codec.AV1, Codec.VP9})),
+    RecordingFormat.TS: Form("ts", TsFile, elementary, frozenset({Codec.AV1, Codec.VP9}), free=_SOUND),
     RecordingFormat.MKV: Form("mkv", MkvFile, lambda track: head({track.kind: track})),
 }

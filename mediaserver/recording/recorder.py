@@ -173,7 +173,7 @@ class Recorder:
     def _complete(self, packet: Packet) -> None:
         """Let a packet say what its track's configuration does not, or no longer does."""
         track = self._incomplete.get(packet.kind) or self._tracks.get(packet.kind)
-        if track is None or track.codec not in _COMPLETED_BY_PACKET:
+        if track is None or track.codec not in _COMPLETED_BY_PACKET or (track.config and track.codec in self._form.free):
             return
         try:
             completed = complete(track, packet.payload)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from mediaserver.ports import RecordingFormat
 from mediaserver.recording.containers import FORMS
 from mediaserver.recording.recorder import MOST_OF_PART, Limits, Recorder
@@ -126,6 +128,29 @@ def test_a_track_that_only_a_packet_completes_waits_for_it() -> None:
     push(subject, Track(Codec.MP3, b""), Packet(AUDIO, 0, True, b"1no frame", 1), frame, AAC, sound(30))
     subject.on_end()
     assert files.parts == [[[0]], [[30]]]
+
+
+@pytest.mark.parametrize(
+    ("form", "parts"),
+    [
+        (RecordingFormat.FLV, [[[0, 0, 30, 60, 90]]]),
+        (RecordingFormat.TS, [[[0, 0, 30, 60, 90]]]),
+        (RecordingFormat.MKV, [[[0, 0, 60]], [[90]]]),
+        (RecordingFormat.MP4, [[[0, 0, 60]], [[90]]]),
+    ],
+)
+def test_sound_that_changes_ends_only_a_file_whose_head_says_what_it_is(
+    form: RecordingFormat, parts: list[list[list[int]]]
+) -> None:
+    files = Files()
+    subject = recorder(files, form)
+    head, mode, rest = (data := encoded(Codec.MP3).samples[0].data)[:3], data[3], data[4:]
+    stereo, mono = (head + bytes([told]) + rest for told in (mode & 0x3F, mode | 0xC0))
+    frames = [Packet(AUDIO, dts, True, b"1" + frame, 1) for dts, frame in ((0, stereo), (30, mono))]
+    pictures = [picture(dts, keyframe=dts != 60) for dts in (0, 60, 90)]
+    push(subject, AVC, Track(Codec.MP3, b""), pictures[0], *frames, *pictures[1:])
+    subject.on_end()
+    assert files.parts == parts
 
 
 def test_after_a_part_was_thrown_away_pictures_begin_anew_when_there_is_room() -> None:
