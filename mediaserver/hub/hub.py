@@ -20,12 +20,14 @@ log = logging.getLogger(__name__)
 TAKEN_OVER = "taken over by another publisher"
 #: Milliseconds between the last packet of a publisher and the first of the next one, or of a slate, at least.
 FRAME = 33
+#: No picture that waits for others is shown later (ms) than so: a broken one would carry everybody's clock away with it.
+MOST_OVERHANG = 2_000
 
 
 def overhang(stream: LiveStream) -> int:
     """How far behind the last packet, in ms, the next picture must be so that it is not shown before one that was there."""
     last = max((packet.dts for packet in stream.gop), default=0)
-    return FRAME + max((packet.pts - last for packet in stream.gop), default=0)
+    return FRAME + min(max((packet.pts - last for packet in stream.gop), default=0), MOST_OVERHANG)
 
 
 @dataclass(frozen=True, slots=True)

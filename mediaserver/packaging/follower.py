@@ -144,7 +144,7 @@ class Follower(Presentation):
         if lane is not None:
             # A segment has one init segment, so this one goes no further.
             self._leave(lane)
-            lane.rendition.init, lane.rendition.segmenter = init, self._segmenter(init)
+            lane.rendition.become(init, self._segmenter(init))
             return
         settings = self.settings
         window = Window(kind.value, self.first.sequence, settings.window, settings.dvr, settings.segment_duration)
@@ -264,8 +264,9 @@ class Follower(Presentation):
         if picture is not None:
             if not self._replay:
                 self.lag = max((self.leader.timetable.reached - time) / TICKS, self.lag * _FORGET)
-            time = max(time, rendition.last + 1)
-            self._learn(rendition, rendition.push(epoch, time, picture, shown - time, keyframe=packet.keyframe, mark=mark))
+            # One that must be put off is shown as much later: as the stream's own is, and never before its segment begins.
+            offset, time = shown - time, max(time, rendition.last + 1)
+            self._learn(rendition, rendition.push(epoch, time, picture, offset, keyframe=packet.keyframe, mark=mark))
 
     def _likely_rates(self) -> tuple[float, ...]:
         """The stream's own, or (of a rendition with fewer pictures) half of it."""

@@ -128,8 +128,8 @@ class Packager(Presentation):
             self._list_windows()
         else:
             self._discontinue()
-            present.init, present.spare, present.stood_in = init, None, False
-            present.segmenter = self._segmenter(init)
+            present.spare, present.stood_in = None, False
+            present.become(init, self._segmenter(init))
         self._regrid()
 
     def _drop(self, kind: MediaKind) -> None:

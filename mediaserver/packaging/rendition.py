@@ -8,6 +8,7 @@ from mediaserver.packaging.segmenter import Cut, Segmenter
 from mediaserver.packaging.timetable import Mark
 from mediaserver.packaging.window import Window
 from protocols.mp4.fragment import Sample, fragment
+from protocols.timebase import rescale
 
 
 class Rendition:
@@ -64,6 +65,12 @@ class Rendition:
         if self._append(held, duration, boundary=boundary):
             self._start(epoch, mark, fresh=False)
         return duration
+
+    def become(self, init: InitSegment, segmenter: Segmenter) -> None:
+        """Go on with other parameters. What was there has been finished."""
+        if self.last >= 0:
+            self.last = rescale(self.last, self.init.timescale, init.timescale)
+        self.init, self.segmenter = init, segmenter
 
     def close(self) -> None:
         """Tell nobody of segments any more."""
