@@ -50,17 +50,18 @@ def _handler(operation: Operation) -> Handler:
             values["query"] = read_query(operation.query, request)
         if operation.body is not None:
             values["body"] = await read_body(operation, operation.body, request)
-        tries = 1
+        tries = 0
         try:
             while True:
+                tries += 1
                 try:
                     answer = await _answer(operation, call, values)
                     break
                 except Deadlocked:
-                    if tries >= TRIES:
+                    if tries == TRIES:
                         raise
-                # Nothing of it has happened, what was put off for afterwards included.
-                tries, call = tries + 1, _call(request)
+                # Nothing of that transaction has happened, nor what was put off until it had.
+                call = _call(request)
         except Conflict:
             raise ControlError(ErrorCode.CONFLICT, "Something like it exists already") from None
         except Unreadable as unreadable:

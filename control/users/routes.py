@@ -130,7 +130,6 @@ async def update_user(call: Call, body: UserUpdate) -> User:
         fields = _columns(wanted, hashed)
         if fields:
             _require_login_above_user(call, row["role"], str(fields.get("role", row["role"])))
-        if fields:
             try:
                 await models.update_user(tx, row["id"], fields, call.now)
             except Conflict:

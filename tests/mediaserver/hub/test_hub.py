@@ -128,6 +128,19 @@ async def test_what_a_newcomer_sends_is_not_shown_before_what_was_there(still: N
     assert 33 <= new.dts - last.pts < 1000
 
 
+async def test_one_picture_with_an_absurd_time_carries_nobody_s_clock_away(still: None) -> None:
+    house, _ = hub(takeover=True)
+    first = house.publish(PublishGrant("cam"), session(), ignore)
+    first.write_track(TRACK)
+    watching = Recorder()
+    first.stream.subscribe(watching, replay=False)
+    first.write(packet(0))
+    first.write(packet(40, cts=8_000_000))
+    house.publish(PublishGrant("cam"), session(), ignore).write(packet(77_000))
+    *_, last, new = (seen for seen in watching.seen if isinstance(seen, Packet))
+    assert 33 <= new.dts - last.dts < 3000
+
+
 async def test_a_publisher_that_returns_in_time_goes_on_with_the_same_stream_marked_discontinuous() -> None:
     house, note = hub()
     first = house.publish(PublishGrant("cam"), session(), ignore)

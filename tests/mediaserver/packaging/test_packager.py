@@ -220,6 +220,10 @@ def test_new_parameters_get_a_new_init_segment_behind_a_discontinuity(clips: Cli
 OTHER_CHANNELS = {"mp3": (3, lambda byte: byte | 0xC0), "ac3": (6, lambda byte: byte & 0x1F)}
 
 
+def tracks_in(items: list[Track | Packet]) -> list[Track | Packet]:
+    return [item for item in items if isinstance(item, Track)]
+
+
 def with_other_channels(items: list[Track | Packet], codec: str, since: int) -> list[Track | Packet]:
     """The same, its sound from ``since`` on said to be of other channels."""
     at, change = OTHER_CHANNELS[codec]
@@ -258,6 +262,23 @@ def test_sound_whose_frames_say_something_else_gets_a_new_init_segment_and_costs
     sounds = [payload for payload in changed if payload not in payloads(items, VIDEO)]
     assert sounds
     assert {payload in before for payload in sounds} == {codec == "ac3"}
+
+
+def test_sound_whose_rate_goes_down_keeps_its_place_in_time(clips: Clips) -> None:
+    items = read_flv(clips.get(b_frames=0))
+    subject = packager()
+    for begin, config, rate in ((0, "1190", 48_000), (4000, "1210", 44_100)):
+        sounds = [item for item in items if isinstance(item, Packet) and item.kind is AUDIO]
+        stamped = [replace(sound, dts=round(n * 1_024_000 / rate)) for n, sound in enumerate(sounds) if n * 1024 < 4 * rate]
+        tracks = [replace(item, config=bytes.fromhex(config)) if item.kind is AUDIO else item for item in tracks_in(items)]
+        pictures = [item for item in items if isinstance(item, Packet) and item.kind is VIDEO]
+        feed(subject, [*tracks, *shifted(sorted([*pictures, *stamped], key=lambda packet: packet.dts), begin)])
+    subject.on_end()
+    video, audio = window(subject, VIDEO), window(subject, AUDIO)
+    assert [segment.epoch.number for segment in audio.segments] == [segment.epoch.number for segment in video.segments]
+    for heard, seen in zip(audio.segments, video.segments, strict=True):
+        assert heard.time / heard.init.timescale == pytest.approx(seen.time / seen.init.timescale, abs=0.1)
+        assert heard.duration / heard.init.timescale == pytest.approx(seen.duration / seen.init.timescale, abs=0.1)
 
 
 def test_sound_that_changes_its_mind_or_has_no_picture_waits_for_none(clips: Clips) -> None:
@@ -486,7 +507,7 @@ TRACKS = st.builds(Track, codec=st.sampled_from(Codec), config=st.binary(max_siz
 @functools.cache
 def tracks_of(file: Path) -> list[Track | Packet]:
     """The tracks of a clip, without its packets."""
-    return [item for item in read_flv(file) if isinstance(item, Track)]
+    return tracks_in(read_flv(file))
 
 
 @hypothesis.settings(max_examples=150)
