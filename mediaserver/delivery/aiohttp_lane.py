@@ -10,14 +10,12 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mediaserver.delivery.grants import RefusalError
+from mediaserver.delivery.next_head import HEARD, NextHead
 from mediaserver.delivery.prepared import kind_of
 from mediaserver.delivery.request import MediaRequest, Method, RequestError, media_request
 from mediaserver.delivery.response import LATE, SERVER, TOO_SLOW, Response, no_request, preflight, refusal, render, respond
 from mediaserver.delivery.web import Web
 from mediaserver.packaging.answer import Growing, Missing, Signal, Wait
-
-#: Bytes that are kept of a request until it is answered: the beginning of its line.
-HEARD: Final = 64
 
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
@@ -26,42 +24,57 @@ class Lane(web.RequestHandler):
     """aiohttp's protocol. What it refuses by itself, since it is no HTTP, says no more about the server than our answers do.
     It knows no deadline for a head: that is here."""
 
-    __slots__ = ("_fast", "_fresh", "_head_due", "_heard")
+    __slots__ = ("_fast", "_fresh", "_head_due", "_heard", "_next")
 
     def __init__(self, server: web.Server, fast: Web, **options: Any) -> None:
         super().__init__(server, **options)
         self._fast = fast
         self._heard = b""
+        self._next = NextHead()
         self._fresh = False
         self._head_due: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._fresh:
-            self._fresh, self._heard = False, b""
+            self._fresh, self._heard = False, self._next.text
         # A head may come in pieces, and a body behind it may look like another.
         self._heard += data[: HEARD - len(self._heard)]
+        known = self._request_count
         super().data_received(data)
-        if self._waiter is None or self._waiter.done():
+        came = self._request_count > known
+        self._next.feed(data, self._messages[-1] if came else None)
+        if came:
             self._head_came()
-        elif self._head_due is None and data.strip(b"\r\n"):
-            # The deadline of a head runs from its first byte behind the last answer; until then that of an idle connection did.
-            self.keep_alive(True)
-            self._head_due = self._loop.call_later(self._fast.config.header_timeout, self._time_out)
+        elif self._waiter is not None and not self._waiter.done():
+            self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_came()
         super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        """The deadline of a head runs from its first byte, or from the last answer if that was later; until then that of an
+        idle connection does."""
+        if self._next.text and self._head_due is None and self.transport is not None:
+            self.keep_alive(True)
+            self._head_due = self._loop.call_later(self._fast.config.header_timeout, self._time_out)
 
     def _head_came(self) -> None:
         if self._head_due is not None:
             self._head_due.cancel()
             self._head_due = None
 
+    def _process_keepalive(self) -> None:
+        if self._head_due is None:
+            super()._process_keepalive()
+        else:
+            self._keepalive_handle = None
+
     def _time_out(self) -> None:
         fast = self._fast
         fast.counters.timeouts += 1
         fast.counters.requests["malformed"] += 1
-        response = no_request(self._heard, 408, TOO_SLOW, fast.cors, fast.explain)
+        response = no_request(self._next.text, 408, TOO_SLOW, fast.cors, fast.explain)
         if self.transport is not None:
             self.transport.write(render(response, fast.date, keep_alive=False) + bytes(response.body))
         self.force_close()
@@ -71,7 +84,14 @@ class Lane(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         # What comes from now on is the next one's.
         self._fresh = True
-        return await super().finish_response(request, resp, start_time)
+        known = self._request_count
+        finished = await super().finish_response(request, resp, start_time)
+        if self._request_count > known:
+            # What came behind an upgrade that was declined is read by now.
+            self._next.feed(b"", self._messages[-1])
+        if finished[0].keep_alive and not self._messages:
+            self._expect_head()
+        return finished
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -11,8 +11,9 @@ import pytest
 from aiohttp import web
 
 from mediaserver.config import HttpConfig
-from mediaserver.delivery.aiohttp_lane import HEARD, lane
+from mediaserver.delivery.aiohttp_lane import lane
 from mediaserver.delivery.counters import Counters
+from mediaserver.delivery.next_head import HEARD
 from mediaserver.delivery.response import Cors, Headers
 from mediaserver.delivery.web import Web
 
@@ -185,6 +186,94 @@ async def test_a_connection_that_begins_no_other_head_ends_with_its_keepalive() 
         if not house.wire.is_closing():
             house.protocol.data_received(b"GET /a")
             assert await house.ask(HEAD + b"\r\n") == 200
+        async with asyncio.timeout(30):
+            await house.wire.closed.wait()
+        assert house.counters.timeouts == 0
+
+
+POST = b"POST /a" + HEAD
+#: Whole requests, as they come, and in the last piece how the head of the next one begins.
+BEGUN = (
+    [b"GET /a" + HEAD + b"\r\nGET /api/"],
+    [b"GET /a" + HEAD + b"\r\n\r\nGET /api/"],
+    [b"GET /b" + HEAD + b"\r\nGET /a" + HEAD + b"\r", b"\nGET /api/"],
+    [b"GET /b" + HEAD + b"\r\nGET /a" + HEAD + b"\r\nGET /api/"],
+    [POST + b"Content-Length: 2\r\n\r\n12GET /api/"],
+    [POST + b"Content-Length: 4\r\n\r\n1", b"2", b"34GET /api/"],
+    [POST + b"Content-Length: 0\r\n\r\nGET /api/"],
+    [POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", b"0\r\n\r\nGET /api/"],
+    [POST + b"Content-Length: 1\r\n\r\n1", b"GET /", b"api/"],
+)
+
+
+def answers(pieces: list[bytes]) -> int:
+    return b"".join(pieces).count(b" HTTP/1.1")
+
+
+@pytest.mark.parametrize("pieces", BEGUN)
+@pytest.mark.parametrize("keepalive", [SHORT, 3600], ids=["shorter", "longer"])
+async def test_a_head_that_began_behind_a_request_that_was_not_answered_yet_has_its_time(
+    pieces: list[bytes], keepalive: float
+) -> None:
+    async with connected(header_timeout=2 * SHORT, keepalive_timeout=keepalive) as house:
+        house.idle.clear()
+        for piece in pieces:
+            house.protocol.data_received(piece)
+            await asyncio.sleep(0)
+        house.idle.set()
+        for _ in range(answers(pieces)):
+            assert await house.wire.answered() == 200
+        assert await house.wire.answered() == 408
+        assert house.wire.is_closing()
+        assert house.told == [b"GET /api/"]
+        assert (house.counters.timeouts, house.counters.requests["malformed"]) == (1, 1)
+
+
+@pytest.mark.parametrize("pieces", BEGUN)
+async def test_a_head_that_began_so_is_answered_when_it_is_whole(pieces: list[bytes]) -> None:
+    async with connected(header_timeout=3600, keepalive_timeout=3600) as house:
+        assert await house.ask(*pieces) == 200
+        for _ in range(answers(pieces) - 1):
+            assert await house.wire.answered() == 200
+        assert await house.ask(HEAD, b"\r\n") == 200
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"GET /a" + HEAD + b"\r\n"],
+        [b"GET /a" + HEAD + b"\r\n\r\n"],
+        [b"GET /a" + HEAD + b"\r\n" + b"GET /b" + HEAD + b"\r\n"],
+        [POST + b"Content-Length: 2\r\n\r\n12"],
+        [POST + b"Content-Length: 2\r\n\r\n", b"1", b"2"],
+        [POST + b"Content-Length: 2\r\n\r\n1", b"2\r\n"],
+        [POST + b"Content-Length: 2\r\n\r\n12" + POST + b"Content-Length: 3\r\n\r\n345"],
+        [POST + b"Content-Length: 2\r\n\r\n1", b"2" + POST + b"Content-Length: 3\r\n\r\n3", b"45"],
+        [POST + b"Content-Encoding: deflate\r\nContent-Length: 9\r\n\r\nx\x9cK\x04\x00", b"\x00b\x00b"],
+        [POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"],
+        [POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", b"0\r\nA: b\r\n\r", b"\n"],
+        [b"GET /a" + HEAD + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n" + POST + b"Content-Length: 2\r\n\r\n12"],
+    ],
+)
+async def test_nothing_is_behind_what_is_whole(pieces: list[bytes]) -> None:
+    """With a deadline for heads that is over at once where one runs, the connection ends by its keepalive, without a word."""
+    async with connected(header_timeout=SHORT, keepalive_timeout=4 * SHORT) as house:
+        for piece in pieces:
+            house.protocol.data_received(piece)
+            await asyncio.sleep(0)
+        for _ in range(answers(pieces)):
+            assert await house.wire.answered() == 200
+        async with asyncio.timeout(30):
+            await house.wire.closed.wait()
+        assert house.counters.timeouts == 0
+
+
+async def test_a_connection_ends_with_its_keepalive_also_behind_a_head_that_outlasted_it() -> None:
+    async with connected(header_timeout=3600, keepalive_timeout=SHORT) as house:
+        assert await house.ask(b"GET /a" + HEAD + b"\r\nGET /a") == 200
+        await asyncio.sleep(2 * SHORT)
+        assert not house.wire.is_closing()
+        assert await house.ask(HEAD + b"\r\n") == 200
         async with asyncio.timeout(30):
             await house.wire.closed.wait()
         assert house.counters.timeouts == 0
