@@ -7,12 +7,13 @@ from typing import Final, Self
 from bench import usage
 from bench.figures import Figures
 from bench.load.attack import AttackReport, AttackSpec, attack
+from bench.load.bare import take
 from bench.load.process import LoadError, LoadProcess, Window
-from bench.measure import LOAD_CPU, Scene, run_scene
+from bench.measure import LOAD_CPU, SERVER_CPU, Scene, run_scene
 from bench.media_rows import BITRATE
 from bench.options import Options
 from bench.row import Goal, Outcome, Runs, note_at_most, nothing_lost, ratio_at_most
-from bench.servers import Running, Settings
+from bench.servers import Running, Settings, free_ports
 
 #: Connections; as many as descriptors allow where these are fewer (ulimit -n).
 HOSTILE: Final = 10_000
@@ -28,11 +29,15 @@ def _all_gone(outcome: Outcome) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class HostileRow:
-    """The latency of good players beside a crowd that floods the RTMP port, against the same without; nginx's beside it."""
+    """The latency of good players beside a crowd that floods the RTMP port, against the same without; nginx's beside it.
+
+    ``elsewhere`` is the same crowd beside the same players, but at a port where it is taken and nothing else: what of the
+    difference is the machine's, and no server's.
+    """
 
     name: str = "hostile"
     unit: str = "ms, p99"
-    contestants: tuple[str, ...] = ("quiet", "hostile", "nginx quiet", "nginx hostile")
+    contestants: tuple[str, ...] = ("quiet", "hostile", "elsewhere", "nginx quiet", "nginx hostile")
     subject: str = "hostile"
     reference: str | None = "quiet"
     saturates: bool = False
@@ -58,18 +63,19 @@ class HostileRow:
         scene = Scene(("bench",), options.bitrate or BITRATE, players, drain=options.drain)
         settings = Settings(latency=options.latency or 100, seconds=options.seconds)
         server = "nginx" if contestant.startswith("nginx") else "ours"
-        figures = run_scene(server, scene, settings, _Crowd if contestant.endswith("hostile") else None)
+        crowd = _Elsewhere if contestant == "elsewhere" else _Crowd if contestant.endswith("hostile") else None
+        figures = run_scene(server, scene, settings, crowd)
         figures.contestant = contestant
         figures.metric = figures.p99 or 0.0
         return figures
 
 
 class _Crowd:
-    """The crowd beside a scene (Beside)."""
+    """The crowd beside a scene (Beside), at ``port``: the server's for RTMP if not told."""
 
-    def __init__(self, server: Running) -> None:
+    def __init__(self, server: Running, port: int | None = None) -> None:
         self._server = server
-        spec = AttackSpec(server.rtmp_port, HOSTILE)
+        spec = AttackSpec(port or server.rtmp_port, HOSTILE)
         self._process: LoadProcess[AttackSpec, AttackReport] = LoadProcess(attack, spec, LOAD_CPU)
         # Memory and descriptors of the server.
         self._before = self._after = (0, 0)
@@ -104,3 +110,25 @@ class _Crowd:
     def _weigh(self) -> tuple[int, int]:
         descriptors = sum(1 for _ in Path(f"/proc/{self._server.pid}/fd").iterdir())
         return usage.resident_bytes(usage.tree(self._server.pid)), descriptors
+
+
+class _Elsewhere(_Crowd):
+    """The same crowd where it is nothing to the server (Beside)."""
+
+    def __init__(self, server: Running) -> None:
+        port = free_ports(1)[0]
+        self._taker: LoadProcess[int, None] = LoadProcess(take, port, SERVER_CPU)
+        super().__init__(server, port)
+
+    def __enter__(self) -> Self:
+        self._taker.wait_ready()
+        return super().__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__()
+        self._taker.__exit__()
+
+    def report(self, figures: Figures) -> None:
+        # The crowd reports when all are gone.
+        self._taker.__exit__()
+        super().report(figures)

@@ -4,16 +4,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.figures import Figures
-from bench.measure import Scene, run_scene
+from bench.load.bare import BareReport, BareSpec, take, write
+from bench.load.process import LoadProcess
+from bench.measure import LOAD_CPU, SERVER_CPU, Scene, run_scene, sleep_until, window_from_now
 from bench.options import Options
 from bench.row import Goal, Outcome, Row, Runs, nothing_lost, p99_at_most, ratio_at_most, value_at_most
-from bench.servers import Settings
+from bench.servers import Settings, free_ports
 
 BITRATE: Final = 2_500_000.0
 SMALL_BITRATE: Final = 360_000.0
 #: the tight budget: this far over nginx's own p99, of which so much is left for the beat's own length in work
 TIGHT_MS: Final = 15
 _TIGHT_WORK_MS: Final = 5
+#: who writes the same pictures to as many players and does nothing else: no server that gives each picture on its own is cheaper
+WRITES: Final = "writes alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class MediaRow:
 
     def run(self, contestant: str, options: Options, past: Runs) -> Figures:
         row = self._with(options)
+        if contestant == WRITES:
+            return _writes_alone(row.players, row.bitrate, options.seconds)
         latency = row.latency if row.latency is not None else _tight_latency(past)
         names = tuple(f"bench{number}" for number in range(row.streams))
         figures = run_scene(
@@ -69,6 +75,26 @@ class MediaRow:
         value = getattr(figures, self.figure)
         figures.metric = 0.0 if value is None else value / self.divisor
         return figures
+
+
+def _writes_alone(players: int, bitrate: float, seconds: float) -> Figures:
+    """Pictures of one stream written to ``players``, by a loop with nothing around it."""
+    port = free_ports(1)[0]
+    figures = Figures(WRITES)
+    reader: LoadProcess[int, None] = LoadProcess(take, port, LOAD_CPU)
+    with reader:
+        reader.wait_ready()
+        writer: LoadProcess[BareSpec, BareReport] = LoadProcess(write, BareSpec(port, players, bitrate), SERVER_CPU)
+        with writer:
+            writer.wait_ready()
+            window = window_from_now(seconds)
+            writer.measure(window)
+            sleep_until(window.end)
+            report = writer.report()
+    figures.seconds, figures.cpu_seconds, figures.gigabytes = seconds, report.cpu_seconds, report.bytes_sent / 1e9
+    figures.core_percent = 100 * figures.cpu_seconds / seconds
+    figures.metric = figures.cpu_per_gb = figures.cpu_seconds / figures.gigabytes
+    return figures
 
 
 def _tight_latency(past: Runs) -> int:
@@ -127,6 +153,7 @@ MEDIA_ROWS: Final[tuple[Row, ...]] = (
     MediaRow(
         "players500-tight", _TO_MANY, *_PER_GB, 1, 500, BITRATE, None,
         (ratio_at_most(0.45, "nginx"), Goal("p99 ≤ nginx's + 15 ms", _within_tight), nothing_lost()),
+        ("nginx", "ours", WRITES),
     ),
     MediaRow(
         # nginx's p99 depends on how promptly the load reads: 36 ms where 0.45 was set, and then this is the budget

@@ -22,7 +22,7 @@ from bench.load.verify import Findings, Verifier
 DRAIN_NS: Final = 50_000_000
 _SLICES: Final = 25
 _DIALLING: Final = 32
-_RECEIVE_BUFFER: Final = 2 << 20
+RECEIVE_BUFFER: Final = 2 << 20
 
 
 class Drain(enum.Enum):
@@ -126,7 +126,7 @@ class _Players:
             name, sampled = self._to_dial.popleft()
             link = socket.socket()
             link.setblocking(False)
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if link.connect_ex(("127.0.0.1", self._spec.port)) not in (0, errno.EINPROGRESS):
                 raise LoadError(f"nobody listens on port {self._spec.port}")
