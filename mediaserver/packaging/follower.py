@@ -20,7 +20,7 @@ from mediaserver.packaging.presentation import Presentation, picture_data, sound
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment, Segment
 from mediaserver.packaging.segmenter import WEIGHT, Segmenter
-from mediaserver.packaging.timetable import KEPT, SAME, TICKS, Mark
+from mediaserver.packaging.timetable import KEPT, SAME, TICKS, Mark, PutOff
 from mediaserver.packaging.window import Window
 from protocols.codec import AudioParameters
 from protocols.media import Codec, MediaKind, Metadata, Packet
@@ -44,14 +44,15 @@ _SOUND_JOINS = TICKS // 10
 
 class Lane:
     """One track on its way beside the timetable. ``mark`` is the segment that it is in, None while it waits for one to begin.
-    ``shift`` (ticks) puts its decode times on the stream's."""
+    ``shift`` (ticks) puts its decode times on the stream's. ``put_off``: its first picture, until others are not put off."""
 
-    __slots__ = ("grid", "mark", "rendition", "shift")
+    __slots__ = ("grid", "mark", "put_off", "rendition", "shift")
 
     def __init__(self, rendition: Rendition) -> None:
         self.rendition = rendition
         self.mark: Mark | None = None
         self.shift = 0
+        self.put_off: PutOff | None = None
         self.grid = AudioGrid(rendition.init.timescale)
 
     def ticks(self, time: int) -> int:
@@ -245,8 +246,10 @@ class Follower(Presentation):
         lane.mark = mark
         lane.grid = AudioGrid(lane.rendition.init.timescale)
         if packet.kind is MediaKind.VIDEO:
-            lane.shift = mark.time - mark.moved - raw
-            self._push(lane, packet, mark.time, raw + cts + mark.moved, mark)
+            lane.shift = mark.stamp - raw
+            time = max(mark.time, lane.rendition.last + 1)
+            lane.put_off = PutOff(time, mark.stamp, raw + cts) if time > mark.stamp else None
+            self._push(lane, packet, mark.time, raw + cts, mark)
         else:
             lane.shift = 0
             self._push(lane, packet, raw, raw, mark)
@@ -264,8 +267,12 @@ class Follower(Presentation):
         if picture is not None:
             if not self._replay:
                 self.lag = max((self.leader.timetable.reached - time) / TICKS, self.lag * _FORGET)
-            # One that must be put off is shown as much later: as the stream's own is, and never before its segment begins.
             offset, time = shown - time, max(time, rendition.last + 1)
+            if lane.put_off is not None:
+                # As the stream's own are: in their order, and none before its segment begins.
+                offset = lane.put_off.shown(shown) - time
+                if time >= lane.put_off.over:
+                    lane.put_off = None
             self._learn(rendition, rendition.push(epoch, time, picture, offset, keyframe=packet.keyframe, mark=mark))
 
     def _likely_rates(self) -> tuple[float, ...]:

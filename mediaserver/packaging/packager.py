@@ -10,7 +10,7 @@ from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, WEIGHT, Segmenter
 from mediaserver.packaging.standin import SILENCE, hush, keep_up, returns
-from mediaserver.packaging.timetable import TICKS, Mark, Timetable
+from mediaserver.packaging.timetable import TICKS, Mark, PutOff, Timetable
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from protocols.codec import AudioParameters
 from protocols.media import MediaKind, Metadata, Packet, Track
@@ -52,6 +52,8 @@ class Packager(Presentation):
         self._grid = AudioGrid(1)
         # What sound has become in the middle of a group of pictures.
         self._next_sound: Track | None = None
+        # Of the first picture behind a break, until those that follow it are no longer put off.
+        self._put_off: PutOff | None = None
         # Where a rendition that was given up goes on if it comes back.
         self._unused: dict[MediaKind, int] = {}
         self._maximum = max(LONGEST_SEGMENT, 2 * settings.segment_duration)
@@ -162,6 +164,8 @@ class Packager(Presentation):
                 return
             epoch = self.epochs.at(packet.dts)
         shown = time + packet.cts * 90
+        if self._put_off is not None or (time > stamp and rendition.fresh):
+            shown = self._put(rendition, time, stamp, shown - time)
         if rendition.stood_in:
             if not returns(rendition, epoch, time, keyframe=packet.keyframe):
                 return
@@ -170,11 +174,21 @@ class Packager(Presentation):
             return
         if packet.keyframe:
             rendition.spare = data, packet.cts * 90
-        duration = rendition.push(epoch, time, data, packet.cts * 90, keyframe=packet.keyframe, moved=time - stamp)
+        duration = rendition.push(epoch, time, data, shown - time, keyframe=packet.keyframe, put_off=self._put_off)
         audio = self.renditions.get(MediaKind.AUDIO)
         if audio is not None:
             keep_up(audio, epoch, packet.dts + self.epochs.offset)
         self._learn(rendition, duration)
+
+    def _put(self, rendition: Rendition, time: int, stamp: int, offset: int) -> int:
+        """When a picture is shown that comes at ``time`` instead of ``stamp``, or behind one that did."""
+        due = stamp + offset
+        if self._put_off is None or rendition.fresh:
+            self._put_off = PutOff(time, stamp, due)
+        shown = self._put_off.shown(due)
+        if stamp >= self._put_off.over:
+            self._put_off = None
+        return shown
 
     def _on_audio(self, packet: Packet, rendition: Rendition) -> None:
         epoch = self.epochs.at(packet.dts)
@@ -219,6 +233,7 @@ class Packager(Presentation):
         if all(rendition.fresh for rendition in self.renditions.values()):
             return
         self.epochs.end()
+        self._put_off = None
         for rendition in self.renditions.values():
             rendition.finish()
         self._relearn()
@@ -241,8 +256,8 @@ class Packager(Presentation):
                 audio.boundaries.append(rescale(mark.time, TICKS, audio.init.timescale))
             if kind is MediaKind.VIDEO or MediaKind.VIDEO not in self.renditions:
                 scale = self.renditions[kind].init.timescale
-                time, shown, moved = (rescale(each, scale, TICKS) for each in (mark.time, mark.shown, mark.moved))
-                self.timetable.add(mark._replace(time=time, shown=shown, moved=moved))
+                time, shown = rescale(mark.time, scale, TICKS), rescale(mark.shown, scale, TICKS)
+                self.timetable.add(mark._replace(time=time, shown=shown))
 
         return begins
 

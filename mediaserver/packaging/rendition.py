@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from mediaserver.packaging.segment import Epoch, InitSegment, Segment
 from mediaserver.packaging.segmenter import Cut, Segmenter
-from mediaserver.packaging.timetable import Mark
+from mediaserver.packaging.timetable import Mark, PutOff
 from mediaserver.packaging.window import Window
 from protocols.mp4.fragment import Sample, fragment
 from protocols.timebase import rescale
@@ -45,12 +45,20 @@ class Rendition:
         return self.window.next_sequence + (not self.fresh and self.window.growing is None)
 
     def push(
-        self, epoch: Epoch, time: int, data: bytes, offset: int, *, keyframe: bool, mark: Mark | None = None, moved: int = 0
+        self,
+        epoch: Epoch,
+        time: int,
+        data: bytes,
+        offset: int,
+        *,
+        keyframe: bool,
+        mark: Mark | None = None,
+        put_off: PutOff | None = None,
     ) -> int:
         """One more access unit, later than the one before. The duration of that one, 0 if there was none.
 
-        ``mark`` is the segment that begins with it, where that is not for this rendition to say; ``moved`` how much later it is
-        than it should be.
+        ``mark`` is the segment that begins with it, where that is not for this rendition to say; ``put_off`` why it is later than
+        it should be.
         """
         held = self._held
         self._held = (time, data, offset, keyframe)
@@ -58,7 +66,7 @@ class Rendition:
         self.fresh = False
         if held is None:
             self._part_time = time
-            self._start(epoch, mark, fresh=True, moved=moved)
+            self._start(epoch, mark, fresh=True, put_off=put_off)
             return 0
         duration = time - held[0]
         boundary = mark is not None or self._is_boundary(time, keyframe=keyframe)
@@ -76,14 +84,14 @@ class Rendition:
         """Tell nobody of segments any more."""
         self._on_segment = None
 
-    def _start(self, epoch: Epoch, mark: Mark | None, *, fresh: bool, moved: int = 0) -> None:
+    def _start(self, epoch: Epoch, mark: Mark | None, *, fresh: bool, put_off: PutOff | None = None) -> None:
         """A segment begins with the sample that is held."""
         if self._held is None:
             return
         time, _, offset, keyframe = self._held
         if epoch.begin is None:
             epoch.begin = time / self.init.timescale
-        self._mark = mark or Mark(time, time + offset, self.window.next_sequence, epoch, keyframe, fresh, moved)
+        self._mark = mark or Mark(time, time + offset, self.window.next_sequence, epoch, keyframe, fresh, put_off)
         if self._on_segment is not None:
             self._on_segment(self._mark)
 

@@ -15,12 +15,33 @@ SAME = 900
 #: How many segments back can be looked up: a rendition that is later than that begins anew.
 KEPT = 64
 
+#: Pictures that are put off are shown so many times faster than they follow one another.
+HASTE = 50
+
+
+class PutOff(NamedTuple):
+    """The first picture behind a break, which came while the one before it was still to be seen: decoded at ``time``, not at its
+    own ``stamp``, and shown then if it was ``due`` before. Those that follow are decoded right behind it. ``TICKS``."""
+
+    time: int
+    stamp: int
+    due: int
+
+    def shown(self, due: int) -> int:
+        """When a picture is shown that was to be at ``due``: in their order, then by the stream's clock again."""
+        return max(due, self.time + (due - self.due) // HASTE)
+
+    @property
+    def over(self) -> int:
+        """From when on all that is due is shown."""
+        return (HASTE * self.time - self.due) // (HASTE - 1) + 1
+
 
 class Mark(NamedTuple):
     """A segment begins. ``time`` is the decode time of its first sample and ``shown`` when that is shown, in ``TICKS``.
 
-    ``fresh``: behind a break, so that the one before does not reach up to it; or it reached further, and the first sample was put
-    off by ``moved``.
+    ``fresh``: behind a break, so that the one before does not reach up to it; or it reached further, and the first picture was
+    ``put_off``.
     """
 
     time: int
@@ -29,12 +50,17 @@ class Mark(NamedTuple):
     epoch: Epoch
     keyframe: bool
     fresh: bool
-    moved: int = 0
+    put_off: PutOff | None = None
+
+    @property
+    def stamp(self) -> int:
+        """The first sample's decode time by the stream's clock."""
+        return self.time if self.put_off is None else self.put_off.stamp
 
     @property
     def due(self) -> int:
         """When the first sample is shown by the stream's clock."""
-        return self.shown - self.moved
+        return self.shown if self.put_off is None else self.put_off.due
 
 
 class Timetable:

@@ -364,10 +364,7 @@ def test_discontinuities_have_the_same_numbers_everywhere(town: Town, source: It
 async def test_a_takeover_costs_renditions_nothing(clips: Clips, still: None, frame_rate: int) -> None:
     """Nobody is away: the newcomer begins before the last picture, which may be a long one, was to be over."""
     source = source_clip(clips, frame_rate=frame_rate, b_frames=0)
-    rungs = {
-        name: shifted(items, first_shown(source) - first_shown(items))
-        for name, items in rung_clips(clips, frame_rate=frame_rate).items()
-    }
+    rungs = shown_with(source, rung_clips(clips, frame_rate=frame_rate))
     town = Town(ladder=a_ladder(*SIZES))
     old = [town.rung(name, until(items, 3560), 130.0) for name, items in rungs.items()]
     town.subject.start("show", 0.0)
@@ -385,6 +382,50 @@ async def test_a_takeover_costs_renditions_nothing(clips: Clips, still: None, fr
         assert [segment.discontinuities for segment in own.values()].count(1) == 1
         assert [segment.frames for segment in own.values()] == [segment.frames for segment in whole.values()]
         assert all(segment.independent for segment in own.values())
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+async def test_pictures_that_come_while_the_last_one_is_to_be_seen_are_shown_in_their_order_everywhere(
+    clips: Clips, still: None, b_frames: int
+) -> None:
+    """At a takeover, the last picture to be shown for a second: the newcomer's first ones come within that."""
+    town = Town(ladder=a_ladder(*SIZES))
+    slow, fast = {"frame_rate": 1, "gop": 1, "b_frames": 0}, {"b_frames": b_frames}
+    before, after = source_clip(clips, **slow), source_clip(clips, **fast)
+    old = [town.rung(name, until(items, 3000), 130.0) for name, items in shown_with(before, rung_clips(clips, **slow)).items()]
+    town.subject.start("show", 0.0)
+    town.play(town.source(until(before, 3000)), *old, until=3040)
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "test"), lambda _: None)
+    rungs = shown_with(after, rung_clips(clips))
+    new = [town.rung(name, marked(shifted(items, 3040)), 130.0) for name, items in rungs.items()]
+    town.play(town.source(shifted(after, 3040)), *old, *new)
+    everywhere = []
+    for rung, sent in {"": after, **rungs}.items():
+        last, own = (
+            [segment for segment in segments(town, rung).values() if segment.epoch.number == epoch] for epoch in range(2)
+        )
+        assert (last[-1].frames, last[-1].seconds) == (1, pytest.approx(1, abs=0.001))
+        shown = decode(own[0].init.answer.body + b"".join(segment.body for segment in own)).pts
+        due = [item.pts for item in only(sent, VIDEO) if isinstance(item, Packet)][: len(shown)]
+        assert len(shown) > 75
+        assert rank(shown) == rank(due)
+        assert shown[0] == min(shown) == pytest.approx(own[0].time / 90_000)
+        everywhere.append(sorted(shown)[:75])
+        # Those that are due behind it are not put off.
+        late = [at - first / 1000 for at, first in zip(sorted(shown), sorted(due), strict=True)]
+        assert late[26:] == pytest.approx([late[-1]] * len(late[26:]), abs=0.001)
+        assert late[0] - late[-1] > 0.8
+    for own in everywhere[1:]:
+        assert own == pytest.approx(everywhere[0], abs=0.0001)
+
+
+def shown_with(source: Items, rungs: dict[str, Items]) -> dict[str, Items]:
+    """The rungs' pictures shown when the source's are."""
+    return {name: shifted(items, first_shown(source) - first_shown(items)) for name, items in rungs.items()}
+
+
+def rank(times: list[float] | list[int]) -> list[int]:
+    return sorted(range(len(times)), key=times.__getitem__)
 
 
 async def test_all_end_with_their_stream(town: Town) -> None:
