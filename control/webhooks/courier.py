@@ -19,19 +19,17 @@ from control.vault import Unreadable, Vault
 from control.webhooks import models, outbox, signature
 from control.webhooks.backoff import Backoff
 from control.webhooks.outcome import Outcome
+from control.webhooks.turns import TURN, Turn, Turns
 
 if TYPE_CHECKING:
     from mediaserver.config import WebhooksConfig
 
 log = logging.getLogger(__name__)
 
-#: Seconds beyond the time limit of a POST after which whoever took a delivery counts as dead.
-GRACE = 5.0
 #: Deliveries to one webhook at a time: one that hangs leaves room for the others.
 EACH = 4
-#: Seconds that the first try of a message waits for the first try of the one before it to the same webhook: who answers sooner
-#: is told things in their order, and who does not holds up the next no longer.
-TURN = 1.0
+#: Seconds beyond all waiting after which whoever took a delivery counts as dead.
+GRACE = 5.0
 #: Seconds between two looks for what other processes put into the outbox.
 POLL = 5.0
 #: Seconds that a database which does not answer is left alone.
@@ -54,6 +52,12 @@ class _Result:
     outcome: Outcome
 
 
+def lease(timeout: float) -> float:
+    """Seconds for which a delivery belongs to whoever took it: its turn has come by then, and its POST (``timeout`` at most) is
+    over."""
+    return (EACH - 1) * TURN + timeout + GRACE
+
+
 class Courier:
     """One task; ``max_jobs`` POSTs at a time."""
 
@@ -73,8 +77,7 @@ class Courier:
         self._clock = clock
         self._backoff = Backoff(config.retry_first, config.retry_longest, chance)
         self._sending: dict[asyncio.Task[None], int] = {}
-        #: By webhook the newest message that is on its way for the first time.
-        self._newest: dict[int, asyncio.Task[None]] = {}
+        self._turns = Turns()
         self._results: list[_Result] = []
         self._wake = asyncio.Event()
         self._tidied_at = float("-inf")
@@ -143,8 +146,8 @@ class Courier:
         async with self._db.write() as tx:
             await self._settle(tx, results)
             if free > 0:
-                until = now + self._config.timeout + GRACE
-                claimed = await models.claim(tx, now, until, free, EACH, self._busy())
+                until = now + lease(self._config.timeout)
+                claimed = await models.claim(tx, now, until, free, EACH, Counter(self._sending.values()))
                 webhooks = await models.webhooks_by_id(tx, sorted({row["webhook_id"] for row in claimed}))
             due = await models.next_due(tx)
         del self._results[: len(results)]
@@ -161,9 +164,6 @@ class Courier:
     @staticmethod
     def _pause(due: float | None, now: float) -> float:
         return POLL if due is None else min(POLL, max(0.0, due - now))
-
-    def _busy(self) -> Sequence[int]:
-        return sorted(webhook_id for webhook_id, number in Counter(self._sending.values()).items() if number >= EACH)
 
     async def _settle(self, tx: Transaction, results: Sequence[_Result]) -> None:
         # In one order, so that two nodes do not wait for each other.
@@ -194,17 +194,14 @@ class Courier:
 
     def _begin(self, row: Row, webhook: Row) -> None:
         """Send it. A first try has its turn after the one before it; a retry comes out of its order anyway."""
-        first, number = row["attempts"] == 1, row["webhook_id"]
-        before = self._newest.get(number) if first else None
-        task = asyncio.get_running_loop().create_task(self._send(row, webhook, before))
+        number = row["webhook_id"]
+        turn = self._turns.take(number) if row["attempts"] == 1 else Turn(None)
+        task = asyncio.get_running_loop().create_task(self._send(row, webhook, turn))
         self._sending[task] = number
-        if first:
-            self._newest[number] = task
-        task.add_done_callback(self._sent)
+        task.add_done_callback(lambda task: self._sent(task, turn))
 
-    async def _send(self, row: Row, webhook: Row, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before}, timeout=TURN)
+    async def _send(self, row: Row, webhook: Row, turn: Turn) -> None:
+        await turn.come()
         at, body = self._clock(), row["body"].encode()
         try:
             cipher = await self._vault.cipher()
@@ -215,6 +212,7 @@ class Courier:
         else:
             headers = {**headers, "X-Webhook-Event": row["event"]}
             if url:
+                turn.begin()
                 outcome = await self._post.post(url, body, headers)
             else:
                 outcome = Outcome(None, "the webhook has no URL for this event any more", 0.0)
@@ -222,10 +220,8 @@ class Courier:
         facts = {"webhook": row["webhook_id"], "message": row["message_id"], "attempt": row["attempts"], "status": outcome.status}
         log.info("webhook_sent", extra={"facts": facts | ({"reason": outcome.error} if outcome.error else {})})
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        number = self._sending.pop(task)
-        if self._newest.get(number) is task:
-            del self._newest[number]
+    def _sent(self, task: asyncio.Task[None], turn: Turn) -> None:
+        self._turns.end(self._sending.pop(task), turn)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("webhooks_failed", exc_info=error)

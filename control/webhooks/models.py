@@ -171,20 +171,21 @@ async def next_due(tx: Transaction) -> float | None:
     return None if row is None else row["at"]
 
 
-async def claim(tx: Transaction, now: float, until: float, amount: int, each: int, busy: Collection[int]) -> Sequence[Row]:
-    """Take up to ``amount`` due deliveries, ``each`` of one webhook at most and none of ``busy`` ones: nobody else gets them
-    before ``until``. Each counts as one more try."""
-    others = f" AND d.webhook_id NOT IN ({_marks(busy)})" if busy else ""
+async def claim(tx: Transaction, now: float, until: float, amount: int, each: int, sending: Mapping[int, int]) -> Sequence[Row]:
+    """Take up to ``amount`` due deliveries, of a webhook as many as make ``each`` with those that it is being sent already
+    (``sending``, by webhook): nobody else gets them before ``until``. Each counts as one more try."""
+    taken = "CASE d.webhook_id" + " WHEN ? THEN ?" * len(sending) + " ELSE 0 END" if sending else "0"
     # Of two nodes that choose the same row, the second waits for the first and then finds that it is due no more: that is why
     # the condition stands outside once again.
     return await tx.rows(
         "UPDATE webhook_deliveries SET attempts = attempts + 1, next_at = ? WHERE state = 'pending' AND next_at <= ? AND id IN ("
-        "SELECT id FROM (SELECT d.id, d.next_at, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_at, d.id) AS place"
+        "SELECT id FROM (SELECT d.id, d.next_at, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_at, d.id)"
+        f" + {taken} AS place"
         " FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id"
-        f" WHERE d.state = 'pending' AND d.next_at <= ? AND w.enabled = 1{others}) AS due"
+        " WHERE d.state = 'pending' AND d.next_at <= ? AND w.enabled = 1) AS due"
         " WHERE place <= ? ORDER BY next_at, id LIMIT ?)"
         " RETURNING id, webhook_id, message_id, event, body, attempts, give_up_at",
-        until, now, now, *busy, each, amount,
+        until, now, *(word for pair in sorted(sending.items()) for word in pair), now, each, amount,
     )  # fmt: skip
 
 

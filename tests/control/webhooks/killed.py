@@ -147,7 +147,7 @@ async def _finish(db: Database) -> None:
         return targets.resolve(host, port, allow_private=True)
 
     def later() -> float:
-        return time.time() + CONFIG.timeout + courier.GRACE
+        return time.time() + courier.lease(CONFIG.timeout)
 
     async with asyncio.timeout(120), Webhooks(db, Vault(SECRET), CONFIG, judge, later).running():
         while True:

@@ -91,8 +91,8 @@ async def test_what_a_dead_sender_had_taken_is_sent_by_another(database: Databas
     await killed.prepare(database, receiver.url())
     await tell(database, 1, 1)
     async with database.write() as tx:
-        (taken,) = await models.claim(tx, 10.0, 20.0, 5, 5, ())
-        assert await models.claim(tx, 19.0, 30.0, 5, 5, ()) == []
+        (taken,) = await models.claim(tx, 10.0, 20.0, 5, 5, {})
+        assert await models.claim(tx, 19.0, 30.0, 5, 5, {}) == []
     assert taken["attempts"] == 1
     async with sender(database).running():
         (came,) = await receiver.wait_for(1)

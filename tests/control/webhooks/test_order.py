@@ -8,8 +8,8 @@ import pytest
 
 from control.db import Database, Row
 from control.vault import Vault
-from control.webhooks import courier, models
-from control.webhooks.courier import Courier
+from control.webhooks import models, turns
+from control.webhooks.courier import EACH, GRACE, Courier
 from control.webhooks.outcome import Outcome
 from mediaserver.config import WebhooksConfig
 from tests.control.webhooks import killed
@@ -73,7 +73,7 @@ def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_waits_is_told_in_the_order_in_which_it_happened(
     database: Database, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    monkeypatch.setattr(courier, "TURN", 10 * PATIENCE)
+    monkeypatch.setattr(turns, "TURN", 10 * PATIENCE)
     backwards(monkeypatch)
     wire = Wire()
     wire.fails = fails
@@ -83,8 +83,42 @@ async def test_what_waits_is_told_in_the_order_in_which_it_happened(
 
 
 async def test_one_that_takes_long_does_not_hold_up_those_after_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "TURN", 0.01)
+    monkeypatch.setattr(turns, "TURN", 0.01)
     wire = Wire()
     await send(database, wire)
     assert wire.said.index("msg_3 begins") < wire.said.index("msg_0 ends")
     assert len(wire.said) == 8
+
+
+async def test_a_turn_is_there_when_it_is_sent_and_not_when_it_is_taken_from_the_outbox(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN", 10 * PATIENCE)
+    wire, begin = Wire(), turns.Turn.begin
+
+    def begins(turn: turns.Turn) -> None:
+        wire.said.append("turn")
+        begin(turn)
+
+    monkeypatch.setattr(turns.Turn, "begin", begins)
+    wire.may_end.set()
+    await send(database, wire)
+    assert wire.said == [word for number in range(4) for word in ("turn", f"msg_{number} begins", f"msg_{number} ends")]
+
+
+async def test_who_waits_for_its_turn_does_not_count_as_dead(database: Database) -> None:
+    wire = Wire()
+    wire.may_end.set()
+    await send(database, wire)
+    async with database.read() as tx:
+        until = await tx.row("SELECT min(next_at) AS at FROM webhook_deliveries")
+    assert until is not None
+    assert until["at"] >= 1000.0 + (EACH - 1) * turns.TURN + WebhooksConfig().timeout + GRACE
+
+
+async def test_one_webhook_is_sent_no_more_than_its_share_at_a_time(database: Database) -> None:
+    await killed.prepare(database, "http://localhost/hook")
+    await tell(database, 1, 10)
+    async with database.write() as tx:
+        for sending, expected in (({}, 4), ({1: 3, 2: 4}, 1), ({2: 1, 1: 4}, 0), ({1: 7}, 0)):
+            assert len(await models.claim(tx, 1.0, 100.0, 16, 4, sending)) == expected
