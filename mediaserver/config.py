@@ -191,7 +191,7 @@ class RecordingConfig(_Table):
     fsync: Annotated[Literal["part", "file", "never"], Field(description='one of "part", "file", "never"')] = "part"
     split_duration: Annotated[float, Field(ge=0, le=604800, allow_inf_nan=False, description="seconds from 0 to 604800")] = 0.0
     split_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
-    retention: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 0.0
+    retention: Days = 0.0
     retention_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 0
     sprites: Switch = False
     min_free_bytes: Annotated[int, Field(ge=0, description="bytes, 0 or more")] = 100_000_000
@@ -224,7 +224,7 @@ class WebhooksConfig(_Table):
     retry_longest: Span = 14400.0
     retry_for: Span = 86400.0
     disable_after: Span = 432000.0
-    keep: Annotated[float, Field(ge=0, allow_inf_nan=False, description="days, 0 or more")] = 30.0
+    keep: Days = 30.0
 
 
 class StatisticsConfig(_Table):
@@ -362,12 +362,27 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value as it was given, cut off where it is long."""
+    """A value as it was given, without what may be a password in it, cut off where it is long."""
     try:
-        text = repr(value)
+        text = repr(_open(value))
     except (ValueError, RecursionError):  # a number of thousands of digits, a list a thousand deep
         return "that value"
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _open(value: object) -> object:
+    """``value`` without what stands before the host of an address, and behind its path."""
+    match value:
+        case str():
+            before, at, rest = value.rpartition("@")
+            scheme, mark, _ = before.partition("://")
+            path, query, _ = rest.partition("?") if "://" in value else (rest, "", "")
+            return (f"{scheme}{mark}…" if mark else "…" if at else "") + f"{at}{path}" + (f"{query}…" if query else "")
+        case list() | tuple():
+            return [_open(each) for each in value]
+        case dict():
+            return {_open(key): _open(each) for key, each in value.items()}
+    return value
 
 
 def _nearest(word: str, words: list[str], prefix: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -17,6 +17,10 @@ LEAST_SHARED_SECRET = 16
 LEAST_SIGNING_SECRET = 32
 #: The longest password that a login takes.
 LONGEST_PASSWORD = 1024
+#: An origin as browsers write it (RFC 6454, 6.2): in lower case and ASCII, without a path.
+_ORIGIN = re.compile(r"(?P<scheme>https?)://([a-z0-9._-]+|\[(?P<literal>[0-9a-f:]+)\])(:(?P<port>[1-9][0-9]*))?", re.ASCII)
+#: The port that they leave out.
+_USUAL_PORTS = {"http": "80", "https": "443"}
 #: The kind of complaint about a value that no file, name or password can have.
 NUL = "nul"
 
@@ -34,8 +38,9 @@ def without_nul(value: object) -> object:
 def _address(url: str) -> str:
     """``url`` itself. Raises ValueError for one whose host or port cannot be."""
     parts = urlsplit(url)
-    labels = (parts.hostname or "").removesuffix(".").split(".")
-    if parts.port == 0 or not all(0 < len(label) < 64 for label in labels):
+    host = parts.hostname or ""
+    labels = host.removesuffix(".").split(".")
+    if parts.port == 0 or "*" in host or not all(0 < len(label) < 64 for label in labels):
         raise ValueError(url)
     return url
 
@@ -45,6 +50,8 @@ def _address_or_none(url: str) -> str:
 
 
 def _listens(host: str) -> str:
+    if ":" in host:
+        IPv6Address(host)  # and no name with a port behind it
     host.encode("idna")  # raises a ValueError for a label that is empty or too long, as whoever looks it up would
     return host
 
@@ -57,11 +64,23 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
-        if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
-            raise ValueError(value)
         if value != "*":
-            _address(value)
+            _origin(value)
     return values
+
+
+def _origin(value: str) -> None:
+    """Raises ValueError for what no browser says, so that it would allow nobody."""
+    found = _ORIGIN.fullmatch(_address(value))
+    if found is None or found["port"] == _USUAL_PORTS[found["scheme"]]:
+        raise ValueError(value)
+    host = urlsplit(value).hostname or ""
+    if found["literal"]:
+        address = IPv6Address(host)
+        if address.ipv4_mapped is None and address.compressed != host:
+            raise ValueError(value)
+    elif host.rpartition(".")[2].isdigit() and str(IPv4Address(host)) != host:
+        raise ValueError(value)
 
 
 def _keys(values: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
@@ -91,7 +110,8 @@ def _database(secret: SecretStr) -> SecretStr:
         urlsplit(url)
         # One host and port, or several with commas between.
         for host in re.split("[/?#]", rest)[0].rpartition("@")[2].split(","):
-            _ = urlsplit(f"//{host}").port
+            if urlsplit(f"//{host}").port == 0:
+                raise ValueError("port")
     return secret
 
 
@@ -111,7 +131,9 @@ Port = Annotated[int, Field(ge=1, le=65535, description="a port number from 1 to
 PortOrOff = Annotated[int, Field(ge=0, le=65535, description="a port number from 1 to 65535, or 0 for none")]
 Host = Annotated[
     str,
-    Field(min_length=1, pattern=r"^\S+$", description='an address to listen on, such as "0.0.0.0", "::" or "127.0.0.1"'),
+    Field(
+        min_length=1, pattern=r"^[^\s/@*\[\]]+$", description='an address to listen on, such as "0.0.0.0", "::" or "127.0.0.1"'
+    ),
     AfterValidator(_listens),
 ]
 Site = Annotated[
@@ -125,7 +147,13 @@ Site = Annotated[
 Origins = Annotated[
     tuple[str, ...],
     AfterValidator(_origins),
-    Field(strict=False, description='a list of origins, such as ["https://example.com"], or ["*"] for all'),
+    Field(
+        strict=False,
+        description=(
+            'a list of origins as browsers send them (in lower case, without a path, the usual port or "*" in a name), '
+            'such as ["https://example.com", "http://localhost:3000"], or ["*"] for all'
+        ),
+    ),
 ]
 Networks = Annotated[
     tuple[str, ...],

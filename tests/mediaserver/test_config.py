@@ -115,6 +115,11 @@ def test_a_bad_value_names_file_key_value_and_what_is_allowed(tmp_path: Path, te
         ('[http]\nnginx_status_url = "http://h:99999/status"', "my.toml: http.nginx_status_url: ", "for none"),
         ('[http]\ncors_origins = ["http://["]', "my.toml: http.cors_origins: ['http://['] is not allowed; ", "for all"),
         ('[rtmp]\nhost = "a..b"', "my.toml: rtmp.host: 'a..b' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[rtmp]\nhost = "localhost:1935"', "my.toml: rtmp.host: 'localhost:1935' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[rtmp]\nhost = "[::]"', "my.toml: rtmp.host: '[::]' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[rtmp]\nhost = "*"', "my.toml: rtmp.host: '*' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[server]\npublic_url = "https://*.example.com"', "my.toml: server.public_url: ", 'or ""'),
+        ("[recording]\nretention = 1e300", "my.toml: recording.retention: 1e+300 is not allowed; ", "days from 0 to 36500"),
         (f'[http]\nhost = "{"a" * 70}"', "my.toml: http.host: 'aaa", '"::" or "127.0.0.1"'),
         ("[http]\nport = 1935", "my.toml: http.port = 1935 is also rtmp.port; allowed: ", "a port of its own"),
         ("[hls]\nsegment_duration = 1\npart_duration = 2", "my.toml: hls.part_duration = 2.0: ", "(1.0)"),
@@ -134,6 +139,7 @@ def test_an_unusable_setting_is_told(tmp_path: Path, text: str, start: str, end:
         'server.public_url = "http://[::1]:8080"',
         'server.public_url = "https://bücher.example"',
         'rtmp.host = "::1"',
+        'rtmp.host = "fe80::1%eth0"',
         'rtmp.host = "bücher.example."',
         'database.url = "sqlite:///mine.db"',
         'database.url = "postgresql://me:a%2Fb@[::1]:5432,other:5433/media?sslmode=require"',
@@ -164,6 +170,7 @@ def test_what_can_be_is_taken(tmp_path: Path, setting: str) -> None:
         ('database.url = "mysql://me:canary@h/media"', "database.url", '"" or "sqlite:///FILE"'),
         ('database.url = "canary"', "database.url", '"" or "sqlite:///FILE"'),
         ('database.url = "postgresql://me:canary@h:99999/media"', "database.url", '"" or "sqlite:///FILE"'),
+        ('database.url = "postgresql://me:canary@h:0/media"', "database.url", '"" or "sqlite:///FILE"'),
         ('redis.url = "http://canary@h"', "redis.url", '"redis://HOST:PORT/NUMBER"'),
         ('redis.url = "redis://:canary@h:99999/0"', "redis.url", '"redis://HOST:PORT/NUMBER"'),
         ('redis.url = "redis://:canary@h/first"', "redis.url", '"redis://HOST:PORT/NUMBER"'),
@@ -174,6 +181,54 @@ def test_a_bad_secret_is_told_without_showing_it(tmp_path: Path, setting: str, k
     (told,) = problems(tmp_path, setting)
     assert told.startswith(f"my.toml: {key}: that value is not allowed; allowed: {allowed}")
     assert not re.search("canary|424242", told)
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ('http.nginx_status_url = "http://me:canary@h:99999/status"', "'http://…@h:99999/status'"),
+        ('http.nginx_status_url = "ftp://me:can/ar?canary@y@h/status?a=canary"', "'ftp://…@h/status?…'"),
+        ('server.public_url = "https://canary:@h"', "'https://…@h'"),
+        ('server.public_url = "me:canary@h"', "'…@h'"),
+        ('server.log_level = "postgresql://me:canary@h/media"', "'postgresql://…@h/media'"),
+        ('http.cors_origins = ["https://a", "https://me:canary@h"]', "['https://a', 'https://…@h']"),
+        ('pull.file_roots = {a = "https://me:canary@h"}', "{'a': 'https://…@h'}"),
+        ('rtmp.port = "rtmp://h/live/x?key=canary"', "'rtmp://h/live/x?…'"),
+    ],
+)
+def test_an_address_is_told_without_what_may_be_a_password_in_it(tmp_path: Path, setting: str, shown: str) -> None:
+    (told,) = problems(tmp_path, setting)
+    assert told.startswith(f"my.toml: {setting.partition(' ')[0]}: {shown} is not allowed; ")
+    assert "canary" not in told
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://example.com/", "https://example.com/page", "example.com", "//example.com", "https://*.example.com", "https://*",
+        "http://localhost:*", "HTTPS://example.com", "https://Example.com", "https://bücher.example", "https://example.com:443",
+        "http://example.com:80", "http://example.com:080", "http://example.com:", "http://example.com:0", "http://h:99999",
+        "https://me@example.com", "https://example.com?a", "https://example.com#a", "https://a b", "https://", "https://a..b",
+        "http://[0:0::1]", "http://[::1", "http://127.1", "http://1.2.3.999", "ftp://example.com", "null", "", " ",
+    ],
+)  # fmt: skip
+def test_an_origin_that_no_browser_sends_is_refused(tmp_path: Path, origin: str) -> None:
+    (told,) = problems(tmp_path, f'[http]\ncors_origins = ["https://example.com", "{origin}"]')
+    assert told.startswith("my.toml: http.cors_origins: ['https://example.com', '")
+    assert " is not allowed; allowed: a list of origins as browsers send them" in told
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://example.com", "http://example.com:443", "https://example.com:80", "http://localhost:3000", "http://127.0.0.1:8080",
+        "http://[::1]:8080", "https://[2001:db8::1]", "https://xn--bcher-kva.example", "http://my_host.", "*",
+    ],
+)  # fmt: skip
+def test_an_origin_that_browsers_send_is_taken(tmp_path: Path, origin: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(f'http.cors_origins = ["{origin}"]')
+    assert load(file, {}).http.cors_origins == (origin,)
 
 
 def test_a_bad_secret_in_a_variable_is_told_without_showing_it(tmp_path: Path) -> None:
