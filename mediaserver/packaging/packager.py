@@ -1,15 +1,16 @@
 """Packager: one LiveStream in, CMAF segments and parts out, into one window per track."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mediaserver.packaging.audiogrid import AudioGrid
 from mediaserver.packaging.epochs import Epochs
 from mediaserver.packaging.numbers import Numbers
-from mediaserver.packaging.presentation import Durations, Presentation, picture_data, sound_duration
+from mediaserver.packaging.presentation import Durations, Presentation, picture_data, sound_duration, sound_lasts
 from mediaserver.packaging.rendition import Rendition
 from mediaserver.packaging.segment import InitSegment
 from mediaserver.packaging.segmenter import SEGMENT_MINIMUM, WEIGHT, Segmenter
-from mediaserver.packaging.standin import SILENCE, hush, keep_up, returns
+from mediaserver.packaging.standin import SILENCE, keep_up, returns, silence
 from mediaserver.packaging.timetable import TICKS, Mark, PutOff, Timetable
 from mediaserver.packaging.window import LEAST_SEGMENTS, Window
 from protocols.codec import AudioParameters
@@ -50,8 +51,9 @@ class Packager(Presentation):
         self.timetable = Timetable()
         self._first_audio: int | None = None
         self._grid = AudioGrid(1)
-        # What sound has become in the middle of a group of pictures.
+        # What sound has become in the middle of a group of pictures, and its last packet.
         self._next_sound: Track | None = None
+        self._heard: Packet | None = None
         # Of the first picture behind a break, until those that follow it are no longer put off.
         self._put_off: PutOff | None = None
         # Where a rendition that was given up goes on if it comes back.
@@ -75,10 +77,8 @@ class Packager(Presentation):
             self._discontinue()
         if kind is MediaKind.VIDEO:
             self._on_video(packet, rendition)
-        elif self._next_sound is not None and hush(rendition):
-            return
         elif self._audio_may_start(packet, rendition):
-            self._on_audio(packet, rendition)
+            self._on_audio(packet if self._next_sound is None else self._hushed(packet, rendition), rendition)
         leading = self.renditions.get(MediaKind.VIDEO, rendition)
         self.timetable.reach(rescale(leading.last, leading.init.timescale, TICKS))
 
@@ -110,7 +110,7 @@ class Packager(Presentation):
 
     def _renew_sound(self, packet: Packet) -> None:
         """Sound becomes what it has changed to if ``packet`` is a keyframe, or is sound while there is no picture. Else sound
-        says by itself what it is."""
+        says by itself what it is. What there is of it before reaches up to the next packet."""
         track = self._next_sound
         video = self.renditions.get(MediaKind.VIDEO)
         if packet.kind is MediaKind.AUDIO:
@@ -119,7 +119,23 @@ class Packager(Presentation):
         else:
             due = packet.keyframe
         if due and track is not None:
+            self._discontinue(self._sound_ends(track, packet))
             self._adopt(track, completed=True)
+
+    def _sound_ends(self, track: Track, packet: Packet) -> int:
+        """Media time (its present timescale) from which on sound is ``track``, with which it begins anew at ``packet``."""
+        rendition, heard = self.renditions.get(MediaKind.AUDIO), self._heard
+        if rendition is None or heard is None:
+            return 0
+        scale, begins = rendition.init.timescale, packet.kind is MediaKind.AUDIO
+        time = rescale((packet if begins else heard).dts + self.epochs.offset, 1000, scale)
+        return time if begins else time + sound_lasts(track, heard.payload, scale)
+
+    def _hushed(self, packet: Packet, rendition: Rendition) -> Packet:
+        """``packet``, which is not what its track is said to be, as silence; itself where none is known that fits."""
+        self._heard = packet
+        silent = silence(rendition)
+        return packet if silent is None else replace(packet, body=silent, offset=0)
 
     def _begin(self, kind: MediaKind, init: InitSegment) -> None:
         if kind is MediaKind.AUDIO:
@@ -228,14 +244,14 @@ class Packager(Presentation):
 
     # -- what belongs to all tracks ---------------------------------------------------------------------------------------
 
-    def _discontinue(self) -> None:
-        """All tracks end their segment; the next packets begin a new epoch."""
+    def _discontinue(self, sound_ends: int = 0) -> None:
+        """All tracks end their segment, sound not before ``sound_ends`` (its timescale); the next packets begin a new epoch."""
         if all(rendition.fresh for rendition in self.renditions.values()):
             return
         self.epochs.end()
         self._put_off = None
-        for rendition in self.renditions.values():
-            rendition.finish()
+        for kind, rendition in self.renditions.items():
+            rendition.finish(sound_ends if kind is MediaKind.AUDIO else 0)
         self._relearn()
         self._regrid()
 

@@ -18,6 +18,8 @@ from mediaserver.ports import Pacing
 from protocols.codec import AudioParameters, packet_duration, sample_data
 from protocols.errors import ProtocolError
 from protocols.media import Codec, MediaKind, Packet, Track
+from protocols.mp4.fragment import timescale
+from protocols.timebase import rescale
 
 #: Pictures whose duration is within this share of what it was fit in the same parts.
 _SAME_FRAME = 0.05
@@ -212,5 +214,13 @@ def sound_duration(rendition: Rendition, data: bytes) -> int:
         return described.samples_per_packet
     try:
         return packet_duration(rendition.init.track, data)
+    except ProtocolError:
+        return 0
+
+
+def sound_lasts(track: Track, data: bytes, scale: int) -> int:
+    """How long a packet of sound of ``track`` lasts, in units of 1/``scale`` s; 0 if it does not tell."""
+    try:
+        return rescale(packet_duration(track, data), timescale(track), scale)
     except ProtocolError:
         return 0

@@ -34,9 +34,10 @@ def keep_up(rendition: Rendition, epoch: Epoch, now: int) -> None:
     _stand_in(rendition, epoch, now * scale // 1000 - _step(rendition))
 
 
-def hush(rendition: Rendition) -> bool:
-    """Have silence from now on, whatever comes in. False where none is known that fits."""
-    return rendition.stood_in or _prepare(rendition)
+def silence(rendition: Rendition) -> bytes | None:
+    """A packet of silence like the last one of the track, which is sound. None where none is known that fits."""
+    spare = rendition.spare
+    return None if spare is None or len(spare[0]) > MAX_SOUND else silent_packet(rendition.init.track, spare[0])
 
 
 def returns(rendition: Rendition, epoch: Epoch, time: int, *, keyframe: bool) -> bool:
@@ -66,7 +67,7 @@ def _prepare(rendition: Rendition) -> bool:
     """Have what is put in, made of the last packet (of sound) or of the last keyframe."""
     track, spare = rendition.init.track, rendition.spare
     if spare is not None and track.kind is MediaKind.AUDIO:
-        silent = silent_packet(track, spare[0]) if len(spare[0]) <= MAX_SOUND else None
+        silent = silence(rendition)
         rendition.spare = None if silent is None else (silent, 0)
     elif spare is not None and (len(spare[0]) > MAX_PICTURE or not is_repeatable(track, spare[0])):
         rendition.spare = None

@@ -4,6 +4,7 @@ import functools
 import io
 import itertools
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,6 +263,38 @@ def test_sound_whose_frames_say_something_else_gets_a_new_init_segment_and_costs
     sounds = [payload for payload in changed if payload not in payloads(items, VIDEO)]
     assert sounds
     assert {payload in before for payload in sounds} == {codec == "ac3"}
+
+
+#: What makes 44.1 kHz of 48: the byte of a frame's header, and what it becomes; samples in a frame.
+OTHER_RATE = {"mp3": (2, lambda byte: byte & 0xF3, 1152), "ac3": (4, lambda byte: byte | 0x40, 1536)}
+
+
+def with_other_rate(items: list[Track | Packet], codec: str, since: int) -> list[Track | Packet]:
+    """The same, its sound from ``since`` on at 44.1 kHz: said so, and its packets further apart."""
+    at, change, samples = OTHER_RATE[codec]
+    sounds = [item for item in items if isinstance(item, Packet) and item.kind is AUDIO]
+    first = next(sound for sound in sounds if sound.dts >= since)
+    body = bytearray(first.body)
+    body[first.offset + at] = change(body[first.offset + at])
+    count = (sounds[-1].dts - first.dts) * 441 // (10 * samples)
+    later = [replace(first, dts=first.dts + round(n * samples / 44.1), body=bytes(body)) for n in range(count)]
+    others = [item for item in items if isinstance(item, Packet) and not (item.kind is AUDIO and item.dts >= since)]
+    return [*tracks_in(items), *sorted([*others, *later], key=lambda packet: packet.dts)]
+
+
+@pytest.mark.parametrize("change", [with_other_channels, with_other_rate])
+@pytest.mark.parametrize("codec", ["mp3", "ac3"])
+def test_no_moment_is_without_sound_where_that_changes(
+    clips: Clips, codec: str, change: Callable[[list[Track | Packet], str, int], list[Track | Packet]]
+) -> None:
+    subject = packager()
+    feed(subject, change(read_flv(clips.get(audio=codec)), codec, 2100))
+    subject.on_end()
+    audio = window(subject, AUDIO)
+    assert [segment.epoch.number for segment in audio.segments] == [0, 0, 0, 1]
+    for before, after in itertools.pairwise(audio.segments):
+        end = (before.time + before.duration) / before.init.timescale
+        assert after.time / after.init.timescale == pytest.approx(end, abs=0.002)
 
 
 def test_sound_whose_rate_goes_down_keeps_its_place_in_time(clips: Clips) -> None:
