@@ -36,6 +36,8 @@ SECOND_THOUGHTS = 3.0
 #: Seconds after which a target that has let us in, and has taken media until now, means it. Bytes alone are no sign: a kernel
 #: takes them for a program that is about to close. Sooner, only the program's own word counts (RTMP's Acknowledgement).
 TRIAL = 1.0
+#: Seconds between two looks, beyond which this process was not there to see what the target took.
+STANDSTILL = 2.0
 
 
 class Outcome(enum.Enum):
@@ -108,6 +110,7 @@ class Push:
         self._trial: asyncio.TimerHandle | None = None
         self._tried = False  # see TRIAL
         self._moved = 0, 0.0  # what had been acknowledged at the last look, and since when
+        self._looked = 0.0
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class Push:
         self._began = self.connection.bytes_out, taken.acknowledged
         self._flows_since = self._loop.time()
         self._moved = taken.acknowledged, self._flows_since
+        self._looked = self._flows_since
         self._trial = self._loop.call_later(TRIAL, self._try_out)
         self._begin()
 
@@ -318,6 +322,7 @@ class Push:
 
     def look(self, now: float, stall_timeout: float) -> None:
         """Once a second: has the peer said that bytes arrived; does it still take any?"""
+        stood_still, self._looked = max(0.0, now - self._looked - STANDSTILL), now
         if not self.flowing or self._ending.done():
             return
         taken = self.connection.taken()
@@ -326,7 +331,10 @@ class Push:
             self.acknowledged = True
         if taken.acknowledged != self._moved[0] or not (taken.waiting or self.backlog):
             self._moved = taken.acknowledged, now
-        elif now - self._moved[1] > stall_timeout:
+            return
+        # A machine that stood still takes nothing of that for the target's doing.
+        self._moved = self._moved[0], self._moved[1] + stood_still
+        if now - self._moved[1] > stall_timeout:
             self.stalled = True
             self._end(Ending(Outcome.LOST, f"the target has taken nothing for {stall_timeout:g} s"))
 
