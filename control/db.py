@@ -6,7 +6,9 @@ What they spell differently is written once, here: ``?`` is a parameter, and in 
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -182,6 +184,8 @@ class SqliteDatabase:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             # There are hashes of passwords in it: nobody else on the machine reads along. SQLite's other files follow it.
             self._file.touch(mode=0o600)
+            if self._file.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._writer = await self._connect()
             # FULL: what an answer has confirmed survives a power cut.
             await self._writer.execute("PRAGMA synchronous = FULL")

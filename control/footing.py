@@ -1,7 +1,8 @@
-"""What the server cannot write when it starts, in words: which folder it is, which setting names it, and what to do."""
+"""What the server cannot write when it starts, in words: which folder or file it is, which setting names it, and what to do."""
 
 import contextlib
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +21,16 @@ def writing_database(url: str, data_dir: Path) -> contextlib.AbstractContextMana
     scheme, _, rest = url.partition("://")
     if url and scheme != "sqlite":
         return contextlib.nullcontext()
-    if file := rest.removeprefix("/"):
-        return writing("database.url", (data_dir / file).parent)
+    if name := rest.removeprefix("/"):
+        file = data_dir / name
+        return writing("database.url", file.parent, file)
     return writing("server.data_dir", data_dir)
 
 
 @contextlib.contextmanager
-def writing(key: str, folder: Path) -> Iterator[None]:
-    """What fails in here for want of room or of leave to write in ``folder``, which ``key`` names, is CannotServe with both."""
+def writing(key: str, folder: Path, file: Path | None = None) -> Iterator[None]:
+    """What fails in here for want of room or of leave to write in ``folder``, or to ``file`` in it, which ``key`` names, is
+    CannotServe with both."""
     try:
         yield
     except (OSError, sqlite3.Error, DatabaseUnavailable) as error:
@@ -41,7 +44,12 @@ def writing(key: str, folder: Path) -> Iterator[None]:
                 remedy, told = _ROOM if code == sqlite3.SQLITE_FULL else _LEAVE, str(cause)
             case _:
                 raise
-        raise CannotServe(f"{folder}: {told}: {remedy}choose another {key}") from error
+        place = folder
+        if file is not None and file.is_dir():
+            place, told, remedy = file, "that is a folder, and no file", ""
+        elif file is not None and remedy is _LEAVE and file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            place = file
+        raise CannotServe(f"{place}: {told}: {remedy}choose another {key}") from error
 
 
 def _code(error: sqlite3.Error) -> int:

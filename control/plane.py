@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import csv
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
@@ -75,8 +74,8 @@ async def open_control(
 async def _atlas(file: str) -> Atlas:
     try:
         return await asyncio.to_thread(Countries, Path(file)) if file else NoAtlas()
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"analytics.country_file: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"analytics.country_file = {file!r}: {error}") from error
 
 
 async def _first_administrator(config: "Config", db: Database, passwords: "Passwords | None", secret: bytes) -> str:

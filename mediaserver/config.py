@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mediaserver.config_checks import contradictions
-from mediaserver.config_file import ConfigError, from_text, read
+from mediaserver.config_file import ConfigError, from_text, read, shown
 from mediaserver.config_values import (
     NUL,
     Address,
@@ -40,8 +40,6 @@ from mediaserver.config_values import (
 )
 
 ENV_PREFIX = "MEDIASERVER__"
-#: Characters of a wrong value that are told back.
-_MOST_SHOWN = 200
 
 
 class _Table(BaseModel):
@@ -352,37 +350,13 @@ def _tell(source: _Source, detail: ErrorDetails) -> str:
         return f"{where}: must be a table: a line [{table}] and its keys below"
     if key not in fields:
         return f"{where}: there is no such key; allowed: {', '.join(fields)}{_nearest(key, list(fields))}"
-    given = "that value" if _is_secret(fields[key]) else _shown(detail["input"])
+    given = "that value" if _is_secret(fields[key]) else shown(detail["input"])
     also = " (and no NUL character in it)" if detail["type"] == NUL else ""
     return f"{where}: {given} is not allowed; allowed: {fields[key].description}{also}"
 
 
 def _is_secret(field: FieldInfo) -> bool:
     return SecretStr in (field.annotation, *get_args(field.annotation))
-
-
-def _shown(value: object) -> str:
-    """A value as it was given, without what may be a password in it, cut off where it is long."""
-    try:
-        text = repr(_open(value))
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list a thousand deep
-        return "that value"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-
-
-def _open(value: object) -> object:
-    """``value`` without what stands before the host of an address, and behind its path."""
-    match value:
-        case str():
-            before, at, rest = value.rpartition("@")
-            scheme, mark, _ = before.partition("://")
-            path, query, _ = rest.partition("?") if "://" in value else (rest, "", "")
-            return (f"{scheme}{mark}…" if mark else "…" if at else "") + f"{at}{path}" + (f"{query}…" if query else "")
-        case list() | tuple():
-            return [_open(each) for each in value]
-        case dict():
-            return {_open(key): _open(each) for key, each in value.items()}
-    return value
 
 
 def _nearest(word: str, words: list[str], prefix: str = "") -> str:

@@ -1,11 +1,9 @@
 """What is wrong with a configuration whose values are fine one by one: files that are not what they should be, and settings that
 do not go together. ``config.load`` tells of it, so that serve, doctor and config --check all know it before any port is open."""
 
-import csv
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
 
 #: (table, key, what is wrong and what is allowed).
 Complaint = tuple[str, str, str]
-#: Bytes of the longest line of a list of countries that is looked at.
-_LONGEST_LINE = 4096
 
 
 def contradictions(config: "Config") -> Iterator[Complaint]:
@@ -49,8 +45,12 @@ def _files(config: "Config") -> Iterator[Complaint]:
     if countries := config.analytics.country_file:
         problem = _unreadable(countries) or _no_countries(countries)
         if problem:
-            allowed = 'the path of a file of lines FIRST,LAST,CC, or "" for none'
+            allowed = 'the path of a file of lines FIRST,LAST,CC in order, or "" for none'
             yield "analytics", "country_file", f"= {countries!r}: {problem}; allowed: {allowed}"
+    if problem := _no_folder(Path(config.server.data_dir).absolute()):
+        yield "server", "data_dir", f"= {config.server.data_dir!r}: {problem}; allowed: the path of a folder"
+    else:
+        yield from _database(config)
     if (directory := config.recording.directory) and (problem := _no_folder(Path(directory).absolute())):
         allowed = 'the path of a folder, or "" for recordings in server.data_dir'
         yield "recording", "directory", f"= {directory!r}: {problem}; allowed: {allowed}"
@@ -76,19 +76,14 @@ def _without_certificates(file: str) -> str:
 
 
 def _no_countries(file: str) -> str:
-    """Why this is no list of countries, by its first line; all others are read when the server starts."""
-    with open(file, "rb") as lines:
-        while line := lines.readline(_LONGEST_LINE):
-            if not line.strip() or line.startswith(b"#"):
-                continue
-            try:
-                (row,) = csv.reader([line.decode().rstrip("\r\n")])
-                first, last, word = (each.strip() for each in row[:3])
-                if ip_address(first).version == ip_address(last).version and len(word) <= 2:
-                    return ""
-            except (ValueError, csv.Error):
-                pass
-            return "its first line is not FIRST,LAST,CC"
+    """Why this is no list of countries, or "" if it is one."""
+    from mediaserver.countries import ranges  # noqa: PLC0415 - only who names such a file pays for it
+
+    try:
+        for _ in ranges(Path(file)):
+            pass
+    except (OSError, ValueError) as error:
+        return str(error)
     return ""
 
 
@@ -103,6 +98,22 @@ def _no_folder(folder: Path) -> str:
             return str(error.strerror)
         return "" if stat.S_ISDIR(mode) else f"{place} is not a folder"
     return ""
+
+
+def _database(config: "Config") -> Iterator[Complaint]:
+    scheme, _, rest = config.database.url.get_secret_value().partition("://")
+    if scheme != "sqlite" or not (name := rest.removeprefix("/")):
+        return
+    file = Path(config.server.data_dir).absolute() / name
+    problem = _no_folder(file.parent)
+    if not problem and file.exists() and not file.is_file():
+        problem = f"{file} is a folder" if file.is_dir() else f"{file} is not a file"
+    if problem:
+        yield (
+            "database",
+            "url",
+            f'cannot be used: {problem}; allowed: "sqlite:///FILE" with the path of a file, or "" for the usual one',
+        )
 
 
 def _certificates(config: "Config") -> Iterator[Complaint]:

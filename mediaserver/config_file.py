@@ -1,9 +1,13 @@
-"""How values are written down: a TOML file, and variables that hold a value as the file does, or plainly."""
+"""How values are written down: a TOML file, and variables that hold a value as the file does, or plainly. And how they are told
+back."""
 
 import tomllib
 from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
+
+#: Characters of a wrong value that are told back.
+_MOST_SHOWN = 200
 
 
 class ConfigError(Exception):
@@ -83,3 +87,27 @@ def _table_from_text(text: str) -> object:
         return _of_file(text)
     pairs = (part.partition("=") for part in text.split(",") if part.strip())
     return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def shown(value: object) -> str:
+    """A value as it was given, without what may be a password in it, cut off where it is long."""
+    try:
+        text = repr(_open(value))
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list a thousand deep
+        return "that value"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _open(value: object) -> object:
+    """``value`` without what stands before the host of an address, and behind its path."""
+    match value:
+        case str():
+            before, at, rest = value.rpartition("@")
+            scheme, mark, _ = before.partition("://")
+            path, query, _ = rest.partition("?") if "://" in value else (rest, "", "")
+            return (f"{scheme}{mark}…" if mark else "…" if at else "") + f"{at}{path}" + (f"{query}…" if query else "")
+        case list() | tuple():
+            return [_open(each) for each in value]
+        case dict():
+            return {_open(key): _open(each) for key, each in value.items()}
+    return value

@@ -100,7 +100,8 @@ def test_every_module_imports_alone() -> None:
 
 
 def test_only_edges_touch_sockets() -> None:
-    allowed = {"mediaserver.preflight", "mediaserver.ingest.testcard"}
+    # Lists of countries: none is opened, but half a million addresses are read the fast way.
+    allowed = {"mediaserver.preflight", "mediaserver.ingest.testcard", "mediaserver.countries"}
     for file in FILES:
         name = module(file)
         if name.startswith(("mediaserver.transport", "mediaserver.delivery", "mediaserver.worker")) or name in allowed:

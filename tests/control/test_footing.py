@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control import plane
+from control import footing, plane
 from control.db import Database, DatabaseUnavailable
 from control.plane import open_control
 from mediaserver.config import Config
@@ -90,6 +90,27 @@ async def test_the_database_s_own_complaint_is_told_likewise(
     assert told == f"{elsewhere}: {complaint}: {remedy}, or choose another database.url"
 
 
+async def test_a_folder_where_the_database_should_be_is_what_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    told = f"{tmp_path / 'folder'}: that is a folder, and no file: choose another database.url"
+    for url in ("sqlite:///folder", f"sqlite:///{tmp_path}/folder"):
+        assert await refusal(tmp_path, url) == told
+
+
+async def test_a_database_that_may_not_be_written_is_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "media.db"
+    file.touch()
+    # Whoever runs the tests may do anything with any file.
+    monkeypatch.setattr(footing.os, "access", lambda place, _mode: place != file)
+
+    async def fail(url: str, data_dir: Path) -> Database:
+        raise DatabaseUnavailable("it cannot be opened") from PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(plane, "open_database", fail)
+    told = f"{file}: Permission denied: let this user read and write there, or choose another database.url"
+    assert await refusal(tmp_path, "sqlite:///media.db") == told
+
+
 @pytest.mark.parametrize("url", ["", "postgresql://h/media"])
 async def test_what_is_not_about_the_folder_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     async def fail(url: str, data_dir: Path) -> Database:
@@ -109,6 +130,6 @@ async def test_a_line_of_the_list_of_countries_that_cannot_be_is_told_with_the_s
     file = tmp_path / "list.csv"
     file.write_bytes(lines)
     config = Config.model_validate({"server": {"data_dir": str(tmp_path)}, "analytics": {"country_file": str(file)}})
-    with pytest.raises(ValueError, match=r"analytics\.country_file: "):
+    with pytest.raises(ValueError, match=r"analytics\.country_file = .*: line [12] is not FIRST,LAST,CC"):
         async with open_control(config):
             pass

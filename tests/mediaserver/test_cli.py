@@ -101,6 +101,9 @@ def test_an_address_of_another_machine_is_named() -> None:
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run(["serve"], ports() | {"MEDIASERVER__SERVER__DATA_DIR": str(tmp_path / "file" / "data")})
+    assert result.returncode == 2
+    assert result.stderr.startswith("MEDIASERVER__SERVER__DATA_DIR: server.data_dir = ")
+    result = run(["serve"], ports() | {"MEDIASERVER__SERVER__DATA_DIR": "/proc/data"})
     assert result.returncode == 1
     assert result.stderr.endswith("choose another server.data_dir\n")
 

@@ -1,5 +1,6 @@
 """Files that settings name are looked at before any port is open, and what is wrong with them is told with the key."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -131,27 +132,71 @@ def test_authorities_are_certificates(files: Path, tmp_path: Path, table: str) -
 @pytest.mark.parametrize(
     "lines",
     [
-        "1.0.0.0,1.0.0.255,AU\n",
-        "# a list\r\n\r\n1.0.0.0,1.0.0.255,AU\r\n",
-        '"2001:200::","2001:200:ffff::","JP","Japan"\n',
-        "0.0.0.0,0.255.255.255,ZZ",
-        "",
+        b"1.0.0.0,1.0.0.255,AU\n",
+        b"\xef\xbb\xbf# a list\r\n\r\n1.0.0.0,1.0.0.255,AU\r\n",
+        b'"2001:200::","2001:200:ffff::","JP","Japan"\n',
+        b"1.0.0.0, 1.0.0.255, au, M\xe9xico",
+        b"0.0.0.0,0.255.255.255,ZZ",
+        b"",
     ],
 )
-def test_a_list_of_countries_is_one_by_its_first_line(tmp_path: Path, lines: str) -> None:
-    (tmp_path / "list.csv").write_text(lines)
+def test_a_list_of_countries_is_one(tmp_path: Path, lines: bytes) -> None:
+    (tmp_path / "list.csv").write_bytes(lines)
     assert problems(tmp_path, f'[analytics]\ncountry_file = "{tmp_path / "list.csv"}"') == []
 
 
 @pytest.mark.parametrize(
-    "line", [b"root:x:0:0:root:/root:/bin/sh\n", b"1.0.0.0,AU\n", b"1.0.0.0,::1,AU\n", b"\xff\xfe1\x00", b"x" * 9000]
+    ("line", "told"),
+    [
+        (b"root:x:0:0:root:/root:/bin/sh\n", "is not FIRST,LAST,CC"),
+        (b"1.0.0.0,AU\n", "is not FIRST,LAST,CC"),
+        (b"1.0.0.0,::1,AU\n", "is not FIRST,LAST,CC"),
+        (b"1.0.0.0,1.0.0.255,Australia\n", "is not FIRST,LAST,CC"),
+        (b"01.0.0.0,1.0.0.255,AU\n", "is not FIRST,LAST,CC"),
+        (b"\xff\xfe1\x00", "is not FIRST,LAST,CC"),
+        (b"1.0.0.0\x00,1.0.0.255,AU", "is not FIRST,LAST,CC"),
+        (b"x" * 9000, "is not FIRST,LAST,CC"),
+        (b'1.0.0.0,1.0.0.255,"' + b"A" * 200_000, "is not FIRST,LAST,CC"),
+        (b"1.0.0.255,1.0.0.0,AU\n", "is out of order"),
+    ],
 )
-def test_what_is_no_list_of_countries_is_told(tmp_path: Path, line: bytes) -> None:
-    (tmp_path / "list.csv").write_bytes(line)
+@pytest.mark.parametrize("before", [b"", b"0.1.0.0,0.1.0.255,US\n# more\n"], ids=["first", "later"])
+def test_what_is_no_list_of_countries_is_told_with_its_line(tmp_path: Path, line: bytes, told: str, before: bytes) -> None:
+    (tmp_path / "list.csv").write_bytes(before + line)
     (problem,) = problems(tmp_path, f'[analytics]\ncountry_file = "{tmp_path / "list.csv"}"')
-    assert problem.startswith(
-        f"analytics.country_file = {str(tmp_path / 'list.csv')!r}: its first line is not FIRST,LAST,CC; allowed: "
+    assert problem == (
+        f"analytics.country_file = {str(tmp_path / 'list.csv')!r}: line {before.count(b'# more') * 2 + 1} {told}; "
+        'allowed: the path of a file of lines FIRST,LAST,CC in order, or "" for none'
     )
+
+
+def test_state_goes_into_a_folder_that_is_one_or_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for directory in (tmp_path, tmp_path / "new" / "folder"):
+        assert problems(tmp_path, f'[server]\ndata_dir = "{directory}"') == []
+    for directory in (tmp_path / "file", tmp_path / "file" / "folder"):
+        assert problems(tmp_path, f'[server]\ndata_dir = "{directory}"') == [
+            f"server.data_dir = {str(directory)!r}: {tmp_path / 'file'} is not a folder; allowed: the path of a folder"
+        ]
+
+
+def test_the_database_is_a_file_or_can_become_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    told = {
+        "file": "",
+        "new": "",
+        "new/file": "",
+        "folder": f"{tmp_path / 'folder'} is a folder",
+        "pipe": f"{tmp_path / 'pipe'} is not a file",
+        "file/new": f"{tmp_path / 'file'} is not a folder",
+    }
+    allowed = 'allowed: "sqlite:///FILE" with the path of a file, or "" for the usual one'
+    for name, problem in told.items():
+        for url in (f"sqlite:///{name}", f"sqlite:///{tmp_path}/{name}"):
+            expected = [f"database.url cannot be used: {problem}; {allowed}"] if problem else []
+            assert problems(tmp_path, f'database.url = "{url}"\nserver.data_dir = "{tmp_path}"') == expected
 
 
 def test_recordings_go_into_a_folder_that_is_one_or_can_be_made(tmp_path: Path) -> None:
@@ -165,6 +210,22 @@ def test_recordings_go_into_a_folder_that_is_one_or_can_be_made(tmp_path: Path) 
 
 def test_a_password_may_be_as_long_as_a_login_takes() -> None:
     assert [each.max_length for each in Password.__metadata__[0].metadata if hasattr(each, "max_length")] == [LONGEST_PASSWORD]
+
+
+def test_a_later_line_of_a_list_of_countries_that_cannot_be_stops_the_start(tmp_path: Path) -> None:
+    file, listed, folder = tmp_path / "my.toml", tmp_path / "list.csv", tmp_path / "data"
+    listed.write_text("1.0.0.0,1.0.0.255,AU\n1.0.1.0\n")
+    file.write_text(f'analytics.country_file = "{listed}"\nserver.data_dir = "{folder}"\n')
+    result = subprocess.run(
+        [sys.executable, "-m", "mediaserver", "serve", "--config", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=ROOT,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"{file}: analytics.country_file = {str(listed)!r}: line 2 is not FIRST,LAST,CC; allowed: ")
+    assert not folder.exists(), "not even its folder is made"
 
 
 @pytest.mark.parametrize("command", [["serve", "--config"], ["doctor", "--config"], ["config", "--check"]])
