@@ -9,7 +9,9 @@ from mediaserver.worker.process import Worker
 from protocols.media import Packet, Track
 
 MODULE = "mediaserver.packaging.stills_worker"
-#: Seconds that an order may take, the start of the process included; a second is much.
+#: Seconds that the process has for its start: a machine that is short of time takes long to read its libraries.
+START_PATIENCE = 30.0
+#: Seconds that an order may take; a second is much.
 ORDER_PATIENCE = 5.0
 #: Seconds that the process has for its end once it is told.
 END_PATIENCE = 1.0
@@ -42,8 +44,10 @@ class Stills:
         return self._worker.pid
 
     async def start(self) -> None:
-        """Start the process. Raises OSError."""
+        """Start the process, and wait until it takes orders. Raises OSError, or WorkerLostError where it never does."""
+        self._done = asyncio.get_running_loop().create_future()
         await self._worker.start()
+        await self._wait(self._done, START_PATIENCE)
 
     async def make(self, track: Track, keyframe: Packet, widths: Sequence[int]) -> dict[int, bytes]:
         """JPEG images of ``keyframe``, one for each of ``widths`` (pixels; never upscaled).
@@ -58,9 +62,12 @@ class Stills:
             await self.close(0.0)
             raise WorkerLostError("it is gone")
         self._done = asyncio.get_running_loop().create_future()
+        return await self._wait(self._done, ORDER_PATIENCE)
+
+    async def _wait(self, done: asyncio.Future[dict[int, bytes]], patience: float) -> dict[int, bytes]:
         try:
-            async with asyncio.timeout(ORDER_PATIENCE):
-                return await self._done
+            async with asyncio.timeout(patience):
+                return await done
         except TimeoutError:
             await self.close(0.0)
             raise WorkerLostError("it took too long") from None

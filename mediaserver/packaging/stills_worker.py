@@ -1,7 +1,7 @@
 """The worker that makes still images: ``python -m mediaserver.packaging.stills_worker``, see ``stills``.
 
-An order is a Note with the ``widths`` that are wanted, a track and a keyframe; the answer is a Blob for each width, numbered
-by it, and a Note that says why if there are none.
+A Note says that it is there. An order is a Note with the ``widths`` that are wanted, a track and a keyframe; the answer is a Blob
+for each width, numbered by it, and a Note that says why if there are none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ _DECODERS = {Codec.AV1: "libdav1d", Codec.H263: "flv"}
 def work(_settings: Mapping[str, object], pipe: Pipe, frames: Iterator[Frame]) -> None:
     """Serve orders until the server closes the socket."""
     av.logging.set_level(None)
+    pipe.send(Note({}))
     widths: Sequence[int] = ()
     track: Track | None = None
     for frame in frames:

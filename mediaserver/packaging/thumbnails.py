@@ -233,14 +233,19 @@ class Thumbnails:
 
     async def _running(self) -> Stills:
         """The worker; started, if there is none."""
-        if self._worker is None or self._worker.gone:
-            worker = self._new_worker()
-            await worker.start()
-            self._worker = worker
+        worker = self._worker
+        if worker is None or worker.gone:
+            # Ours before it is there: a server that stops does not wait for that.
+            worker = self._worker = self._new_worker()
+            try:
+                await worker.start()
+            except (OSError, WorkerLostError):
+                self._worker = None
+                raise
         if self._closed:
-            await self._worker.close()
+            await worker.close()
             raise WorkerLostError("the server is stopping")
-        return self._worker
+        return worker
 
     def _fit(self) -> None:
         """Forget images until the rest fits, the oldest first."""

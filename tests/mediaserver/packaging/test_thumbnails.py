@@ -45,7 +45,7 @@ class CountedStills(Stills):
         self.started.append(self)
 
     def on_frame(self, frame: Frame) -> None:
-        type(self).verdicts += isinstance(frame, Note)
+        type(self).verdicts += isinstance(frame, Note) and "failure" in frame.values
         super().on_frame(frame)
 
     @property
@@ -53,13 +53,30 @@ class CountedStills(Stills):
         return psutil.Process(self.pid)
 
 
+class SlowStills(CountedStills):
+    """A worker that is stopped as soon as its process is there, long before it takes orders."""
+
+    async def start(self) -> None:
+        begin = self._worker.start
+
+        async def stopped() -> None:
+            await begin()
+            os.kill(self.pid, signal.SIGSTOP)
+            type(self).slow.append(self)
+
+        self._worker.start = stopped  # type: ignore[method-assign]
+        await super().start()
+
+    slow: "list[SlowStills]"
+
+
 class Site:
     """A hub with one stream, its thumbnails, and a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[CountedStills] = CountedStills) -> None:
         self.hub = OneStream()
         self.now = 1000.0
-        self.workers = type("Counted", (CountedStills,), {"verdicts": 0, "halted": 0, "started": []})
+        self.workers = type("Counted", (kind,), {"verdicts": 0, "halted": 0, "started": [], "slow": []})
         self.subject = Thumbnails(self.hub, asyncio.get_running_loop().create_task, self.workers)
 
     @property
@@ -107,10 +124,22 @@ class Site:
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(stills, "ORDER_PATIENCE", PATIENCE)  # a machine that others take away for seconds is no fault of a worker
+    monkeypatch.setattr(stills, "START_PATIENCE", PATIENCE)
     found = Site()
     yield found
     await found.subject.close()
     await found.until(lambda: all(worker.gone for worker in found.workers.started))
+
+
+@pytest.fixture
+async def slow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """Its workers are stopped while they start."""
+    monkeypatch.setattr(stills, "ORDER_PATIENCE", PATIENCE)
+    monkeypatch.setattr(stills, "START_PATIENCE", 10 * PATIENCE)
+    found = Site(SlowStills)
+    yield found
+    await found.subject.close()
+    await found.until(lambda: all(worker.gone for worker in found.workers.slow))
 
 
 def look(image: bytes) -> av.VideoFrame:
@@ -335,6 +364,35 @@ async def test_a_keyframe_that_takes_the_worker_down_is_left_alone_for_a_while(
     site.now += 1
     assert number(await site.image()) == 25
     assert len(site.workers.started) == thumbnails.MAX_FAULTS + 1
+
+
+async def test_an_order_has_its_time_from_when_the_worker_is_there(
+    slow: Site, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.write(read_flv(clips.get()))
+    with monkeypatch.context() as hasty:
+        hasty.setattr(stills, "ORDER_PATIENCE", 0.05)
+        waiting = asyncio.ensure_future(slow.image())
+        await slow.until(lambda: bool(slow.workers.slow))
+        await asyncio.sleep(0.2)
+    os.kill(slow.workers.slow[0].pid, signal.SIGCONT)
+    assert number(await waiting) == 75
+    assert len(slow.workers.slow) == 1
+
+
+async def test_a_worker_that_is_never_there_is_given_up(slow: Site, clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stills, "START_PATIENCE", 0.05)
+    slow.write(read_flv(clips.get()))
+    assert isinstance(await slow.get(), Missing)
+    assert len(slow.workers.slow) == thumbnails.MAX_FAULTS
+
+
+async def test_a_server_that_stops_does_not_wait_for_a_worker_that_starts(slow: Site, clips: Clips) -> None:
+    slow.write(read_flv(clips.get()))
+    waiting = asyncio.ensure_future(slow.get())
+    await slow.until(lambda: bool(slow.workers.slow))
+    await slow.subject.close()
+    assert isinstance(await waiting, Missing)
 
 
 async def test_a_worker_that_cannot_start_is_no_image_and_no_crash(
