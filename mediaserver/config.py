@@ -21,6 +21,8 @@ from mediaserver.config_values import (
     DatabaseUrl,
     Days,
     File,
+    Folder,
+    Folders,
     Host,
     Networks,
     Origins,
@@ -52,7 +54,7 @@ class _Table(BaseModel):
 class ServerConfig(_Table):
     """The process as a whole."""
 
-    data_dir: Annotated[str, Field(min_length=1, description="the path of a folder")] = "data"
+    data_dir: Annotated[Folder, Field(min_length=1, description="the path of a folder")] = "data"
     public_url: Site = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description='one of "debug", "info", "warning", "error"')
@@ -184,7 +186,7 @@ class RecordingConfig(_Table):
     """Recordings. Seconds, but for ``retention`` (days) and bytes."""
 
     always: Switch = False
-    directory: Annotated[str, Field(description='the path of a folder, or "" for recordings in server.data_dir')] = ""
+    directory: Annotated[Folder, Field(description='the path of a folder, or "" for recordings in server.data_dir')] = ""
     format: Annotated[Literal["mp4", "ts", "flv", "mkv"], Field(description='one of "mp4", "ts", "flv", "mkv"')] = "mp4"
     fsync: Annotated[Literal["part", "file", "never"], Field(description='one of "part", "file", "never"')] = "part"
     split_duration: Annotated[float, Field(ge=0, le=604800, allow_inf_nan=False, description="seconds from 0 to 604800")] = 0.0
@@ -205,9 +207,7 @@ class PullConfig(_Table):
         200_000_000
     )
     memory: Annotated[int, Field(ge=1 << 28, le=1 << 40, description="bytes from 268435456")] = 1 << 30
-    file_roots: Annotated[
-        tuple[str, ...], Field(strict=False, description='a list of folders, such as ["/srv/media"]; empty for none')
-    ] = ()
+    file_roots: Folders = ()
     tls_ca: File = ""
     tls_verify: Switch = True
 

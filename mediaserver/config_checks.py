@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mediaserver.config_file import shown
+
 if TYPE_CHECKING:
     from mediaserver.config import Config
 
@@ -41,19 +43,19 @@ def _files(config: "Config") -> Iterator[Complaint]:
         if authorities:
             problem = _unreadable(authorities) or _without_certificates(authorities)
             if problem:
-                yield table, "tls_ca", f"= {authorities!r}: {problem}; allowed: the path of a PEM file"
+                yield table, "tls_ca", f"= {shown(authorities)}: {problem}; allowed: the path of a PEM file"
     if countries := config.analytics.country_file:
         problem = _unreadable(countries) or _no_countries(countries)
         if problem:
             allowed = 'the path of a file of lines FIRST,LAST,CC in order, or "" for none'
-            yield "analytics", "country_file", f"= {countries!r}: {problem}; allowed: {allowed}"
+            yield "analytics", "country_file", f"= {shown(countries)}: {problem}; allowed: {allowed}"
     if problem := _no_folder(Path(config.server.data_dir).absolute()):
-        yield "server", "data_dir", f"= {config.server.data_dir!r}: {problem}; allowed: the path of a folder"
+        yield "server", "data_dir", f"= {shown(config.server.data_dir)}: {problem}; allowed: the path of a folder"
     else:
         yield from _database(config)
     if (directory := config.recording.directory) and (problem := _no_folder(Path(directory).absolute())):
         allowed = 'the path of a folder, or "" for recordings in server.data_dir'
-        yield "recording", "directory", f"= {directory!r}: {problem}; allowed: {allowed}"
+        yield "recording", "directory", f"= {shown(directory)}: {problem}; allowed: {allowed}"
 
 
 def _unreadable(file: str) -> str:
@@ -133,14 +135,14 @@ def _pair(table: str, certificate: str, key: str) -> Iterator[Complaint]:
     named = {"tls_cert": certificate, "tls_key": key}
     problems = {name: problem for name, file in named.items() if file and (problem := _unreadable(file))}
     for name, problem in problems.items():
-        yield table, name, f"= {named[name]!r}: {problem}; allowed: the path of a PEM file"
+        yield table, name, f"= {shown(named[name])}: {problem}; allowed: the path of a PEM file"
     if problems or not (certificate and key):
         return
     from mediaserver.tls import objection_to_pair  # noqa: PLC0415 - only who encrypts pays for it
 
     name, problem = objection_to_pair(certificate, key)
     if problem:
-        yield table, name, f"= {named[name]!r}: {problem}"
+        yield table, name, f"= {shown(named[name])}: {problem}"
 
 
 def _ports(config: "Config") -> Iterator[Complaint]:

@@ -1,6 +1,7 @@
 """How values are written down: a TOML file, and variables that hold a value as the file does, or plainly. And how they are told
 back."""
 
+import re
 import tomllib
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -101,7 +102,7 @@ def shown(value: object) -> str:
 def _open(value: object) -> object:
     """``value`` without what stands before the host of an address, and behind its path."""
     match value:
-        case str():
+        case str() if not re.match(r"\.{0,2}/(?!/)", value):  # as paths begin
             before, at, rest = value.rpartition("@")
             scheme, mark, _ = before.partition("://")
             path, query, _ = rest.partition("?") if "://" in value else (rest, "", "")

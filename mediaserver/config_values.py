@@ -1,10 +1,11 @@
 """What one setting may be: the types that the tables of ``config`` are made of, and what is checked in each."""
 
+import os
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
@@ -21,6 +22,19 @@ LONGEST_PASSWORD = 1024
 _ORIGIN = re.compile(r"(?P<scheme>https?)://([a-z0-9._-]+|\[(?P<literal>[0-9a-f:]+)\])(:(?P<port>[1-9][0-9]*))?", re.ASCII)
 #: The port that they leave out.
 _USUAL_PORTS = {"http": "80", "https": "443"}
+#: What libpq, and so PostgreSQL's URL, knows as sslmode.
+_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+#: What may stand behind the question mark of Redis' URL, and its values.
+_REDIS_PARAMETERS = {
+    "db": "[0-9]{1,9}",
+    "protocol": "[23]",
+    "client_name": "[!-~]+",
+    "ssl_cert_reqs": "none|optional|required",
+    "ssl_check_hostname": "(?i:true|false|yes|no|1|0)",
+    "ssl_ca_certs": ".+",
+    "ssl_certfile": ".+",
+    "ssl_keyfile": ".+",
+}
 #: The kind of complaint about a value that no file, name or password can have.
 NUL = "nul"
 
@@ -107,7 +121,8 @@ def _database(secret: SecretStr) -> SecretStr:
     if url and not (separator and scheme in {"sqlite", "postgresql", "postgres"}):
         raise ValueError("scheme")
     if scheme.startswith("postgres"):
-        urlsplit(url)
+        if not {value for name, value in parse_qsl(urlsplit(url).query) if name == "sslmode"} <= _SSL_MODES:
+            raise ValueError("sslmode")
         # One host and port, or several with commas between.
         for host in re.split("[/?#]", rest)[0].rpartition("@")[2].split(","):
             if urlsplit(f"//{host}").port == 0:
@@ -120,9 +135,29 @@ def _redis(secret: SecretStr) -> SecretStr:
     parts = urlsplit(url)
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("scheme")
-    if parts.port == 0 or (parts.scheme != "unix" and not re.fullmatch("/?[0-9]*/?", parts.path)):
-        raise ValueError("number")
+    if not re.fullmatch(".+" if parts.scheme == "unix" else "/?[0-9]*/?", parts.path) and url:
+        raise ValueError("path")
+    if parts.port == 0:
+        raise ValueError("port")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        encrypts = name.startswith("ssl_")
+        if not re.fullmatch(_REDIS_PARAMETERS.get(name, "(?!)"), value) or (encrypts and parts.scheme != "rediss"):
+            raise ValueError("parameter")
     return secret
+
+
+def _folder(path: str) -> str:
+    if path and (not path.strip() or "://" in path):
+        raise ValueError(path)
+    return path
+
+
+def _folders(paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in map(_folder, paths):
+        # One that is not there may come: a disk, say.
+        if not path or ("\0" not in path and os.path.exists(path) and not os.path.isdir(path)):
+            raise ValueError(path)
+    return paths
 
 
 # The description of each type is what an error message says is allowed.
@@ -132,7 +167,9 @@ PortOrOff = Annotated[int, Field(ge=0, le=65535, description="a port number from
 Host = Annotated[
     str,
     Field(
-        min_length=1, pattern=r"^[^\s/@*\[\]]+$", description='an address to listen on, such as "0.0.0.0", "::" or "127.0.0.1"'
+        min_length=1,
+        pattern=r"^[^\s/@*\[\]\x01-\x1f\x7f]+$",
+        description='an address to listen on, such as "0.0.0.0", "::" or "127.0.0.1"',
     ),
     AfterValidator(_listens),
 ]
@@ -197,6 +234,12 @@ RedisUrl = Annotated[
     SecretStr,
     AfterValidator(_redis),
     Field(strict=False, description='"redis://HOST:PORT/NUMBER" ("rediss://" with TLS, "unix://FILE"), or "" for none'),
+]
+Folder = Annotated[str, AfterValidator(_folder)]
+Folders = Annotated[
+    tuple[str, ...],
+    AfterValidator(_folders),
+    Field(strict=False, description='a list of folders, such as ["/srv/media"]; empty for none'),
 ]
 File = Annotated[str, Field(description='the path of a file, or "" for none')]
 Timeout = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False, description="seconds from 0.1 to 3600")]

@@ -208,6 +208,16 @@ def test_recordings_go_into_a_folder_that_is_one_or_can_be_made(tmp_path: Path) 
         assert problem.startswith(f"recording.directory = {str(directory)!r}: {tmp_path / 'file'} is not a folder; allowed: ")
 
 
+@pytest.mark.parametrize("key", ["relay.tls_ca", "pull.tls_ca", "analytics.country_file", "http.tls_cert"])
+def test_an_address_where_a_file_should_be_is_told_without_its_password(tmp_path: Path, key: str) -> None:
+    *_, problem = problems(tmp_path, f'{key} = "https://me:canary@h/{"a" * 3000}"')
+    assert problem.startswith(f"{key} = 'https://…@h/aaa")
+    assert "aaa...: there is no such file; allowed: " in problem
+    assert "canary" not in problem
+    *_, problem = problems(tmp_path, f'{key} = "{tmp_path}/me@host"')
+    assert problem.startswith(f"{key} = '{tmp_path}/me@host': there is no such file; ")
+
+
 def test_a_password_may_be_as_long_as_a_login_takes() -> None:
     assert [each.max_length for each in Password.__metadata__[0].metadata if hasattr(each, "max_length")] == [LONGEST_PASSWORD]
 
