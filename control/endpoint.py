@@ -7,16 +7,13 @@ from aiohttp import HttpVersion11, web
 from pydantic import BaseModel
 
 from control.asked import ACTOR, ADDRESS, REQUEST_ID, SERVICES
-from control.db import Conflict, Deadlocked
+from control.db import Conflict
 from control.errors import ControlError, ErrorCode
 from control.intake import read_body, read_query
 from control.rest import PREFIXES, Call, Operation
 from control.vault import Unreadable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-#: How often an operation is tried whose transaction the database gives up in favour of another.
-TRIES = 5
 
 
 def route(router: web.UrlDispatcher, operations: Sequence[Operation]) -> Mapping[Handler, Operation]:
@@ -50,18 +47,8 @@ def _handler(operation: Operation) -> Handler:
             values["query"] = read_query(operation.query, request)
         if operation.body is not None:
             values["body"] = await read_body(operation, operation.body, request)
-        tries = 0
         try:
-            while True:
-                tries += 1
-                try:
-                    answer = await _answer(operation, call, values)
-                    break
-                except Deadlocked:
-                    if tries == TRIES:
-                        raise
-                # Nothing of that transaction has happened, nor what was put off until it had.
-                call = _call(request)
+            answer = await _answer(operation, call, values)
         except Conflict:
             raise ControlError(ErrorCode.CONFLICT, "Something like it exists already") from None
         except Unreadable as unreadable:
@@ -84,12 +71,9 @@ async def _answer(operation: Operation, call: Call, values: Mapping[str, Any]) -
     """What the handler gives, once its transaction is committed."""
     if not operation.transaction:
         return await operation.handler(call, **values)
-    db, reads = call.services.db, operation.method == "GET"
-    async with db.read() if reads else db.write() as tx:
-        if not reads or call.request.body_exists:
-            await call.confirm(tx)
-        call.tx = tx
-        return await operation.handler(call, **values)
+    if operation.method == "GET":
+        return await call.read(lambda: operation.handler(call, **values))
+    return await call.write(lambda: operation.handler(call, **values))
 
 
 def _response(operation: Operation, call: Call, answer: object) -> web.StreamResponse:

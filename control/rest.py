@@ -2,16 +2,15 @@
 
 A handler takes a Call (and what it declared as ``body`` or ``query``) and returns what it declared as ``answer``; it raises
 ControlError for anything else. It has one transaction, ``call.tx``: returning commits, raising rolls back; what must happen
-outside the database once that is safe goes through ``call.after``. A handler whose transaction was given up in favour of another
-is run anew.
+outside the database once that is safe goes through ``call.after``. If that transaction is given up in favour of another, the
+handler is run anew. One that is declared without a transaction has as many as it opens, and is itself run once.
 """
 
-import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -21,6 +20,7 @@ from control.db import Transaction, is_id
 from control.errors import ControlError, ErrorCode, Family, not_found
 from control.permissions import Actor, Permission
 from control.ratelimit import Limit
+from control.transactions import Begin, transact
 
 if TYPE_CHECKING:
     from control.services import Services
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PREFIXES = ("/api", "/api/v1", "/v1/api", "/api/v1/api")
 
 Handler = Callable[..., Awaitable[Any]]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -82,13 +83,29 @@ class Call:
         if self.actor_or_none is not None:
             await self.services.accounts.confirm(tx, self.request[TOKEN], self.actor_or_none)
 
-    @contextlib.asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
-        """A transaction for an operation without one: it is then the call's. Raises ControlError where the asker may no more."""
-        async with self.services.db.write() as tx:
-            await self.confirm(tx)
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What ``work`` gives with a look at the database as the call's transaction."""
+        return await self._transact(self.services.db.read, work, confirms=self.request.body_exists)
+
+    async def write(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What ``work`` gives in the call's transaction, once that is committed; run anew where the database gives that up.
+
+        Raises ControlError where the asker may no more.
+        """
+        return await self._transact(self.services.db.write, work, confirms=True)
+
+    async def _transact(self, begin: Begin, work: Callable[[], Awaitable[T]], *, confirms: bool) -> T:
+        before = len(self._after)
+
+        async def confirmed(tx: Transaction) -> T:
+            # What a try that came to nothing has put off is not done.
+            del self._after[before:]
+            if confirms:
+                await self.confirm(tx)
             self._tx = tx
-            yield tx
+            return await work()
+
+        return await transact(begin, confirmed)
 
     def after(self, work: Callable[[], object]) -> None:
         """Do ``work`` when what the handler has written is safe; not at all if it fails."""

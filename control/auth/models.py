@@ -66,14 +66,8 @@ async def end_generation(tx: Transaction, user_id: int, now: float) -> None:
 
 
 async def hold_user(tx: Transaction, user_id: int) -> None:
-    """Let nobody else add to this user's things until the transaction is over."""
+    """Nobody else changes this user, nor makes or changes what is the user's, until this transaction ends."""
     await tx.execute("UPDATE users SET updated_at = updated_at WHERE id = ?", user_id)
-
-
-async def hold_keys_of(tx: Transaction, user_id: int) -> None:
-    """Nobody else has one of the user's stream keys until this transaction ends: whoever changes a stream holds its key first,
-    and two that took them in another order would wait for each other."""
-    await tx.execute("UPDATE stream_keys SET user_id = user_id WHERE user_id = ?", user_id)
 
 
 async def delete_user(tx: Transaction, user_id: int) -> None:
@@ -83,7 +77,12 @@ async def delete_user(tx: Transaction, user_id: int) -> None:
 
 async def hold_administrators(tx: Transaction) -> None:
     """Nobody else changes an administrator until this transaction ends: two who demote each other must not both succeed."""
-    await tx.execute("UPDATE users SET role = role WHERE role = 'administrator'")
+    held = set[int]()
+    # One by one, for a statement takes several in whatever order; and whoever has become one in the meantime.
+    while found := {row["id"] for row in await tx.rows("SELECT id FROM users WHERE role = 'administrator'")} - held:
+        for number in sorted(found):
+            await hold_user(tx, number)
+        held |= found
 
 
 async def count_administrators(tx: Transaction) -> int:

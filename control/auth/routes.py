@@ -88,12 +88,15 @@ async def change_password(call: Call, body: PasswordChange) -> Message:
     if user is None or not await accounts.is_password_of(user, body.current_password, call.address):
         raise ControlError(ErrorCode.FORBIDDEN, "The current password is wrong")
     hashed = await accounts.passwords.hash(body.new_password)
-    async with call.write() as tx:
-        await models.update_user(tx, user["id"], {"password_hash": hashed}, call.now)
-        await models.end_generation(tx, user["id"], call.now)
-        await audit.record(call, audit.Action.PASSWORD_CHANGED, "user", user["id"])
+    await call.write(lambda: _set_password(call, user["id"], hashed))
     accounts.forget()
     return Message(message="Password changed successfully")
+
+
+async def _set_password(call: Call, user_id: int, hashed: str) -> None:
+    await models.update_user(call.tx, user_id, {"password_hash": hashed}, call.now)
+    await models.end_generation(call.tx, user_id, call.now)
+    await audit.record(call, audit.Action.PASSWORD_CHANGED, "user", user_id)
 
 
 def _api_key(row: Row) -> ApiKey:

@@ -8,8 +8,9 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from control import audit, strangers
 from control.asked import KEY_MARK
@@ -19,7 +20,10 @@ from control.auth.tokens import BadToken, Claims, Purpose, Tokens
 from control.db import Database, DatabaseUnavailable, Row, Transaction
 from control.errors import ControlError, ErrorCode, not_found
 from control.permissions import Actor, Permission, Role
+from control.transactions import transact
 from mediaserver.addresses import network_of
+
+T = TypeVar("T")
 
 #: Seconds that a login lasts without being refreshed.
 LOGIN_TTL = 30 * 86400.0
@@ -183,19 +187,25 @@ class Accounts:
     async def login(self, name: str, password: str, address: str, agent: str, request_id: str) -> LoggedIn:
         """Raises ControlError: 401 for a wrong name or password, 429 after too many of them."""
         now = self.clock()
-        async with self._db.write() as tx:
+
+        async def begin(tx: Transaction) -> tuple[Row | None, tuple[str, str]]:
             user = await models.user_by_name(tx, name)
             subjects = _subjects(user, name, address)
             await self._begin_try(tx, subjects, now)
+            return user, subjects
+
+        user, subjects = await self._write(begin)
         right = await self._verify(user["password_hash"] if user else None, password, subjects)
         if user is None or not right or user["disabled"]:
-            async with self._db.write() as tx:
-                user_id = user["id"] if user else None
-                await audit.note(tx, now, user_id, audit.Action.LOGIN_FAILED, "user", user_id or "", address, request_id, {})
+            number = user["id"] if user else None
+            failed = audit.Action.LOGIN_FAILED
+            await self._write(lambda tx: audit.note(tx, now, number, failed, "user", number or "", address, request_id, {}))
             raise _unauthorized("Invalid username or password")
         stronger = await self.passwords.hash(password) if self.passwords.outdated(user["password_hash"]) else ""
         login_id, family, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(16), secrets.token_urlsafe(32)
-        async with self._db.write() as tx:
+
+        async def end(tx: Transaction) -> None:
+            await models.hold_user(tx, user["id"])
             # While the password was being checked it may have been changed, or its user disabled.
             now_user = await models.user_by_id(tx, user["id"])
             if now_user is None or now_user["generation"] != user["generation"] or now_user["disabled"]:
@@ -206,18 +216,21 @@ class Accounts:
             hashes = _digest(secret), _digest(family)
             await models.insert_login(tx, login_id, user["id"], hashes, now, now + LOGIN_TTL, address, _printable(agent))
             await audit.note(tx, now, user["id"], audit.Action.LOGIN, "user", user["id"], address, request_id, {})
+
+        await self._write(end)
         return self._logged_in(user, f"{login_id}.{family}.{secret}", login_id, now)
 
     async def is_password_of(self, user: Row, password: str, address: str) -> bool:
         """Whether ``password`` is the one of ``user``, who is logged in. Raises ControlError (429) after too many wrong ones."""
         subjects = _subjects(user, "", address)
-        async with self._db.write() as tx:
-            await self._begin_try(tx, subjects, self.clock())
+        await self._write(lambda tx: self._begin_try(tx, subjects, self.clock()))
         if not await self._verify(user["password_hash"], password, subjects):
             return False
-        async with self._db.write() as tx:
-            await self._end_try(tx, subjects)
+        await self._write(lambda tx: self._end_try(tx, subjects))
         return True
+
+    async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await transact(self._db.write, work)
 
     async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> None:
         """Count a try as failed before it is made, so that many at once are as many as one after another. Raises ControlError."""
@@ -236,10 +249,12 @@ class Accounts:
         try:
             return await self.passwords.verify(hashed, password)
         except BaseException:
-            async with self._db.write() as tx:
-                for subject in subjects:
-                    await models.take_back_failure(tx, subject)
+            await self._write(lambda tx: self._take_back(tx, subjects))
             raise
+
+    async def _take_back(self, tx: Transaction, subjects: Sequence[str]) -> None:
+        for subject in subjects:
+            await models.take_back_failure(tx, subject)
 
     async def _end_try(self, tx: Transaction, subjects: Sequence[str]) -> None:
         """It was right: the account's failures are forgiven; the address's stay, or one account of one's own would free it."""
@@ -254,19 +269,24 @@ class Accounts:
         """
         now = self.clock()
         login_id, family, secret = token.split(".") if token.count(".") == 2 else ("", "", "")
-        fresh, stolen = secrets.token_urlsafe(32), False
-        async with self._db.write() as tx:
+        fresh = secrets.token_urlsafe(32)
+
+        async def renew(tx: Transaction) -> tuple[Row | None, bool]:
+            """The login, and whether it is renewed."""
             row = await models.login_by_id(tx, login_id)
-            if row is not None and not _is_live(row, now):
-                row = None
-            if row is not None and hmac.compare_digest(row["family_hash"], _digest(family)):
-                # Of two who come at once with the same token the database lets one through.
-                if await models.renew_login(tx, login_id, _digest(secret), _digest(fresh), now + LOGIN_TTL):
-                    return self._logged_in(row, f"{login_id}.{family}.{fresh}", login_id, now)
-                await models.revoke_login(tx, login_id, now)
-                await audit.note(tx, now, row["id"], audit.Action.TOKEN_REUSED, "user", row["id"], address, request_id, {})
-                stolen = True
-        if stolen:
+            if row is None or not _is_live(row, now) or not hmac.compare_digest(row["family_hash"], _digest(family)):
+                return None, False
+            # Of two who come at once with the same token the database lets one through.
+            if await models.renew_login(tx, login_id, _digest(secret), _digest(fresh), now + LOGIN_TTL):
+                return row, True
+            await models.revoke_login(tx, login_id, now)
+            await audit.note(tx, now, row["id"], audit.Action.TOKEN_REUSED, "user", row["id"], address, request_id, {})
+            return row, False
+
+        row, renewed = await self._write(renew)
+        if row is not None and renewed:
+            return self._logged_in(row, f"{login_id}.{family}.{fresh}", login_id, now)
+        if row is not None:
             self.forget()
         raise _unauthorized("Invalid or expired refresh token")
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from control import audit
+from control.auth.models import hold_user
 from control.db import Row
 from control.destinations import models
 from control.destinations.platforms import is_elsewhere, moved_address
@@ -77,8 +78,10 @@ async def show_destination(call: Call) -> Destination:
 async def create_destination(call: Call, body: DestinationCreateAnywhere) -> DestinationDone:
     """Create a destination, of one stream or of all of yours: what is on air goes there at once"""
     owner = call.actor.user_id
-    if body.stream_id is not None:
-        stream = await stream_rows.stream_by_id(call.tx, body.stream_id)
+    if body.stream_id is None:
+        await hold_user(call.tx, owner)
+    else:
+        stream = await stream_rows.hold_stream(call.tx, body.stream_id)
         if stream is None or not call.actor.owns(stream["user_id"], Permission.STREAMS_ALL):
             raise not_found("Stream", stream_id=body.stream_id)
         owner = stream["user_id"]

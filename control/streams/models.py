@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from control.auth.models import hold_user
 from control.db import Row, Transaction
 
 _STREAM = (
@@ -21,14 +22,12 @@ async def insert_stream(tx: Transaction, fields: Row) -> int:
 
 
 async def hold_stream(tx: Transaction, stream_id: int) -> Row | None:
-    """The stream, which nobody else changes until this transaction ends, nor whose turn it is of those with its key.
-
-    Always the key first: two that waited for each other would wait for ever.
-    """
-    held = None
-    while (row := await stream_by_id(tx, stream_id)) is not None and row["key_hash"] != held:
-        held = row["key_hash"]
-        await tx.execute("UPDATE stream_keys SET user_id = user_id WHERE key_hash = ?", held)
+    """The stream, which nobody else changes until this transaction ends, nor another of its user's or whose turn it is of those
+    with its key."""
+    row = await stream_by_id(tx, stream_id)
+    if row is None:
+        return None
+    await hold_user(tx, row["user_id"])
     await tx.execute("UPDATE streams SET updated_at = updated_at WHERE id = ?", stream_id)
     return await stream_by_id(tx, stream_id)
 

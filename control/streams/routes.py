@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 
 from control import audit
-from control.db import Row
+from control.auth.models import hold_user
+from control.db import Row, Transaction
 from control.destinations import models as destination_rows
 from control.destinations.schemas import DestinationCreate
 from control.errors import ControlError, ErrorCode, invalid, not_found
@@ -28,6 +29,7 @@ from control.streams.schemas import (
     StreamStopped,
     StreamUpdate,
 )
+from control.transactions import transact
 from control.vault import Unreadable
 from mediaserver.errors import Refused
 
@@ -90,6 +92,7 @@ async def show_status(call: Call) -> StreamState:
 )
 async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
     """Create a stream"""
+    await hold_user(call.tx, call.actor.user_id)
     fields = {
         "user_id": call.actor.user_id,
         "name": body.name,
@@ -267,9 +270,7 @@ async def _begin(call: Call, before: Row) -> None:
     try:
         await conductor.start({**before, "starts": starts})
     except Refused as refusal:
-        async with call.services.db.write() as call.tx:
-            await models.end_start(call.tx, before["id"], starts, before["stopped_at"])
-            await audit.record(call, audit.Action.STREAM_NOT_STARTED, "stream", before["id"])
+        await transact(call.services.db.write, lambda tx: _end(call, tx, before, starts))
         conductor.forget()
         if isinstance(refusal, OwnerDisabled):
             error = ControlError(ErrorCode.FORBIDDEN, "The account of its owner is disabled")
@@ -279,6 +280,12 @@ async def _begin(call: Call, before: Row) -> None:
             error = invalid(input_url=refusal.reason)
             error.message = "The input cannot be fetched"
         raise error from None
+
+
+async def _end(call: Call, tx: Transaction, before: Row, starts: int) -> None:
+    call.tx = tx
+    await models.end_start(tx, before["id"], starts, before["stopped_at"])
+    await audit.record(call, audit.Action.STREAM_NOT_STARTED, "stream", before["id"])
 
 
 @streams.post(

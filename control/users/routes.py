@@ -1,6 +1,6 @@
 """``/api/users``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from control import audit
 from control.auth import models
@@ -93,15 +93,18 @@ async def create_user(call: Call, body: UserCreate) -> User:
     """
     _require_login_above_user(call, body.role.value)
     hashed = await call.services.accounts.passwords.hash(body.password)
-    async with call.write() as tx:
-        try:
-            number = await models.insert_user(tx, body.username, body.email, hashed, body.role.value, call.now)
-        except Conflict:
-            raise _taken() from None
-        await audit.record(call, audit.Action.USER_CREATED, "user", number, role=body.role.value)
-        row = await models.user_by_id(tx, number)
-    assert row is not None  # noqa: S101  inserted above
-    return _user(row)
+    return _user(await call.write(lambda: _insert(call, body, hashed)))
+
+
+async def _insert(call: Call, body: UserCreate, hashed: str) -> Row:
+    try:
+        number = await models.insert_user(call.tx, body.username, body.email, hashed, body.role.value, call.now)
+    except Conflict:
+        raise _taken() from None
+    await audit.record(call, audit.Action.USER_CREATED, "user", number, role=body.role.value)
+    row = await models.user_by_id(call.tx, number)
+    assert row is not None  # noqa: S101  just made
+    return row
 
 
 @users.put(
@@ -124,36 +127,40 @@ async def update_user(call: Call, body: UserUpdate) -> User:
     if wanted.keys() & _LOGIN:
         call.require_login()
     hashed = await call.services.accounts.passwords.hash(wanted.pop("password")) if "password" in wanted else ""
-    async with call.write() as tx:
-        await _hold_administrators(call)
-        row = await _found(call)
-        fields = _columns(wanted, hashed)
-        if fields:
-            _require_login_above_user(call, row["role"], str(fields.get("role", row["role"])))
-            try:
-                await models.update_user(tx, row["id"], fields, call.now)
-            except Conflict:
-                raise _taken() from None
-        await _keep_an_administrator(call)
-        if any(fields.get(name, row[name]) != row[name] for name in ("role", "password_hash", "disabled")):
-            await models.end_generation(tx, row["id"], call.now)
-        if fields.get("disabled"):
-            await _take_off_air(call, row["id"], "its owner was disabled")
-        await audit.record(call, _action(fields, row), "user", row["id"], fields=sorted(wanted))
-        row = await _found(call)
+    fields = _columns(wanted, hashed)
+    row = await call.write(lambda: _update(call, fields, sorted(wanted)))
     call.services.accounts.forget()
     return _user(row)
 
 
-async def _hold_administrators(call: Call) -> None:
-    """Nobody else changes an administrator now; who did so before may have changed the one who asks."""
+async def _update(call: Call, fields: Mapping[str, object], sent: Sequence[str]) -> Row:
+    row = await _held(call)
+    if fields:
+        _require_login_above_user(call, row["role"], str(fields.get("role", row["role"])))
+        try:
+            await models.update_user(call.tx, row["id"], fields, call.now)
+        except Conflict:
+            raise _taken() from None
+    await _keep_an_administrator(call)
+    if any(fields.get(name, row[name]) != row[name] for name in ("role", "password_hash", "disabled")):
+        await models.end_generation(call.tx, row["id"], call.now)
+    if fields.get("disabled"):
+        await _take_off_air(call, row["id"], "its owner was disabled")
+    await audit.record(call, _action(fields, row), "user", row["id"], fields=sent)
+    return await _found(call)
+
+
+async def _held(call: Call) -> Row:
+    """The user in the path, which nobody else changes now, nor any administrator; who did so before may have changed the one who
+    asks."""
     await models.hold_administrators(call.tx)
     await call.confirm(call.tx)
+    await models.hold_user(call.tx, call.id("user_id", "User", "user"))
+    return await _found(call)
 
 
 async def _take_off_air(call: Call, user_id: int, reason: str) -> None:
     """None of the user's streams is wanted any more, and what is on air ends."""
-    await models.hold_keys_of(call.tx, user_id)
     stream_ids = await stream_rows.end_all_of(call.tx, user_id)
     call.after(lambda: call.services.conductor.stop_all(stream_ids, reason))
 
@@ -191,8 +198,7 @@ async def delete_user(call: Call) -> Message:
     """
     if call.id("user_id", "User", "user") == call.actor.user_id:
         raise ControlError(ErrorCode.CONFLICT, "Nobody deletes the account that asks")
-    await _hold_administrators(call)
-    row = await _found(call)
+    row = await _held(call)
     _require_login_above_user(call, row["role"])
     await _take_off_air(call, row["id"], "its owner was deleted")
     await models.delete_user(call.tx, row["id"])

@@ -169,14 +169,15 @@ class Courier:
         # In one order, so that two nodes do not wait for each other.
         for result in sorted(results, key=lambda result: (result.delivery["webhook_id"], result.delivery["id"])):
             row, outcome = result.delivery, result.outcome
+            # The webhook before what hangs on it.
+            if outcome.arrived:
+                await models.note_success(tx, row["webhook_id"])
+                await models.delivered(tx, row["id"], outcome.status or 0, result.at + outcome.seconds)
+            else:
+                await self._failed(tx, row, outcome)
             await models.insert_attempt(
                 tx, row["id"], row["attempts"], result.at, outcome.status, outcome.error, outcome.seconds, outcome.response
             )
-            if outcome.arrived:
-                await models.delivered(tx, row["id"], outcome.status or 0, result.at + outcome.seconds)
-                await models.note_success(tx, row["webhook_id"])
-            else:
-                await self._failed(tx, row, outcome)
 
     async def _failed(self, tx: Transaction, row: Row, outcome: Outcome) -> None:
         now = self._clock()

@@ -177,16 +177,20 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
         "created_at": call.now,
         "updated_at": call.now,
     }
-    async with call.write():
-        await user_rows.hold_user(call.tx, call.actor.user_id)
-        if await models.count_webhooks(call.tx, call.actor.user_id) >= most:
-            raise ControlError(ErrorCode.CONFLICT, f"Nobody has more than {most} webhooks: delete one")
-        number = await models.insert_webhook(call.tx, fields)
-        await audit.record(call, audit.Action.WEBHOOK_CREATED, "webhook", number)
-        row = await models.webhook_by_id(call.tx, number)
-    assert row is not None  # noqa: S101  just made
+    row = await call.write(lambda: _insert(call, fields, most))
     call.after(call.services.webhooks.announcer.look_again)
     return WebhookCreated(**dict(_shown(call, row)), secret=secret, message="Webhook created successfully")
+
+
+async def _insert(call: Call, fields: Row, most: int) -> Row:
+    await user_rows.hold_user(call.tx, call.actor.user_id)
+    if await models.count_webhooks(call.tx, call.actor.user_id) >= most:
+        raise ControlError(ErrorCode.CONFLICT, f"Nobody has more than {most} webhooks: delete one")
+    number = await models.insert_webhook(call.tx, fields)
+    await audit.record(call, audit.Action.WEBHOOK_CREATED, "webhook", number)
+    row = await models.webhook_by_id(call.tx, number)
+    assert row is not None  # noqa: S101  just made
+    return row
 
 
 @webhooks.put(
@@ -200,28 +204,31 @@ async def create_webhook(call: Call, body: WebhookCreate) -> WebhookCreated:
 async def update_webhook(call: Call, body: WebhookUpdate) -> WebhookDone:
     """Change a webhook: what waits in its outbox goes to its new URL. Enabling one forgives its failures"""
     await _check_addresses(call, _addresses(body.url, body.urls or {}))
-    async with call.write():
-        before = await _found(call, hold=True)
-        urls = _merged(_urls(call, before), body)
-        events = body.events or [EventName(event) for event in json.loads(before["events"])]
-        _check_complete(urls, events)
-        fields: dict[str, object] = {"updated_at": call.now}
-        if body.url is not None or body.urls is not None:
-            fields["urls"] = call.services.cipher.seal(outbox.URLS, json.dumps(urls))
-        if body.events is not None:
-            fields["events"] = json.dumps([event.value for event in events])
-        if body.thresholds is not None:
-            fields["thresholds"] = json.dumps(sorted(set(body.thresholds)))
-        if body.enabled is not None:
-            fields["enabled"] = int(body.enabled)
-        if body.enabled:
-            fields |= {"disabled_reason": "", "failing_since": None}
-        await models.update_webhook(call.tx, before["id"], fields)
-        await audit.record(call, audit.Action.WEBHOOK_UPDATED, "webhook", before["id"], fields=sorted(body.model_fields_set))
-        row = {**before, **fields}
+    row = await call.write(lambda: _update(call, body))
     call.after(call.services.webhooks.announcer.look_again)
     call.after(call.services.webhooks.courier.wake)
     return WebhookDone(**dict(_shown(call, row)), message="Webhook updated successfully")
+
+
+async def _update(call: Call, body: WebhookUpdate) -> Row:
+    before = await _found(call, hold=True)
+    urls = _merged(_urls(call, before), body)
+    events = body.events or [EventName(event) for event in json.loads(before["events"])]
+    _check_complete(urls, events)
+    fields: dict[str, object] = {"updated_at": call.now}
+    if body.url is not None or body.urls is not None:
+        fields["urls"] = call.services.cipher.seal(outbox.URLS, json.dumps(urls))
+    if body.events is not None:
+        fields["events"] = json.dumps([event.value for event in events])
+    if body.thresholds is not None:
+        fields["thresholds"] = json.dumps(sorted(set(body.thresholds)))
+    if body.enabled is not None:
+        fields["enabled"] = int(body.enabled)
+    if body.enabled:
+        fields |= {"disabled_reason": "", "failing_since": None}
+    await models.update_webhook(call.tx, before["id"], fields)
+    await audit.record(call, audit.Action.WEBHOOK_UPDATED, "webhook", before["id"], fields=sorted(body.model_fields_set))
+    return {**before, **fields}
 
 
 def _merged(urls: dict[str, str], body: WebhookUpdate) -> dict[str, str]:

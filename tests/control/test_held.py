@@ -7,6 +7,7 @@ import json
 import pytest
 
 from control.auth import models
+from control.db import Database
 from control.permissions import Role
 from tests.control.conftest import OpenPanel
 from tests.control.panel import PASSWORD, Panel, Person
@@ -29,9 +30,13 @@ async def known(panel: Panel, token: str) -> None:
 
 async def blocked(panel: Panel, number: int = 1) -> None:
     """So many wait for what another transaction holds."""
+    await blocked_in(panel.control.db, number)
+
+
+async def blocked_in(database: Database, number: int = 1) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
-            async with panel.control.db.read() as tx:
+            async with database.read() as tx:
                 if len(await tx.rows("SELECT 1 FROM pg_locks WHERE NOT granted")) >= number:
                     return
 

@@ -9,8 +9,8 @@ import pytest
 from control import db
 from control.auth import models
 from control.db import Deadlocked, Transaction
-from control.endpoint import TRIES
 from control.permissions import TABLE, Actor, Permission, Role
+from control.transactions import TRIES
 from tests.control.conftest import OpenPanel
 from tests.control.panel import PASSWORD, Panel, Person
 from tests.control.test_held import blocked
@@ -226,16 +226,16 @@ async def test_who_waits_in_a_circle_with_another_is_served_after_it(
     other = await asyncpg.connect(database_url)
     hold = "UPDATE users SET updated_at = updated_at WHERE id = $1"
     await other.execute("SET deadlock_timeout = '1h'")  # it is not the one that is given up
-    delete, tries = models.delete_user, list[asyncio.Task[str]]()
+    hold_user, tries = models.hold_user, list[asyncio.Task[str]]()
 
     async def close_the_circle(tx: Transaction, user_id: int) -> None:
-        if not tries:
+        if user_id == number and not tries:
             # The deletion holds every administrator.
             tries.append(asyncio.create_task(other.execute(f"{hold}; COMMIT".replace("$1", "1"))))
             await blocked(here)
-        await delete(tx, user_id)
+        await hold_user(tx, user_id)
 
-    monkeypatch.setattr(models, "delete_user", close_the_circle)
+    monkeypatch.setattr(models, "hold_user", close_the_circle)
     await other.execute("BEGIN")
     await other.execute(hold, number)
     assert (await admin.delete(f"/api/users/{number}")).json == {"message": "User deleted successfully"}
