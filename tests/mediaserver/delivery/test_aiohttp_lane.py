@@ -215,7 +215,7 @@ def answers(pieces: list[bytes]) -> int:
 async def test_a_head_that_began_behind_a_request_that_was_not_answered_yet_has_its_time(
     pieces: list[bytes], keepalive: float
 ) -> None:
-    async with connected(header_timeout=2 * SHORT, keepalive_timeout=keepalive) as house:
+    async with connected(header_timeout=SHORT, keepalive_timeout=keepalive) as house:
         house.idle.clear()
         for piece in pieces:
             house.protocol.data_received(piece)
@@ -257,7 +257,7 @@ async def test_a_head_that_began_so_is_answered_when_it_is_whole(pieces: list[by
 )
 async def test_nothing_is_behind_what_is_whole(pieces: list[bytes]) -> None:
     """With a deadline for heads that is over at once where one runs, the connection ends by its keepalive, without a word."""
-    async with connected(header_timeout=SHORT, keepalive_timeout=4 * SHORT) as house:
+    async with connected(header_timeout=SHORT, keepalive_timeout=SHORT) as house:
         for piece in pieces:
             house.protocol.data_received(piece)
             await asyncio.sleep(0)
