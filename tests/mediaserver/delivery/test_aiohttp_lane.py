@@ -201,6 +201,7 @@ BEGUN = (
     [POST + b"Content-Length: 2\r\n\r\n12GET /api/"],
     [POST + b"Content-Length: 4\r\n\r\n1", b"2", b"34GET /api/"],
     [POST + b"Content-Length: 0\r\n\r\nGET /api/"],
+    [POST + b"Content-Encoding: deflate\r\nContent-Length: 9\r\n\r\nx\x9cK\x04\x00\x00b\x00bGET /api/"],
     [POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", b"0\r\n\r\nGET /api/"],
     [POST + b"Content-Length: 1\r\n\r\n1", b"GET /", b"api/"],
 )
@@ -247,6 +248,8 @@ async def test_a_head_that_began_so_is_answered_when_it_is_whole(pieces: list[by
         [POST + b"Content-Length: 2\r\n\r\n12"],
         [POST + b"Content-Length: 2\r\n\r\n", b"1", b"2"],
         [POST + b"Content-Length: 2\r\n\r\n1", b"2\r\n"],
+        [POST + b"Content-Length: 2\r\n\r\n12\r", b"\n"],
+        [POST + b"Content-Length: 2\r\n\r\n12" + POST + b"Content-Length: 3\r\n\r\n345\r\n"],
         [POST + b"Content-Length: 2\r\n\r\n12" + POST + b"Content-Length: 3\r\n\r\n345"],
         [POST + b"Content-Length: 2\r\n\r\n1", b"2" + POST + b"Content-Length: 3\r\n\r\n3", b"45"],
         [POST + b"Content-Encoding: deflate\r\nContent-Length: 9\r\n\r\nx\x9cK\x04\x00", b"\x00b\x00b"],
