@@ -63,9 +63,9 @@ class Grants:
             changes = self._changes
             async with self._db.read() as tx:
                 rows = self._by_turn(await models.streams_by_key(tx, key_hash))
-                held = self._held(rows, now)
-                refusal = _objection(rows, held)
-                grant = None if refusal or not rows else (await _granted(tx, self._vault, rows[:1]))[0].grant
+                held = held_at(rows, now)
+                row, refusal = self._choose(rows, held)
+                grant = None if row is None else (await _granted(tx, self._vault, [row]))[0].grant
             if changes != self._changes:
                 continue
             if refusal:
@@ -92,11 +92,26 @@ class Grants:
             if changes == self._changes:
                 return found
 
-    def _held(self, rows: Sequence[Row], now: float) -> Sequence[Row]:
-        """Those of ``rows``, by turn, for whose sake a push has to wait: they were stopped, and do not begin by themselves yet.
-        The one on air waits for nobody's stop but its own."""
-        meant = rows[:1] if rows and self._on_air(rows[0]["id"]) else rows
-        return [row for row in meant if row["stopped_at"] is not None and now - row["stopped_at"] < STOP_HOLD]
+    def _choose(self, rows: Sequence[Row], held: Sequence[Row]) -> tuple[Row | None, str]:
+        """Whose turn it is of the streams ``rows`` of one key, which are there by turn; or why it is nobody's, empty where there
+        are none."""
+        if not rows:
+            return None, ""
+        first = rows[0]
+        if first["owner_disabled"]:
+            return None, "the account of its owner is disabled"
+        if first["started"]:
+            return first, ""
+        # The one on air waits for nobody's stop but its own.
+        meant = rows[:1] if self._on_air(first["id"]) else rows
+        if not any(row["auto_start"] for row in meant):
+            return None, "the stream is stopped: start it first"
+        # Who stops what is on air does not want its encoder, which tries again, on air as another stream.
+        if not any(row["stopped_on_air"] for row in held if row in meant):
+            for row in meant:
+                if row["auto_start"] and row not in held:
+                    return row, ""
+        return None, "the stream was stopped: start it, or let nobody push for a minute"
 
     async def _hold_on(self, key_hash: str, held: Sequence[Row], now: float) -> None:
         """A push was refused: the hold of what was stopped is counted anew."""
@@ -105,15 +120,9 @@ class Grants:
                 await models.hold_on(tx, key_hash, now - STOP_HOLD, now)
 
 
-def _objection(rows: Sequence[Row], held: Sequence[Row]) -> str:
-    """Why none of the streams ``rows`` of one key may be pushed; empty where it is the first one's turn."""
-    if rows and rows[0]["owner_disabled"]:
-        return "the account of its owner is disabled"
-    if not rows or rows[0]["started"]:
-        return ""
-    if not rows[0]["auto_start"]:
-        return "the stream is stopped: start it first"
-    return "the stream was stopped: start it, or let nobody push for a minute" if held else ""
+def held_at(rows: Sequence[Row], now: float) -> Sequence[Row]:
+    """Those of ``rows`` that were stopped, and do not begin by themselves yet."""
+    return [row for row in rows if row["stopped_at"] is not None and now - row["stopped_at"] < STOP_HOLD]
 
 
 async def _granted(tx: Transaction, vault: Vault, rows: Sequence[Row]) -> Sequence[Granted]:

@@ -7,7 +7,7 @@ from control.db import Row, Transaction
 
 _STREAM = (
     "id, user_id, name, input_type, input_url, key_hash, latency_mode, record_enabled, auto_start, video_codec, audio_codec,"
-    " bitrate_mode, keyframe_interval, qualities, started, starts, stopped_at, created_at, updated_at"
+    " bitrate_mode, keyframe_interval, qualities, started, starts, stopped_at, stopped_on_air, created_at, updated_at"
 )
 
 _OWNER_DISABLED = "(SELECT disabled FROM users WHERE users.id = streams.user_id) AS owner_disabled"

@@ -16,6 +16,7 @@ from control.schema import Message, Page, changes
 from control.site import site
 from control.streams import models, service, shown
 from control.streams.conductor import CannotEncode, OwnerDisabled
+from control.streams.grants import held_at
 from control.streams.kinds import StreamInput, StreamStatus
 from control.streams.room import keep_within
 from control.streams.schemas import (
@@ -295,9 +296,15 @@ async def stop_stream(call: Call) -> StreamStopped:
     """Stop a stream: whoever publishes it is sent away, and all that hangs on it ends. Harmless twice
 
     Where `auto_start` is set, a push starts it again once nobody has tried to push it for a minute; until then only a start does.
+    Another stream with its key may be pushed meanwhile, unless this one was on air: then its encoder, which tries again, goes on
+    air as none of them before that, but for one that is started.
     """
     row = await found(call, Permission.STREAMS_STOP_ALL, hold=True)
-    await models.update_stream(call.tx, row["id"], {"started": 0, "stopped_at": call.now}, call.now)
+    call.services.on_air.forget()
+    live = call.services.on_air.stream(row["id"]) is not None
+    on_air = live or any(held["stopped_on_air"] for held in held_at([row], call.now))
+    fields = {"started": 0, "stopped_at": call.now, "stopped_on_air": int(on_air)}
+    await models.update_stream(call.tx, row["id"], fields, call.now)
     await audit.record(call, audit.Action.STREAM_STOPPED, "stream", row["id"])
     call.after(lambda: call.services.conductor.stop(row["id"], "stopped by its owner"))
     call.after(lambda: call.services.live.on_status(row["id"], StreamStatus.STOPPED.value))

@@ -240,7 +240,7 @@ async def test_an_encoder_comes_back_to_the_stream_that_it_left(engine: Stage, p
 
 
 async def test_a_stop_of_another_stream_keeps_no_encoder_from_the_one_that_it_left(engine: Stage, panel: OpenPanel) -> None:
-    """Its own stop does, and each does where none is on air."""
+    """Its own stop does."""
     here = await panel()
     admin = await here.log_in()
     first, second = await pushed(admin), await pushed(admin)
@@ -248,12 +248,42 @@ async def test_a_stop_of_another_stream_keeps_no_encoder_from_the_one_that_it_le
     here.resident.on_air.forget()
     assert (await admin.post(f"/api/streams/{second}/stop")).status == 200
     assert (await push(here)).name == f"stream_{first}"
-    engine.show()
-    here.resident.on_air.forget()
-    here.control.grants.forget()
-    assert await is_held(here)
-    here.clock.now += grants.STOP_HOLD
-    engine.show(stream(f"stream_{first}", publishing=False))
-    here.resident.on_air.forget()
     assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
     assert await is_held(here)
+
+
+async def test_a_stop_of_what_was_not_on_air_holds_no_other_stream_with_its_key(engine: Stage, panel: OpenPanel) -> None:
+    """Not even for as long as somebody pushes; and for that long it is not that one's turn."""
+    here = await panel()
+    admin = await here.log_in()
+    first, second, newest = await pushed(admin), await pushed(admin), await pushed(admin, auto_start=False)
+    for each in (newest, second):
+        assert (await admin.post(f"/api/streams/{each}/stop")).status == 200
+    assert (await push(here)).name == f"stream_{first}"
+    assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
+    assert await is_held(here)
+    here.clock.now += grants.STOP_HOLD
+    assert (await push(here)).name == f"stream_{second}"
+
+
+async def test_the_encoder_of_a_stream_that_was_stopped_on_air_goes_on_air_as_no_other(engine: Stage, panel: OpenPanel) -> None:
+    """For as long as it tries, however often the stream is stopped; unless another is started."""
+    here = await panel()
+    admin = await here.log_in()
+    first, second = await pushed(admin), await pushed(admin)
+    engine.on_air(first)
+    here.resident.on_air.forget()
+    assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
+    engine.show()
+    here.resident.on_air.forget()
+    for _ in range(3):
+        here.clock.now += grants.STOP_HOLD / 2
+        assert await is_held(here)
+    assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
+    assert await is_held(here)
+    assert (await admin.post(f"/api/streams/{second}/start")).status == 200
+    assert (await push(here)).name == f"stream_{second}"
+    assert (await admin.post(f"/api/streams/{second}/stop")).status == 200
+    assert await is_held(here)
+    here.clock.now += grants.STOP_HOLD
+    assert (await push(here)).name == f"stream_{second}"
