@@ -216,8 +216,7 @@ class Engine:
 
     def _begin(self, stream: LiveStream) -> None:
         """A stream has begun: what its grant asks for begins with it."""
-        if self.config.hls.always:
-            self._packagers.start(stream.name, monotonic())
+        self._packagers.begin(stream.name, monotonic())
         self._transcoders.begin(stream)
         self._relays.begin(stream)
         self._recordings.begin(stream)

@@ -1,4 +1,4 @@
-"""The packaging house's door: a player's question in, an Answer out. Packaging begins with the first question."""
+"""The packaging house's door: a player's question in, an Answer out. Packaging begins with the first question, or unasked."""
 
 import functools
 import math
@@ -61,8 +61,13 @@ class Packagers:
 
     # -- life -----------------------------------------------------------------------------------------------------------
 
+    def begin(self, name: str, now: float) -> None:
+        """The stream ``name`` has begun: package it from now on if it is to be packaged unasked."""
+        if self._unasked:
+            self.start(name, now)
+
     def start(self, name: str, now: float) -> bool:
-        """Package ``name`` from now on, if it is live; harmless twice. For ``hls.always``."""
+        """Package ``name`` from now on, if it is live; harmless twice."""
         return self._entry(name, now) is not None
 
     def stop(self, name: str) -> None:
@@ -75,7 +80,7 @@ class Packagers:
     def sweep(self, now: float) -> None:
         """Stop what nobody asks for, and forget what has been over for a while. To be called every second or so."""
         self._numbers.follow_clock()
-        patience = math.inf if self.settings.always else self.settings.idle_timeout
+        patience = math.inf if self._unasked else self.settings.idle_timeout
         for name, entry in list(self._entries.items()):
             entry.sweep(now)
             if entry.has_expired(now, patience):
@@ -103,6 +108,12 @@ class Packagers:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def _unasked(self) -> bool:
+        """Whether streams are packaged from their beginning to their end: where one can go back, there is to be something to go
+        back to, for the first viewer too."""
+        return self.settings.always or self.settings.dvr > 0
 
     def _entry(self, name: str, now: float) -> Packaged | None:
         stream = self._streams.find(name)

@@ -41,7 +41,9 @@ _ASK_OFTEN = """
   const {setTimeout: later} = window;
   window.setTimeout = (work, wait, ...more) => later(work, wait > 4000 && wait < 6000 ? 500 : wait, ...more);
 """
-HLS = {"always": True, "dvr": DVR, "window": 3, "segment_duration": 1.0}
+HLS = {"dvr": DVR, "window": 3, "segment_duration": 1.0}
+#: No history is asked for, but to be packaged before anybody looks.
+NO_DVR = {**HLS, "dvr": 0, "always": True}
 
 
 def long_clip(clips: Clips) -> list[Tag]:
@@ -93,7 +95,7 @@ def test_the_playlist_holds_what_was_asked_for_and_every_segment_in_it_is_there(
 
 
 def test_without_it_only_the_window_is_there(serve: Serve, clips: Clips) -> None:
-    server = serve(hls={**HLS, "dvr": 0})
+    server = serve(hls=NO_DVR)
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(long_clip(clips), SENT * 1000))
         publisher.settle()
@@ -187,7 +189,7 @@ def test_a_pause_and_the_end_of_the_stream_take_nothing_from_who_has_gone_back(s
 
 
 def test_without_dvr_a_long_playlist_is_no_place_to_go_back_in(serve: Serve, clips: Clips, tab: OpenTab) -> None:
-    server = serve(hls={**HLS, "dvr": 0, "window": DVR})
+    server = serve(hls={**NO_DVR, "window": DVR})
     with RtmpClient(server.rtmp("show")).publish() as publisher:
         publisher.send(until(long_clip(clips), SENT * 1000))
         publisher.settle()

@@ -119,8 +119,9 @@ async def test_a_task_that_fails_is_reported() -> None:
     await failing()
 
 
-async def test_hls_always_packages_from_the_first_packet_on() -> None:
-    async with running(Config(hls=HlsConfig(always=True))) as town, town.client("show") as publisher:
+@pytest.mark.parametrize("unasked", [HlsConfig(always=True), HlsConfig(dvr=60.0)], ids=["always", "dvr"])
+async def test_hls_is_packaged_from_the_first_packet_on_where_it_is_asked_for(unasked: HlsConfig) -> None:
+    async with running(Config(hls=unasked)) as town, town.client("show") as publisher:
         await publisher.publish()
         assert town.engine._packagers.find("show") is not None
     async with running() as town, town.client("show") as publisher:

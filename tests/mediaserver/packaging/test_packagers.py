@@ -344,13 +344,24 @@ def test_nothing_is_packaged_until_somebody_asks_and_not_for_ever(clip: list[Tra
     assert len(site.subject) == len(stream.subscribers) == 0
 
 
-def test_always_packages_without_being_asked(clip: list[Track | Packet]) -> None:
-    site = Site(Settings(always=True))
-    assert site.subject.start("test", 0.0)
-    assert not site.subject.start("other", 0.0)
+@pytest.mark.parametrize("settings", [Settings(always=True), Settings(dvr=60.0)], ids=["always", "dvr"])
+def test_what_is_to_be_had_unasked_is_packaged_from_its_beginning_to_its_end(
+    settings: Settings, clip: list[Track | Packet]
+) -> None:
+    site = Site(settings)
+    site.subject.begin("test", 0.0)
+    site.subject.begin("other", 0.0)
+    assert len(site.subject) == 1
     site.write(clip)
     site.subject.sweep(10_000.0)
-    assert "EXTINF" in site.text("video.m3u8")
+    listed = m3u8.loads(site.text("video.m3u8"))
+    assert sum(segment.duration for segment in listed.segments if segment.uri and not segment.gap_tag) >= 3
+
+
+def test_a_stream_of_which_nobody_wants_more_than_the_present_is_not_packaged_unasked() -> None:
+    site = Site(Settings())
+    site.subject.begin("test", 0.0)
+    assert len(site.subject) == 0
 
 
 def test_numbers_never_go_back_over_a_restart_of_packaging_or_of_the_server(clip: list[Track | Packet]) -> None:
