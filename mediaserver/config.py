@@ -83,6 +83,8 @@ class RtmpConfig(_Table):
     takeover: Switch = False
     auth_secret: SharedSecret = SecretStr("")
     reconnect_grace: Patience = 10.0
+    slate: Annotated[str, Field(description='"", "plain" or the path of a file')] = ""
+    slate_longest: Patience = 60.0
     slate_after: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False, description="seconds from 1 to 3600")] = 2.5
     wait_for_publisher: Patience = 0.0
     slow_timeout: Timeout = 15.0

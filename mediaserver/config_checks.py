@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediaserver.config_file import shown
+from mediaserver.config_values import PLAIN
 
 if TYPE_CHECKING:
     from mediaserver.config import Config
@@ -44,6 +45,9 @@ def _files(config: "Config") -> Iterator[Complaint]:
             problem = _unreadable(authorities) or _without_certificates(authorities)
             if problem:
                 yield table, "tls_ca", f"= {shown(authorities)}: {problem}; allowed: the path of a PEM file"
+    if config.rtmp.slate not in ("", PLAIN) and (problem := _unreadable(config.rtmp.slate)):
+        allowed = f'"" for none, "{PLAIN}", or the path of a picture or a film'
+        yield "rtmp", "slate", f"= {shown(config.rtmp.slate)}: {problem}; allowed: {allowed}"
     if countries := config.analytics.country_file:
         problem = _unreadable(countries) or _no_countries(countries)
         if problem:

@@ -235,6 +235,8 @@ RedisUrl = Annotated[
     AfterValidator(_redis),
     Field(strict=False, description='"redis://HOST:PORT/NUMBER" ("rediss://" with TLS, "unix://FILE"), or "" for none'),
 ]
+#: A slate that is made, not a file.
+PLAIN = "plain"
 Folder = Annotated[str, AfterValidator(_folder)]
 Folders = Annotated[
     tuple[str, ...],

@@ -13,6 +13,7 @@ from mediaserver.hub.hub import Hub, Publisher
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream
 from mediaserver.ingest.pull_terms import Terms
+from mediaserver.ingest.slate import slate_of
 from mediaserver.ports import EventSink, InputType, PublishGrant, PullSource, Wire
 from mediaserver.snapshot import PullSnapshot
 from mediaserver.sources import address_of
@@ -83,7 +84,7 @@ class Pull:
             tls_verify=config.pull.tls_verify,
         )
         self._longest_retry = config.pull.longest_retry
-        self._slate_after = config.rtmp.slate_after
+        self._rtmp = config.rtmp
         self._quiet = config.pull.timeout * _QUIET.get(source.type, 1.0)
         self._worker: Worker | None = None
         self._gone: asyncio.Future[str] | None = None
@@ -135,7 +136,11 @@ class Pull:
         if self._worker is not None and self.state in (PullState.CONNECTING, PullState.LIVE) and now - self._heard > patience:
             self._verdict.setdefault("lost", SILENT)
             self._worker.kill()
-        elif self._publisher is not None and self.grant.slate is not None and now - self._heard > self._slate_after:
+        elif (
+            self._publisher is not None
+            and now - self._heard > self._rtmp.slate_after
+            and slate_of(self.grant, self._rtmp) is not None
+        ):
             # The source has its timeout all the same.
             publisher, self._publisher = self._publisher, None
             self._settle(now)

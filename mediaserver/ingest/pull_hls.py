@@ -13,7 +13,7 @@ from mediaserver.ingest.pull_cipher import KEY_SIZE, decrypt
 from mediaserver.ingest.pull_container import read as read_container
 from mediaserver.ingest.pull_http import fetcher_for
 from mediaserver.ingest.pull_playlist import MAGIC, ByteRange, Choice, Key, MediaPlaylist, Piece, parse
-from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
+from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms, barred
 from mediaserver.transport.fetch import Fetcher, FetchError
 from protocols.media import MediaKind, Packet, Track
 
@@ -43,7 +43,10 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     """The best variant of the playlist at ``terms.url``, with the sound that belongs to it."""
     fetcher = fetcher_for(terms)
     try:
-        first, url = _fetch_playlist(fetcher, terms.url)
+        try:
+            first, url = _fetch_playlist(fetcher, terms.url)
+        except Refused as refusal:
+            raise barred(refusal) from None
         if isinstance(first, MediaPlaylist):
             lanes = [_place(Follower(fetcher, url, terms.timeout, first), None)]
         elif first.audio:

@@ -7,7 +7,7 @@ from mediaserver.errors import Refused
 from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_container import read as read_container
 from mediaserver.ingest.pull_rtmp import items_of, trust
-from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms
+from mediaserver.ingest.pull_terms import SourceEnded, SourceLost, SourceRefused, Terms, barred
 from mediaserver.transport.fetch import Fetcher, FetchError, Resource
 from protocols.errors import RemoteProtocolError
 from protocols.flv import FlvReader, TagReader
@@ -76,7 +76,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     except FetchError as error:
         raise SourceLost(str(error)) from None
     except Refused as refusal:
-        raise SourceLost(refusal.reason) from None
+        raise barred(refusal) from None
 
 
 def _contained(tape: Tape, terms: Terms, *, live: bool) -> Iterator[Track | Packet]:

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from mediaserver.errors import Refused
 from mediaserver.ingest.pull_allowance import of_bytes
-from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
+from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms, barred
 from mediaserver.transport.targets import Connection, connect, resolve
 from mediaserver.transport.trust import client_tls, objection
 from protocols.errors import RemoteProtocolError
@@ -74,7 +74,7 @@ def socket_to(parts: SplitResult, port: int, terms: Terms) -> Connection:
     try:
         return connect(resolve(host, parts.port or port, allow_private=terms.allow_private), terms.timeout)
     except Refused as refusal:
-        raise SourceLost(refusal.reason) from None
+        raise barred(refusal) from None
     except OSError as error:
         raise SourceLost(f"{host} cannot be reached: {error.strerror or type(error).__name__}") from None
 

@@ -7,7 +7,7 @@ from mediaserver.errors import Refused
 from mediaserver.ingest import srt
 from mediaserver.ingest.pull_allowance import of_bytes
 from mediaserver.ingest.pull_container import read as read_container
-from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms
+from mediaserver.ingest.pull_terms import SourceLost, SourceRefused, Terms, barred
 from mediaserver.transport.targets import resolve
 from protocols.media import Packet, Track
 
@@ -24,7 +24,7 @@ def read(terms: Terms) -> Iterator[Track | Packet]:
     try:
         targets = resolve(parts.hostname or "", parts.port, allow_private=terms.allow_private)
     except Refused as refusal:
-        raise SourceLost(refusal.reason) from None
+        raise barred(refusal) from None
     library.srt_startup()
     try:
         tape = srt.connect(library, targets, options, round(terms.timeout * 1000), of_bytes(terms).spend)

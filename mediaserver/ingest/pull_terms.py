@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+from mediaserver.errors import Refused, Unresolved
 from mediaserver.ports import InputType
 
 
@@ -13,6 +14,11 @@ class SourceLost(Exception):
 
 class SourceRefused(Exception):
     """The source cannot be had at all: trying again would change nothing. No secrets in the words."""
+
+
+def barred(refusal: Refused) -> SourceLost | SourceRefused:
+    """Why the source's own address may not be gone to. One that leads nowhere now may lead somewhere later."""
+    return (SourceLost if isinstance(refusal, Unresolved) else SourceRefused)(refusal.reason)
 
 
 class SourceEnded(Exception):

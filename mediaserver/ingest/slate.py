@@ -4,9 +4,11 @@ import asyncio
 import os
 from dataclasses import dataclass, field, replace
 
-from mediaserver.config import Config
+from mediaserver.config import Config, RtmpConfig
+from mediaserver.config_values import PLAIN
 from mediaserver.hub.hub import Publisher
 from mediaserver.hub.stream import LiveStream
+from mediaserver.ports import PublishGrant, Slate
 from mediaserver.worker.frames import Frame, Note, PacketFrame, TrackFrame
 from mediaserver.worker.process import Worker
 from protocols import codec
@@ -25,6 +27,13 @@ _DEFAULT_RATE, _DEFAULT_SIZE, _DEFAULT_SOUND = 25, (1280, 720), (48_000, 2)
 #: Samples in a packet, and per second, of sound that does not tell.
 _DEFAULT_PACKET = 1024
 _MODULE = "mediaserver.ingest.slate_worker"
+
+
+def slate_of(grant: PublishGrant, config: RtmpConfig) -> Slate | None:
+    """What bridges the lost source of a stream of ``grant``: its own slate, or the one that the configuration has for all."""
+    if grant.slate is not None or not config.slate:
+        return grant.slate
+    return Slate("" if config.slate == PLAIN else os.path.abspath(config.slate), config.slate_longest)
 
 
 class SlateFailed(Exception):
@@ -46,6 +55,10 @@ class SlateForm:
 
     def settings(self, config: Config) -> dict[str, object]:
         """As a worker's settings."""
+        # A worker's working folder is another. What the configuration names, it allows.
+        roots = [os.path.abspath(root) for root in config.pull.file_roots]
+        if self.path == os.path.abspath(config.rtmp.slate):
+            roots.append(os.path.dirname(self.path))
         return {
             "video": self.video,
             "width": self.width,
@@ -55,14 +68,14 @@ class SlateForm:
             "sample_rate": self.sample_rate,
             "channels": self.channels,
             "path": self.path,
-            "roots": [os.path.abspath(root) for root in config.pull.file_roots],  # a worker's working folder is another
+            "roots": roots,
             "memory": config.pull.memory,
         }
 
 
-def form_of(stream: LiveStream, measured_rate: float) -> SlateForm:
-    """What a slate for ``stream`` must be like. A frame rate of 0: it is not known yet."""
-    form = SlateForm(path=stream.grant.slate.path if stream.grant.slate is not None else "")
+def form_of(stream: LiveStream, measured_rate: float, path: str) -> SlateForm:
+    """What a slate for ``stream``, of the file at ``path`` if any, must be like. A frame rate of 0: it is not known yet."""
+    form = SlateForm(path=path)
     video, audio = stream.tracks.get(MediaKind.VIDEO), stream.tracks.get(MediaKind.AUDIO)
     if video is not None:
         size, rate = _picture(stream, video)

@@ -11,8 +11,8 @@ from mediaserver.hub.hub import Hub, Publisher, overhang
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ingest.interruption import Interruption
-from mediaserver.ingest.slate import Reel, SlateFailed, SlateForm, form_of, make, show
-from mediaserver.ports import Wire
+from mediaserver.ingest.slate import Reel, SlateFailed, SlateForm, form_of, make, show, slate_of
+from mediaserver.ports import Slate, Wire
 from protocols.media import MediaKind
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,11 @@ _PUSHED = (Wire.RTMP, Wire.RTMPS)
 
 
 class _Screen:
-    """One stream whose grant has a slate."""
+    """One stream that has a slate."""
 
-    def __init__(self, stream: LiveStream, since: float) -> None:
+    def __init__(self, stream: LiveStream, slate: Slate, since: float) -> None:
         self.stream = stream
+        self.slate = slate
         self.since = since
         self.bytes_in, self.silent_for = 0, 0.0  # what its publisher had sent at the last look, and for how many seconds nothing
         self.interruption: Interruption | None = None
@@ -128,9 +129,9 @@ class Slates:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, stream: LiveStream) -> None:
-        if stream.grant.slate is not None:
+        if (slate := slate_of(stream.grant, self._config.rtmp)) is not None:
             loop = asyncio.get_running_loop()
-            self._screens[stream.name] = _Screen(stream, loop.time())
+            self._screens[stream.name] = _Screen(stream, slate, loop.time())
             if self._watch is None:
                 self._looked_at = loop.time()
                 self._watch = loop.call_later(self._slate_after / _LOOKS, self._listen)
@@ -140,7 +141,7 @@ class Slates:
         stream = screen.stream
         if screen.tracks == stream.tracks:
             return
-        form = form_of(stream, stream.meter.frame_rate)
+        form = form_of(stream, stream.meter.frame_rate, screen.slate.path)
         if form.width and not form.frame_rate and now - screen.since < MEASURING:
             return
         screen.tracks = dict(stream.tracks)
@@ -200,7 +201,8 @@ class Slates:
         if screen is None or screen.stream is not stream:
             return
         if screen.form is None:
-            screen.form, screen.tracks = form_of(stream, stream.meter.frame_rate), dict(stream.tracks)
+            screen.form = form_of(stream, stream.meter.frame_rate, screen.slate.path)
+            screen.tracks = dict(stream.tracks)
         # Players' clocks went on if it was silent before.
         gap = max(overhang(stream), round((time.monotonic() - stream.left_at) * 1000))
         session = Session(Wire.INTERNAL, "", "slate")
@@ -219,8 +221,7 @@ class Slates:
             task.cancel()
 
     async def _show(self, screen: _Screen, publisher: Publisher, form: SlateForm, gap: int) -> None:
-        slate = screen.stream.grant.slate
-        seconds = slate.seconds if slate is not None else 0.0
+        seconds = screen.slate.seconds
         reason, loop = "the slate could not be made", asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds or None):

@@ -12,6 +12,7 @@ import av
 import pytest
 
 from mediaserver.config import Config, HlsConfig, PullConfig, RtmpConfig, ServerConfig
+from mediaserver.config_values import PLAIN
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.hub.stream import StreamState
 from mediaserver.ports import InputType, PublishGrant, PublishRequest, PullSource, Slate, Wire
@@ -80,12 +81,14 @@ def stretches(numbers: list[int], count: int) -> Iterator[list[int]]:
     return (numbers[at : at + count] for at in range(len(numbers) - count + 1))
 
 
-def config(root: Path = Path("/nowhere"), grace: float = 0.0, silence: float = 10.0) -> Config:
-    """``silence``: seconds of it before a slate. Where nobody is silent on purpose, longer than a busy machine makes anybody."""
+def config(root: Path = Path("/nowhere"), grace: float = 0.0, silence: float = 10.0, slate: Slate | None = None) -> Config:
+    """``silence``: seconds of it before a slate. Where nobody is silent on purpose, longer than a busy machine makes anybody.
+    ``slate``: of all streams."""
+    everybody_s = {} if slate is None else {"slate": slate.path or PLAIN, "slate_longest": slate.seconds}
     return Config(
         server=ServerConfig(allow_private_targets=True),
         pull=PullConfig(file_roots=(str(root),), longest_retry=0.3),
-        rtmp=RtmpConfig(reconnect_grace=grace, slate_after=silence),
+        rtmp=RtmpConfig(reconnect_grace=grace, slate_after=silence, **everybody_s),  # type: ignore[arg-type]
     )
 
 
@@ -258,9 +261,12 @@ async def test_a_stream_without_a_slate_is_left_alone_when_it_is_silent() -> Non
         assert not town.notes.of(PublisherLeft)
 
 
-async def test_a_slate_lasts_as_long_as_it_may(peers: Peers, clips: Clips) -> None:
-    async with running(config(grace=60)) as town:
-        grant_slate(town, Slate(seconds=1.0))
+@pytest.mark.parametrize("by", ["grant", "configuration"])
+async def test_a_slate_lasts_as_long_as_it_may(by: str, peers: Peers, clips: Clips) -> None:
+    slate = Slate(seconds=1.0)
+    async with running(config(grace=60, slate=None if by == "grant" else slate)) as town:
+        if by == "grant":
+            grant_slate(town, slate)
         push = peers.ffmpeg_push(clips.get(b_frames=0), url_of(town, "show"))
         await live(town, "show")
         push.signal(signal.SIGKILL)
@@ -282,10 +288,14 @@ async def test_a_slate_is_sent_away_by_its_session(peers: Peers, clips: Clips) -
         assert not town.engine.kick(started.session_id)
 
 
-async def test_a_file_is_the_slate_and_goes_round(peers: Peers, clips: Clips) -> None:
-    clip, slate = clips.get(b_frames=0), clips.get(seconds=1.0, width=640, height=384, container="mp4")
-    async with running(config(slate.parent)) as town:
-        grant_slate(town, Slate(str(slate)))
+@pytest.mark.parametrize("by", ["grant", "configuration"])
+async def test_a_file_is_the_slate_and_goes_round(by: str, peers: Peers, clips: Clips) -> None:
+    clip, file = clips.get(b_frames=0), clips.get(seconds=1.0, width=640, height=384, container="mp4")
+    slate = Slate(str(file))
+    # The configuration's own slate need not be in pull.file_roots.
+    async with running(config(file.parent) if by == "grant" else config(slate=slate)) as town:
+        if by == "grant":
+            grant_slate(town, slate)
         push = peers.ffmpeg_push(clip, url_of(town, "show"))
         await live(town, "show")
         async with watching(url_of(town, "show")) as player:

@@ -208,6 +208,14 @@ def test_recordings_go_into_a_folder_that_is_one_or_can_be_made(tmp_path: Path) 
         assert problem.startswith(f"recording.directory = {str(directory)!r}: {tmp_path / 'file'} is not a folder; allowed: ")
 
 
+def test_a_slate_is_plain_or_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "pause.png").write_bytes(b"a picture")
+    for slate in ("", "plain", str(tmp_path / "pause.png")):
+        assert problems(tmp_path, f'[rtmp]\nslate = "{slate}"') == []
+    (problem,) = problems(tmp_path, '[rtmp]\nslate = "plane"')
+    assert problem.startswith("rtmp.slate = 'plane': there is no such file; allowed: ")
+
+
 @pytest.mark.parametrize("key", ["relay.tls_ca", "pull.tls_ca", "analytics.country_file", "http.tls_cert"])
 def test_an_address_where_a_file_should_be_is_told_without_its_password(tmp_path: Path, key: str) -> None:
     *_, problem = problems(tmp_path, f'{key} = "https://me:canary@h/{"a" * 3000}"')
