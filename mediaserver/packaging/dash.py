@@ -69,8 +69,7 @@ def mpd(family: Family, now: float, place: Place = HOME) -> str:
 def _listed(family: Family, place: Place) -> list[_Listed]:
     listed = [
         _Listed(f"video-{rung}" if rung else "video", place.to(family.name, rung), video.window, each.frame_rate)
-        for rung, each, video in family.pictures()
-        if place.folder is not Folder.OWN or rung == place.rung
+        for rung, each, video in family.pictures(place)
     ]
     # One sound for all; a rendition that is sound alone is that itself.
     sounds = family.sounds()

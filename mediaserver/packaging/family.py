@@ -142,10 +142,19 @@ class Family:
         """Whether it has as much as players need to change to it: where a young list still has gaps, they turn away for good."""
         return follower.ended or _whole(follower) >= min(LEAST_SEGMENTS, _whole(self.leader)) - 1
 
-    def pictures(self) -> list[tuple[str, Presentation, Rendition]]:
-        """Those that have a picture, each with it."""
-        found = ((rung, each, each.renditions.get(MediaKind.VIDEO)) for rung, each in self.present())
+    def pictures(self, place: Place = HOME) -> list[tuple[str, Presentation, Rendition]]:
+        """Those that have a picture, each with it, as lists at ``place`` name them: in a rendition's own folder that one, else
+        all, but the stream's own picture once, though renditions be that too, passed through."""
+        own = place.folder is Folder.OWN
+        found = (
+            (rung, each, each.renditions.get(MediaKind.VIDEO))
+            for rung, each in self.present()
+            if (rung == place.rung if own else self._is_distinct(rung))
+        )
         return [(rung, each, video) for rung, each, video in found if video is not None and video.window.started]
+
+    def _is_distinct(self, rung: str) -> bool:
+        return rung == SOURCE or self.followers[rung].distinct
 
     def sounds(self) -> list[tuple[str, Rendition]]:
         """Those that have sound, the one that all pictures share first: the stream's own if it is AAC, or nobody's is; else the
@@ -165,9 +174,9 @@ class Family:
         video = None if each is None else each.renditions.get(MediaKind.VIDEO)
         return video.init.parameters.height if video is not None and isinstance(video.init.parameters, VideoParameters) else 0
 
-    def windows(self) -> Iterator[tuple[str, Window]]:
-        """What is listed: every picture and the shared sound."""
-        for rung, _, video in self.pictures():
+    def windows(self, place: Place = HOME) -> Iterator[tuple[str, Window]]:
+        """What is listed at ``place``: its pictures, and all sound."""
+        for rung, _, video in self.pictures(place):
             yield rung, video.window
         for rung, audio in self.sounds():
             yield rung, audio.window

@@ -76,6 +76,9 @@ class Follower(Presentation):
         self.gone = False
         #: How late it is lately, seconds: the most, but what is long past counts less and less.
         self.lag = 0.0
+        #: It has pictures that are not the stream's own, or had: its source may come to be passed through, but who has been told
+        #: of it goes on here.
+        self.distinct = False
         self._replay = False
         self._sound = sound
         self._lanes: dict[MediaKind, Lane] = {}
@@ -98,12 +101,19 @@ class Follower(Presentation):
     def on_packet(self, packet: Packet) -> None:
         """One more access unit, as soon as the stream has come as far."""
         self._away = 0
+        if not self.distinct and packet.keyframe and packet.kind is MediaKind.VIDEO:
+            self.distinct = not self._is_the_streams(packet)
         if self._waiting or not self._take(packet):
             self._waiting.append(packet)
             self.leader.timetable.wait(self._go_on)
             if len(self._waiting) > MAX_WAITING:
                 self._waiting.clear()
                 self._rest()
+
+    def _is_the_streams(self, keyframe: Packet) -> bool:
+        """Whether that is passed through: the very packet that the stream's last group of pictures begins with."""
+        source = self.stream.source
+        return source is not None and next(iter(source.gop), None) is keyframe
 
     def on_away(self) -> None:
         """What the encoder still holds comes yet: see ``settle``."""

@@ -154,10 +154,9 @@ def addresses(family: Family, place: Place) -> Iterator[tuple[str, Window]]:
 def multivariant_playlist(family: Family, place: Place = HOME, query: str = "") -> str:
     """All renditions, or (in a rendition's own folder) that one: a picture each, with one sound for all, and sound alone.
     ``query`` is put behind the address of each."""
-    pictures, sounds = family.pictures(), family.sounds()
+    pictures, sounds = family.pictures(place), family.sounds()
     shared = sounds[0] if sounds else None
     if place.folder is Folder.OWN:
-        pictures = [each for each in pictures if each[0] == place.rung]
         sounds = [each for each in sounds if each[0] == place.rung]
     variants = [_variant(family, place, rung, each, video, shared, query) for rung, each, video in pictures]
     alone = [

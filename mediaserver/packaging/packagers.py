@@ -228,7 +228,7 @@ class Packagers:
             return Text(own.encode(), hls_format.CONTENT_TYPE, 1.0)
         # Bit rates and renditions are all that changes in it: look again when a segment begins. Most streams are alone, with
         # nobody to be put in order.
-        windows = [window for _, window in family.windows()] if family.followers else family.leader.windows
+        windows = [window for _, window in family.windows(place)] if family.followers else family.leader.windows
         key = tuple([(window.serial, window.next_sequence, window.started) for window in windows])
         return entry.text(("index", place), key, 1.0, lambda: hls.multivariant_playlist(family, place))
 
@@ -275,7 +275,9 @@ class Packagers:
 
     def _mpd(self, entry: Packaged, place: Place) -> Answer:
         family = entry.family
-        key = tuple([(window.serial, window.version) for _, window in family.windows()])
+        # In a rendition's own folder too it shows whether the stream goes on.
+        windows = [*family.leader.windows, *(window for _, window in family.windows(place))]
+        key = tuple([(window.serial, window.version) for window in windows])
         content_type = dash_format.CONTENT_TYPE
         return entry.text(("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type)
 

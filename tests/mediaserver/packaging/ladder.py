@@ -10,7 +10,7 @@ from mediaserver.hub.stream import LiveStream
 from mediaserver.packaging.answer import Answer, Ready
 from mediaserver.packaging.packagers import Packagers
 from mediaserver.ports import Ladder, PublishGrant, Rung, Wire
-from protocols.media import MediaKind, Packet, Track
+from protocols.media import MediaKind, Metadata, Packet, Track
 from tests.media import Clips
 from tests.mediaserver.packaging.material import UNIX_TIME, Settings, Wall, read_flv, shifted
 
@@ -61,6 +61,31 @@ class Feed:
             self.queue.append((time + self.delay, item))
 
 
+class _Copying:
+    """A hub Subscriber that passes a stream's packets on to ``rendition``, beginning with a keyframe."""
+
+    def __init__(self, rendition: LiveStream) -> None:
+        self._rendition = rendition
+        self._begun = False
+
+    def on_track(self, track: Track) -> None:
+        self._rendition.write_track(track)
+
+    def on_metadata(self, metadata: Metadata) -> None:
+        """The tracks say all."""
+
+    def on_packet(self, packet: Packet) -> None:
+        self._begun = self._begun or (packet.kind is MediaKind.VIDEO and packet.keyframe)
+        if self._begun:
+            self._rendition.pass_on(packet)
+
+    def on_away(self) -> None:
+        """The hub tells the rendition."""
+
+    def on_end(self) -> None:
+        """The hub tells the rendition."""
+
+
 class Town:
     """A hub, a packaging house and both clocks; ``show`` is published."""
 
@@ -103,6 +128,10 @@ class Town:
                 stream.pass_on(replace(item, dts=item.dts + further))
 
         return Feed(write, items, delay)
+
+    def pass_through(self, rung: str) -> None:
+        """From here on the stream's packets are that rung's too, as they are."""
+        self.stream.subscribe(_Copying(self.rendition(rung)))
 
     def play(self, *feeds: Feed, until: float = 1e9, each: Callable[[], object] | None = None) -> None:
         """Send what is due before ``until`` (ms), all feeds by their times; the clock goes along."""

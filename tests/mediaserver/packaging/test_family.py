@@ -14,7 +14,9 @@ from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
 from mediaserver.hub import hub
 from mediaserver.hub.session import Session
+from mediaserver.packaging import dash
 from mediaserver.packaging.answer import Gone, Missing, Ready, Wait
+from mediaserver.packaging.family import Folder, Place
 from mediaserver.packaging.segment import Segment
 from mediaserver.ports import PublishGrant, Wire
 from protocols.media import MediaKind, Packet, Track
@@ -121,6 +123,74 @@ def test_a_session_token_is_passed_on_to_every_playlist_and_to_nothing_else(town
     assert "session" not in town.text("manifest.mpd", name, session=token)
     for bad in ("short", "x" * 65, 'a"quote"and\nline', "token with blanks"):
         assert town.text("index.m3u8", name, session=bad) == bare
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_a_picture_that_is_passed_through_is_named_once_and_is_found_under_both_names(
+    asked_first: bool, source: Items, rungs: dict[str, Items]
+) -> None:
+    town = Town()
+    if asked_first:
+        town.subject.start("show", 0.0)
+    town.pass_through("384p")
+    town.play(town.source(source), town.rung("96p", rungs["96p"], 100.0), until=3700)
+    town.subject.start("show", 0.0)
+    town.subject.sweep(0.0)
+    town.play(town.source(packets(shifted(source, 4000))), town.rung("96p", packets(shifted(rungs["96p"], 4000)), 100.0))
+    uris = [variant.uri for variant in m3u8.loads(town.text("index.m3u8")).playlists]
+    assert uris == ["video.m3u8", "96p/video.m3u8"]
+    assert representations(town.text("manifest.mpd")) == ["video", "video-96p", "audio"]
+    assert "384p" not in town.text("video.m3u8") + town.text("96p/video.m3u8")
+    # It is there all the same.
+    (own,) = m3u8.loads(town.text("index.m3u8", "show@384p")).playlists
+    assert (own.uri, own.stream_info.resolution) == ("video.m3u8", (640, 384))
+    assert representations(town.text("manifest.mpd", "show@384p")) == ["video-384p", "audio"]
+    for found in (town.text("video.m3u8", "show@384p"), town.text("384p/video.m3u8")):
+        numbers = [entry[0] for entry in listed(found)]
+        assert numbers == [entry[0] for entry in listed(town.text("video.m3u8"))][-len(numbers) :]
+        assert len(numbers) > 2
+    assert town.get(f"384p/video/{numbers[-1]}.m4s")
+
+
+def test_a_rung_that_comes_to_be_passed_through_stays_where_players_know_it(source: Items, rungs: dict[str, Items]) -> None:
+    town = Town()
+    town.subject.start("show", 0.0)
+    town.play(town.source(source), town.rung("96p", until(rungs["96p"], 3960), 100.0), each=lambda: town.subject.sweep(0.0))
+    town.pass_through("96p")
+    town.play(town.source(packets(shifted(source, 4000))), each=lambda: town.subject.sweep(0.0))
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 2
+    assert representations(town.text("manifest.mpd")) == ["video", "video-96p", "audio"]
+
+
+def test_what_was_told_of_a_passed_through_rung_too_soon_is_told_anew(source: Items) -> None:
+    """Whoever waits for the stream asks the moment that it has something new, before the rung has it."""
+    town = Town()
+    town.subject.start("show", 0.0)
+    town.pass_through("384p")
+    town.play(town.source(source), each=lambda: town.subject.sweep(0.0))
+    family = town.subject._entries["show"].family
+    signal = family.leader.renditions[VIDEO].window.signal
+    differed = 0
+
+    def ask() -> None:
+        signal.add(ask)
+        town.text("manifest.mpd", "show@384p")
+
+    def compare() -> None:
+        nonlocal differed
+        told = town.text("manifest.mpd", "show@384p"), dash.mpd(family, town.wall.at, Place(Folder.OWN, "384p"))
+        bare = {re.sub('publishTime=".+?"', "", text) for text in told}
+        differed += len(bare) > 1
+
+    ask()
+    town.play(town.source(packets(shifted(source, 4000))), each=compare)
+    assert differed == 0
+
+
+def representations(mpd: str) -> list[str]:
+    """The ids of those in the last Period."""
+    sets = MPEGDASHParser.parse(mpd).periods[-1].adaptation_sets
+    return [each.id for one in sets for each in one.representations]
 
 
 def test_bandwidth_is_what_the_segments_have(town: Town) -> None:
