@@ -40,11 +40,12 @@ _BACKLOG = 1 << 16
 
 
 class SpritesError(EngineError):
-    """No sprite sheets could be made; it says why. ``again``: not of this file's making, so another try may do."""
+    """No sprite sheets could be made; it says why. ``again``: not of this file's making, so another try may do. ``nothing``:
+    there is nothing to make them of, for the recording is sound alone."""
 
-    def __init__(self, reason: str, *, again: bool = False) -> None:
+    def __init__(self, reason: str, *, again: bool = False, nothing: bool = False) -> None:
         super().__init__(reason)
-        self.again = again
+        self.again, self.nothing = again, nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ class _Job:
         if self.done.done() or not isinstance(frame, Note):
             return
         match frame.values:
-            case {"failure": reason, "again": again}:
-                self.done.set_exception(SpritesError(str(reason), again=bool(again)))
+            case {"failure": reason, "again": again, "nothing": nothing}:
+                self.done.set_exception(SpritesError(str(reason), again=bool(again), nothing=bool(nothing)))
             case {"sheets": int(sheets), "pictures": int(pictures)}:
                 files = tuple(sheet_file(self.file, number + 1) for number in range(sheets))
                 self.done.set_result(Sprites(vtt_file(self.file), files, pictures))
@@ -120,8 +121,8 @@ class _Job:
 
 
 class SpriteQueue:
-    """Makes the sprites of one recording after another. What cannot be made is logged. What is left when the server stops, or is
-    beyond MAX_WAITING, keeps its wish (see ``file``), and is found by ``resume`` of the next one."""
+    """Makes the sprites of one recording after another. What could not be made is logged. What is left when the server stops, or
+    is beyond MAX_WAITING, keeps its wish (see ``file``), and is found by ``resume`` of the next one."""
 
     def __init__(self, spawn: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"]) -> None:
         self._spawn = spawn
@@ -175,7 +176,8 @@ class SpriteQueue:
         try:
             made = await make_sprites(file)
         except SpritesError as error:
-            log.warning("sprites_failed", extra={"facts": {"path": str(file), "reason": str(error)}})
+            if not error.nothing:
+                log.warning("sprites_failed", extra={"facts": {"path": str(file), "reason": str(error)}})
             if error.again:
                 return
         else:

@@ -40,6 +40,10 @@ class Tile:
     pixels: npt.NDArray[np.uint8]
 
 
+class NoPicture(ValueError):
+    """A recording of sound alone."""
+
+
 def work(settings: Mapping[str, object], pipe: Pipe, _frames: Iterator[Frame]) -> None:
     """Make the sheets, and say how it went."""
     av.logging.set_level(None)
@@ -51,20 +55,31 @@ def work(settings: Mapping[str, object], pipe: Pipe, _frames: Iterator[Frame]) -
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        words = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        pipe.send(Note({"failure": words, "again": full}))
+        pipe.send(Note({"failure": _words(error, file), "again": full, "nothing": isinstance(error, NoPicture)}))
     else:
         pipe.send(Note({"sheets": sheets, "pictures": len(tiles)}))
+
+
+def _words(error: Exception, file: Path) -> str:
+    """What is wrong, for who knows that it is about ``file``."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    other = error.filename if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) else None
+    return words if other is None or Path(other) == file else f"{words}: {Path(other).name}"
 
 
 def read_tiles(file: Path, progress: Callable[[], None]) -> tuple[list[Tile], float]:
     """Keyframes of ``file`` at even distances, and its duration in seconds. A file that was cut off gives what it holds.
 
     Raises:
-        ValueError: there is no picture in it.
+        NoPicture: it is sound alone.
+        ValueError: there is no whole picture in it.
+        OSError: it cannot be read.
         av.FFmpegError: it is not what its name says.
     """
+    file.stat()  # what is not there has the wrong name in no other way
     format_name = FORMATS.get(file.suffix.lower())
     if format_name is None:
         raise ValueError("its name does not end like a recording's")
@@ -72,7 +87,7 @@ def read_tiles(file: Path, progress: Callable[[], None]) -> tuple[list[Tile], fl
     # Its own format and nothing but a file: a list of addresses under another name is not followed.
     with av.open(f"file:{file}", format=format_name, options={"protocol_whitelist": "file"}) as container:
         if not container.streams.video:
-            raise ValueError("there is no picture in it")
+            raise NoPicture("there is no picture in it")
         context = container.streams.video[0].codec_context
         context.thread_count, context.skip_frame = 1, "NONKEY"
         context.options = {"max_pixels": str(_MAX_PIXELS)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from mediaserver.recording import sprites, sprites_worker
+from mediaserver.recording.file import SPRITES_SUFFIX
 from mediaserver.recording.sprites import SpriteQueue, Sprites, SpritesError, make_sprites, sheet_file, vtt_file
 from mediaserver.worker.child import Pipe
 from mediaserver.worker.frames import Frame, Note
@@ -194,10 +196,11 @@ async def test_what_has_no_picture_is_refused(record: Recorder, tmp_path: Path) 
     with pytest.raises(SpritesError, match="no picture"):
         await make_sprites(record(video=""))
     (tmp_path / "noise.mp4").write_bytes(b"noise" * 1000)
-    with pytest.raises(SpritesError, match="InvalidData"):
+    with pytest.raises(SpritesError, match=r"^Invalid data found"):
         await make_sprites(tmp_path / "noise.mp4")
-    with pytest.raises(SpritesError, match="No such file"):
-        await make_sprites(tmp_path / "nothing.mp4")
+    for nothing in ("nothing.mp4", "nothing"):
+        with pytest.raises(SpritesError, match=r"^No such file or directory$"):
+            await make_sprites(tmp_path / nothing)
     assert not [entry for entry in os.listdir(tmp_path) if entry.endswith(".vtt")]
 
 
@@ -212,7 +215,7 @@ async def test_a_list_of_addresses_is_not_followed(record: Recorder, tmp_path: P
 async def test_a_folder_that_takes_nothing_is_told(record: Recorder) -> None:
     file = record()
     sheet_file(file, 1).mkdir()
-    with pytest.raises(SpritesError, match="directory"):
+    with pytest.raises(SpritesError, match=r"^Is a directory: show-20260101-120000\.sprites-1\.jpg"):
         await make_sprites(file)
     assert not vtt_file(file).exists()
 
@@ -257,7 +260,7 @@ async def test_a_full_disk_keeps_nothing_of_them(record: Recorder, monkeypatch: 
     monkeypatch.setattr(sprites_worker.os, "open", open_one)
     monkeypatch.setattr(sprites_worker.os, "fdopen", write_to)
     sprites_worker.work({"file": str(file)}, cast("Pipe", said), iter(()))
-    assert said.notes[-1] == {"failure": "OSError: No space left on device", "again": True}
+    assert said.notes[-1] == {"failure": "No space left on device", "again": True, "nothing": False}
     monkeypatch.undo()
     (file.parent / "other.sprites.vtt.part").touch()
     monkeypatch.setattr(sprites, "MODULE", "tests.mediaserver.worker.odd_jobs")  # which makes none, however long it takes
@@ -317,6 +320,22 @@ async def test_the_queue_makes_one_after_another_and_outlives_failures(record: R
     await queue.close()
 
 
+async def test_that_there_is_nothing_to_make_them_of_is_no_warning(
+    record: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = SpriteQueue(asyncio.get_running_loop().create_task)
+    files = [record(name="sound", video=""), record(name="sound", video="", container="flv"), tmp_path / "noise.mp4"]
+    files[-1].write_bytes(b"noise" * 1000)
+    for file in files:
+        file.with_name(file.name + SPRITES_SUFFIX).touch()
+        queue.add(file)
+    await queue.idle()
+    (told,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert told.facts == {"path": str(files[-1]), "reason": "Invalid data found when processing input"}  # type: ignore[attr-defined]
+    assert set(os.listdir(tmp_path)) == {file.name for file in files}, "and nobody tries again"
+    await queue.close()
+
+
 async def test_a_queue_that_is_closed_ends_its_worker(record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sprites, "END_PATIENCE", 0.1)  # it hangs
     os.mkfifo(tmp_path / "endless.ts")
@@ -351,7 +370,7 @@ def test_the_command_line_makes_them(record: Recorder, tmp_path: Path) -> None:
     command[-1] = "nothing.mp4"
     result = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert result.returncode == 1
-    assert "No such file" in result.stderr
+    assert result.stderr == "nothing.mp4: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
