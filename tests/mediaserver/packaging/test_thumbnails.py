@@ -495,6 +495,7 @@ async def test_when_all_are_being_made_a_further_stream_waits(site: Site, clips:
 
 
 async def test_closed_thumbnails_answer_nothing(site: Site, clips: Clips) -> None:
+    site.workers.halted = 1  # else it may be done before they are closed
     site.write(read_flv(clips.get()))
     waiting = asyncio.ensure_future(site.get())
     await site.until(lambda: bool(site.workers.started))
