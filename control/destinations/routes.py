@@ -15,6 +15,7 @@ from control.destinations.schemas import (
     DestinationUpdate,
 )
 from control.errors import ErrorCode, invalid, not_found
+from control.guard import check_literal
 from control.permissions import Permission
 from control.rest import Call, Domain
 from control.schema import Message, Page, changes
@@ -78,6 +79,7 @@ async def show_destination(call: Call) -> Destination:
 async def create_destination(call: Call, body: DestinationCreateAnywhere) -> DestinationDone:
     """Create a destination, of one stream or of all of yours: what is on air goes there at once"""
     owner = call.actor.user_id
+    await check_literal(call.services.webhooks.resolve, {"rtmp_url": body.address})
     if body.stream_id is None:
         await hold_user(call.tx, owner)
     else:
@@ -131,6 +133,8 @@ async def update_destination(call: Call, body: DestinationUpdate) -> Destination
     fields = changes(body)
     if moved := moved_address(before, fields):
         fields["rtmp_url"] = moved
+    if "rtmp_url" in fields:
+        await check_literal(call.services.webhooks.resolve, {"rtmp_url": fields["rtmp_url"]})
     _keep_secret(call, before, fields)
     if "enabled" in fields:
         fields["enabled"] = int(fields["enabled"])

@@ -56,16 +56,21 @@ class Conductor:
         self._turn = asyncio.Lock()
         self._pulls: dict[int, Fetch] = {}
         self._pending = Pending()
-        #: Of streams that were fetched to the end, or cannot be had for good, the time that is over.
-        self._over: dict[int, int] = {}
+        #: Of streams that were fetched to the end, or cannot be had for good, the time that is over, and why it is.
+        self._over: dict[int, tuple[int, str]] = {}
 
     def status(self, row: Row) -> StreamStatus:
         """What the stream of ``row`` is doing."""
         live = self._on_air.stream(row["id"])
         if live is not None and live.publishing:
             return StreamStatus.RUNNING
-        wanted = row["started"] and self._over.get(row["id"]) != row["starts"]
+        wanted = row["started"] and self._over.get(row["id"], (-1, ""))[0] != row["starts"]
         return StreamStatus.STARTING if wanted or live is not None else StreamStatus.STOPPED
+
+    def reason(self, row: Row) -> str:
+        """Why nothing comes of it where it is fetched, and why it was given up where it is not any more; else empty."""
+        starts, reason = self._over.get(row["id"], (-1, ""))
+        return self._on_air.obstacle(row["id"]) or (reason if starts == row["starts"] else "")
 
     # -- starting and stopping ----------------------------------------------------------------------------------------
 
@@ -84,9 +89,9 @@ class Conductor:
                     log.warning("stream_not_resumed", extra={"facts": {"stream": stream_id, "reason": refusal.reason}})
                     if isinstance(refusal, Unreadable):
                         # With the secret that it was written under it is resumed at another start.
-                        self._over[stream_id] = granted.row["starts"]
+                        self._over[stream_id] = granted.row["starts"], refusal.reason
                     else:
-                        self._finish(stream_id, granted.row["starts"])
+                        self._finish(stream_id, granted.row["starts"], refusal.reason)
 
     async def start(self, row: Row) -> None:
         """The stream of ``row`` is wanted on air: fetch it, unless it is pushed. Raises Refused."""
@@ -98,9 +103,9 @@ class Conductor:
                 # It may have been stopped or deleted in the meantime.
                 if granted is not None and granted.row["started"]:
                     self._begin(granted, cipher, lacking)
-        except (Refused, DatabaseUnavailable):
+        except (Refused, DatabaseUnavailable) as error:
             if row["key_hash"] is None:
-                self._over[row["id"]] = row["starts"]
+                self._over[row["id"]] = row["starts"], error.reason if isinstance(error, Refused) else ""
             raise
 
     def _begin(self, granted: Granted, cipher: "Cipher", lacking: str) -> None:
@@ -189,15 +194,16 @@ class Conductor:
         if not isinstance(event, (PublishStarted, PublisherLeft, PublishEnded, PullChanged)):
             return
         self._on_air.forget()
+        if not isinstance(event, PullChanged) or not event.over:
+            return
         stream_id = stream_id_of(event.name)
         fetch = None if stream_id is None else self._pulls.get(stream_id)
-        over = isinstance(event, PullChanged) and event.over
-        if stream_id is not None and fetch is not None and over and fetch.session_id == event.session_id:
+        if stream_id is not None and fetch is not None and fetch.session_id == event.session_id:
             del self._pulls[stream_id]
-            self._finish(stream_id, fetch.starts)
+            self._finish(stream_id, fetch.starts, event.reason)
 
-    def _finish(self, stream_id: int, starts: int) -> None:
-        self._over[stream_id] = starts
+    def _finish(self, stream_id: int, starts: int, reason: str) -> None:
+        self._over[stream_id] = starts, reason
         self._engine.spawn(self._write_end(stream_id, starts))
 
     async def _write_end(self, stream_id: int, starts: int) -> None:

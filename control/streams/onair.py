@@ -44,6 +44,8 @@ class OnAir:
         self._viewers: dict[str, int] = {}
         self._relays: dict[tuple[str, str], RelaySnapshot] = {}
         self._pulls: dict[str, PullSnapshot] = {}
+        #: Why nothing comes of what is fetched, by name.
+        self._obstacles: dict[str, str] = {}
         #: With when that stream began: one name, one stream after the other.
         self._peaks: dict[str, tuple[float, int]] = {}
 
@@ -56,7 +58,7 @@ class OnAir:
         try:
             seen = self._engine.snapshot()
         except Unavailable:
-            self._streams, self._viewers, self._relays, self._pulls = {}, {}, {}, {}
+            self._streams, self._viewers, self._relays, self._pulls, self._obstacles = {}, {}, {}, {}, {}
             return
         self._streams = {stream.name: stream for stream in seen.streams}
         self._viewers = {}
@@ -65,6 +67,7 @@ class OnAir:
             self._viewers[name] = self._viewers.get(name, 0) + sum(stream.players.values())
         self._relays = {(relay.name, relay.relay_id): relay for relay in seen.relays}
         self._pulls = {pull.session_id: pull for pull in seen.pulls}
+        self._obstacles = {pull.name: pull.reason for pull in seen.pulls if not pull.connected}
         self._peaks = {
             name: (stream.since, max(self._viewers[name], self._peak(name, stream.since)))
             for name, stream in self._streams.items()
@@ -122,8 +125,7 @@ class OnAir:
     def obstacle(self, stream_id: int) -> str:
         """Why nothing comes of it where it is fetched; empty where something does."""
         self.look()
-        name = playback_name(stream_id)
-        return next((pull.reason for pull in self._pulls.values() if pull.name == name and not pull.connected), "")
+        return self._obstacles.get(playback_name(stream_id), "") if self._obstacles else ""
 
     def relay(self, stream_id: int, destination_id: int) -> tuple[str, str]:
         """The state of a destination of it, in words, and why."""

@@ -29,6 +29,12 @@ def is_own(config: "Config", parts: SplitResult, asked: str) -> bool:
     return (known and port in {config.rtmp.port, RTMP_PORT}) or (port == config.rtmp.port and _leads_here(config, host))
 
 
+def literal(host: str) -> str:
+    """The IP address that ``host`` is, however that is written; empty for a name."""
+    plain = _plain(host.rstrip("."))
+    return "" if isinstance(plain, str) else str(plain)
+
+
 def _names(config: "Config", asked: str) -> set[str | IPv4Address | IPv6Address]:
     """By which this server is known, whatever the machine says."""
     names = "localhost", urlsplit(config.server.public_url).hostname, config.rtmp.host.lower(), _host_in(asked)

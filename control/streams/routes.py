@@ -9,6 +9,7 @@ from control.db import Row, Transaction
 from control.destinations import models as destination_rows
 from control.destinations.schemas import DestinationCreate
 from control.errors import ControlError, ErrorCode, invalid, not_found
+from control.guard import check_literal
 from control.permissions import Permission
 from control.ratelimit import Limit
 from control.rest import Call, Domain
@@ -93,6 +94,8 @@ async def show_status(call: Call) -> StreamState:
 )
 async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
     """Create a stream"""
+    if body.destinations:
+        call.actor.require(Permission.DESTINATIONS)
     await hold_user(call.tx, call.actor.user_id)
     fields = {
         "user_id": call.actor.user_id,
@@ -111,6 +114,7 @@ async def create_stream(call: Call, body: StreamCreate) -> StreamCreated:
         "updated_at": call.now,
     }
     number = await models.insert_stream(call.tx, fields)
+    await _check_destinations(call, body.destinations)
     for destination in body.destinations:
         await _add_destination(call, number, call.actor.user_id, destination)
     await keep_within(call, call.actor.user_id)
@@ -131,13 +135,21 @@ async def _source(call: Call, owner: int, input_type: StreamInput, input_url: st
         key_hash = services.vault.look_up("stream key", key)
         if not await models.take_key(call.tx, key_hash, owner):
             raise service.taken()
-    elif input_type is StreamInput.FILE and not call.actor.may(Permission.STREAMS_ALL):
+    elif input_type is not StreamInput.FILE:
+        await check_literal(services.webhooks.resolve, {faulty: input_url})
+    elif not call.actor.may(Permission.STREAMS_ALL):
         raise ControlError(ErrorCode.FORBIDDEN, "Files of the server are an administrator's")
     return {
         "input_type": input_type.value,
         "input_url": services.cipher.seal(service.INPUT_URL, input_url),
         "key_hash": key_hash,
     }
+
+
+async def _check_destinations(call: Call, wanted: Sequence[DestinationCreate]) -> None:
+    """Raises ControlError (422) for those that lead where the server may not go."""
+    urls = {f"destinations.{number}.rtmp_url": each.address for number, each in enumerate(wanted)}
+    await check_literal(call.services.webhooks.resolve, urls)
 
 
 async def _add_destination(call: Call, stream_id: int, owner: int, destination: DestinationCreate) -> None:
@@ -169,6 +181,8 @@ async def update_stream(call: Call, body: StreamUpdate) -> Stream:
     While it is on air, `pending` names what has changed and is not in what plays.
     """
     row = await found(call, Permission.STREAMS_ALL, hold=True)
+    if body.destinations is not None:
+        call.actor.require(Permission.DESTINATIONS)
     fields = await _columns(call, row, changes(body))
     if fields:
         await models.update_stream(call.tx, row["id"], fields, call.now)
@@ -187,6 +201,7 @@ async def update_stream(call: Call, body: StreamUpdate) -> Stream:
 
 async def _replace_destinations(call: Call, row: Row, wanted: Sequence[DestinationCreate]) -> None:
     """The stream's own destinations are those that were sent; one that was there already goes on as it is."""
+    await _check_destinations(call, wanted)
     present = await destination_rows.destinations_of_stream(call.tx, row["id"])
     new, gone = service.differences(call.services.cipher, present, wanted)
     for destination in new:

@@ -65,11 +65,13 @@ class ListedDestination(TypedDict):
 
 
 class ListedStream(TypedDict):
-    """A stream in a list. No class of ours is made for each: a list is long."""
+    """A stream in a list; ``reason`` as where it is shown in full."""
 
+    # No class of ours is made for each: a list is long.
     id: int
     name: str
     status: StreamStatus
+    reason: str
     input_url: str
     latency_mode: LatencyMode
     created_at: Timestamp
@@ -110,8 +112,8 @@ class StreamDestination(Given):
 
 class Stream(Given):
     """A stream in full: its settings, and in ``outputs`` what they come to. ``pending`` names settings that were changed while it
-    was on air, and count from its next start on. ``reason``: why nothing comes where it is fetched, else empty. ``watch_path`` is
-    a page that plays it."""
+    was on air, and count from its next start on. ``reason``: why nothing comes of one that is fetched, and once it is ``stopped``
+    why it was given up; else empty. ``watch_path`` is a page that plays it."""
 
     id: int
     name: str

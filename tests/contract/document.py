@@ -34,7 +34,7 @@ LISTED_STREAM: Shape = {
     "created_at": TIME,
     "updated_at": TIME,
     "destinations": [{"platform": str, "status": RELAY}],
-}
+} | {"reason": str}
 
 STREAMS: Shape = {"streams": [LISTED_STREAM], "total": int, "page": int, "per_page": int}
 

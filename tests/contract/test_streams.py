@@ -519,8 +519,15 @@ def test_why_nothing_comes_of_a_stream_that_is_fetched_is_told(serve: Serve) -> 
     admin = log_in(serve(**ROOMY | {"server": {"allow_private_targets": False}}))
     number = admin.made("/api/streams", new_stream(9, "elsewhere"))["id"]
     path = f"/api/streams/{number}"
+    written = {"input_url": "rtmp://127.0.0.1:9/live/elsewhere"}
+    refused = admin.post("/api/streams", new_stream(9, "elsewhere") | written).fits(error("VALIDATION_ERROR"), 422)
+    assert "not a public address" in refused["error"]["details"]["fields"]["input_url"]
     assert admin.get(path).fits(STREAM, empty=("qualities", "destinations"))["reason"] == ""
     assert admin.post(f"{path}/start").status == 200
     wait_until(lambda: "not a public address" in admin.get(path).json["reason"], "the reason")
+    # A name that leads there will lead there the next time: it is given up, and says so in a list, too.
+    wait_until(lambda: admin.get(path).json["status"] == "stopped", "its end")
+    (listed,) = admin.get("/api/streams").fits(STREAMS, empty=("destinations",))["streams"]
+    assert (listed["status"], listed["reason"]) == ("stopped", admin.get(path).json["reason"])
     assert admin.post(f"{path}/stop").status == 200
     assert admin.get(path).json["reason"] == ""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.control.conftest import OpenPanel
+from tests.control.engine import FakeEngine
 from tests.control.panel import Answer
-from tests.control.streams.test_conductor import FETCHED, made
+from tests.control.streams.test_conductor import FETCHED, TARGET, made
 
 PUSHED = {"name": "Pushed", "input_url": "rtmp://localhost/live/a_key"}
 
@@ -62,3 +63,32 @@ async def test_whichever_of_the_two_is_changed_it_must_fit_the_other(panel: Open
     both = {"input_type": FETCHED["input_type"], "input_url": FETCHED["input_url"]}
     assert (await admin.put(pushed, json=both)).status == 200
     assert (await admin.put(fetched, json={"input_type": "hls"})).json["input_type"] == "hls"
+
+
+PRIVATE = ("127.0.0.1", "127.1", "2130706433", "[::1]", "[::ffff:10.0.0.1]", "192.168.1.20", "169.254.169.254")
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+async def test_a_private_address_that_is_written_out_is_refused_at_once(panel: OpenPanel, engine: FakeEngine, host: str) -> None:
+    """For all that is fetched and everywhere that streams go, made or changed; what is pushed here is not meant."""
+    here = await panel()
+    admin = await here.log_in()
+    stream, target = await made(admin, "streams", **FETCHED), await made(admin, "destinations", **TARGET)
+    engine.allow_private = False
+    there = {**TARGET, "rtmp_url": f"rtmp://{host}/app/"}
+    camera = {"input_type": "rtsp", "input_url": f"rtsp://u:p@{host}:554/1"}
+    for answer, field in (
+        (await admin.post("/api/streams", json={"name": "Camera", **camera}), "input_url"),
+        (await admin.put(f"/api/streams/{stream}", json=camera), "input_url"),
+        (await admin.post("/api/streams", json={**PUSHED, "destinations": [TARGET, there]}), "destinations.1.rtmp_url"),
+        (await admin.put(f"/api/streams/{stream}", json={"destinations": [there]}), "destinations.0.rtmp_url"),
+        (await admin.post("/api/destinations", json=there), "rtmp_url"),
+        (await admin.put(f"/api/destinations/{target}", json={"rtmp_url": there["rtmp_url"], "stream_key": ""}), "rtmp_url"),
+    ):
+        assert names(answer, field), answer
+        assert "is not a public address (server.allow_private_targets)" in answer.error["details"]["fields"][field]
+    own = {"name": "Pushed", "input_url": f"rtmp://127.0.0.1:{here.config.rtmp.port}/live/another_key"}
+    assert (await admin.post("/api/streams", json=own)).status == 201
+    engine.allow_private = True
+    assert (await admin.post("/api/streams", json={"name": "Camera", **camera})).status == 201
+    assert (await admin.post("/api/destinations", json=there)).status == 201

@@ -79,6 +79,8 @@ async def test_this_machine_is_not_pulled_from_unless_the_configuration_says_so(
             told = await town.notes.wait_for(PullChanged)
             assert isinstance(told, PullChanged)
             assert "not a public address" in told.reason
+            # It would be no other if it were tried again.
+            assert (told.over, told.failed) == (True, True)
             with pytest.raises(BlockingIOError):
                 server.accept()
 
