@@ -19,6 +19,8 @@ _WORKER, _RECORDING = 3, 3
 _RECORDINGS, _RELAYS = 16, 64
 #: Where every stream is recorded: so many connections are a stream and those who watch it, at the least.
 _CONNECTIONS_PER_STREAM = 4
+#: What a connection is when its program is done with it, and the kernel is not (RFC 9293, 3.3.2).
+_OVER = frozenset({"FIN_WAIT1", "FIN_WAIT2", "CLOSING", "LAST_ACK", "TIME_WAIT"})
 #: More than this is never asked for: "unlimited" makes some kernels and programs walk through billions.
 MOST_DESCRIPTORS = 1 << 20
 
@@ -60,7 +62,8 @@ def obstacle(listener: Listener) -> str:
         variable = f"MEDIASERVER__{key.replace('.', '__').upper()}"
         match error.errno:
             case errno.EADDRINUSE:
-                return f"port {port} is in use{_by_whom(port)}: end that program, or choose another {key} ({variable}={port + 1})"
+                by_whom, remedy = _taken(port)
+                return f"port {port} is in use {by_whom}: {remedy}, or choose another {key} ({variable}={port + 1})"
             case errno.EACCES:
                 return f"port {port} needs privileges: choose a {key} of 1024 or more ({variable}={port + 8000})"
             case errno.EADDRNOTAVAIL:
@@ -70,14 +73,37 @@ def obstacle(listener: Listener) -> str:
     return ""
 
 
-def _by_whom(port: int) -> str:
+def _taken(port: int) -> tuple[str, str]:
+    """Who has ``port``, as far as is known, and what to do about it."""
     import psutil  # noqa: PLC0415 - only who meets a taken port pays for it
 
+    try:
+        found = [each for each in psutil.net_connections("tcp") if each.laddr and each.laddr.port == port]
+    except (psutil.Error, OSError):
+        found = []
+    listening = sorted((each for each in found if each.status == psutil.CONN_LISTEN), key=lambda each: not each.pid)
+    if listening:
+        return f"by {_program(listening[0].pid)}", "end that program"
+    # Nobody serves there: the kernel has given the port to one that called somebody else, and keeps it a while after that.
+    for each in found:
+        if not each.raddr:
+            continue
+        peer = f"{reachable(each.raddr.ip)}:{each.raddr.port}"
+        if each.status in _OVER and not each.pid:
+            return f"by a connection to {peer} that has just been closed", "try again in a minute"
+        return f"by a connection of {_program(each.pid)} to {peer}", "wait until it is over"
+    return "by a program that cannot be named", "end it"
+
+
+def _program(pid: int | None) -> str:
+    """The process ``pid`` in words; None is one that this user may not look at."""
+    import psutil  # noqa: PLC0415
+
+    if not pid:
+        return "a program of another user"
     with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr and connection.laddr.port == port:
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    return ""
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    return f"process {pid}"
 
 
 def descriptors(config: Config, connections: int) -> int:

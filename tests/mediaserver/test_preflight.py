@@ -2,8 +2,10 @@
 
 import gc
 import os
+import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mediaserver import preflight
@@ -39,6 +41,34 @@ def test_there_is_always_one() -> None:
 def test_a_name_that_is_no_address_is_told_with_its_setting(host: str) -> None:
     listener = Listener("rtmp.port", host, 1935)
     assert preflight.obstacle(listener) == f"{host!r} is no address of this machine: correct rtmp.host"
+
+
+def blocked(port: int) -> str:
+    """What is said of it."""
+    told = preflight.obstacle(Listener("http.port", "0.0.0.0", port))
+    assert told.endswith(f", or choose another http.port (MEDIASERVER__HTTP__PORT={port + 1})")
+    return told.removeprefix(f"port {port} is in use by ").partition(", or ")[0]
+
+
+def test_who_has_a_port_is_told_as_far_as_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = f"{psutil.Process().name()} (process {os.getpid()})"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        assert blocked(address[1]) == f"{me}: end that program"
+        # Bound, so that it shares its port with no other connection.
+        with socket.create_connection(address, None, ("127.0.0.1", 0)) as caller, server.accept()[0] as called:
+            port = caller.getsockname()[1]
+            assert blocked(port) == f"a connection of {me} to 127.0.0.1:{address[1]}: wait until it is over"
+            caller.close()
+            assert called.recv(1) == b""
+        assert blocked(port) == f"a connection to 127.0.0.1:{address[1]} that has just been closed: try again in a minute"
+        # As it is for who is not root.
+        hidden = [each._replace(pid=None) for each in psutil.net_connections("tcp")]
+        monkeypatch.setattr(psutil, "net_connections", lambda _: hidden)
+        assert blocked(address[1]) == "a program of another user: end that program"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert blocked(bound.getsockname()[1]) == "a program that cannot be named: end it"
 
 
 def open_now() -> int:
