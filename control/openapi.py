@@ -27,7 +27,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         ],
         ref_template=_REF,
     )
-    schemas = definitions.get("$defs", {})
+    schemas = _as_written(definitions.get("$defs", {}))
     schemas["Error"] = _ERROR
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -45,6 +45,23 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def _as_written(part: Any) -> Any:
+    """A part of the document, whose descriptions are docstrings, as CommonMark."""
+    match part:
+        case {"description": str(text), **rest}:
+            return {**_as_written(rest), "description": _marked(text)}
+        case dict():
+            return {name: _as_written(value) for name, value in part.items()}
+        case list():
+            return [_as_written(value) for value in part]
+        case _:
+            return part
+
+
+def _marked(text: str) -> str:
+    return text.replace("``", "`")
 
 
 def _name(model: type[BaseModel]) -> str:
@@ -72,8 +89,8 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         # Two domains may use the same word: a list is a list.
         "operationId": f"{operation.handler.__module__.split('.')[1]}_{operation.handler.__name__}",
         "tags": [operation.tag],
-        "summary": summary,
-        "description": description.strip(),
+        "summary": _marked(summary),
+        "description": _marked(description.strip()),
         "parameters": parameters + _query(operation, schemas),
         "responses": {
             **_errors(operation, codes),

@@ -16,7 +16,8 @@ class Role(enum.Enum):
 
 
 class Permission(enum.Enum):
-    """One thing that can be allowed. ``ALL`` means other people's things as well; without it everybody has their own."""
+    """One thing that can be allowed. What ends in ``all`` is other people's things as well; without it everybody has their
+    own."""
 
     STREAMS = "streams"
     STREAMS_VIEW_ALL = "streams:view-all"

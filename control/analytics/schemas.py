@@ -35,7 +35,7 @@ class DashboardQuery(Taken):
 
 class StreamMetrics(Given):
     """A stream in a period. ``viewers`` are different ones, ``watch_time`` is all of theirs in seconds, ``engagement_rate`` the
-    share of visits that lasted for a while (``analytics.engaged_after``)."""
+    share of visits that lasted for a while (for how long is a setting of the server: ``analytics.engaged_after``)."""
 
     stream_id: int
     name: str
@@ -103,7 +103,9 @@ class QualityMetrics(Given):
 
 
 class Metrics(Given):
-    """All of these days together. Seconds."""
+    """All of these days together. Seconds. ``peak_concurrent_viewers``: the most visits at a time, each from when it began to
+    when it was seen last. It is known afterwards, and may be less than the ``peak_viewers`` that was counted meanwhile: who has
+    left without a word still counts there for a while."""
 
     total_sessions: int
     unique_viewers: int

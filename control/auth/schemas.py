@@ -11,7 +11,7 @@ Password = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 class Credentials(Taken):
-    """A name or an address, in either field, and the password."""
+    """The name or the email address, in either field, and the password."""
 
     email: Annotated[str, Field(max_length=320)] = ""
     username: Annotated[str, Field(max_length=320, validate_default=True)] = ""

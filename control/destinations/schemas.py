@@ -52,7 +52,7 @@ class DestinationCreate(Taken):
 
 
 class DestinationCreateAnywhere(DestinationCreate):
-    """The same, of all streams of a user or of one."""
+    """A new destination of all streams of a user, or of one (``stream_id``). Without an address the platform's own is taken."""
 
     stream_id: Annotated[int, Field(gt=0, lt=1 << 63)] | None = None
 
@@ -69,7 +69,8 @@ class DestinationUpdate(Changes):
 
 
 class Destination(Given):
-    """A destination; ``status`` and ``reason`` are its Relay's, of the stream that is on air."""
+    """A destination. ``status`` is ``active`` while it has a stream, and ``inactive`` while none is on air that goes there; or
+    ``waiting``, ``connecting``, ``backing_off`` (it is tried again), ``failed`` or ``stopped``: ``reason`` says why."""
 
     id: int
     name: str

@@ -6,7 +6,7 @@ from control.schema import Given, Timestamp
 
 
 class Health(enum.Enum):
-    """NOT_CONFIGURED: the server does without it, and that is no fault. UNKNOWN: it is being found out."""
+    """``not_configured``: the server does without it, and that is no fault. ``unknown``: it is being found out."""
 
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
@@ -41,7 +41,7 @@ class Performance(Given):
 
 
 class SystemStatus(Given):
-    """All of it. ``uptime`` in seconds."""
+    """The machine, what the server stands on, and what it does now. ``uptime`` in seconds."""
 
     status: Health
     version: str
@@ -60,7 +60,7 @@ class ProbeResult(Given):
 
 
 class StorageResult(Given):
-    """The disk below ``server.data_dir``."""
+    """The disk that the server's data are on."""
 
     status: Health
     free_space: str
@@ -103,7 +103,7 @@ class Checks(Given):
 
 
 class SystemHealth(Given):
-    """UNHEALTHY if any check is."""
+    """``unhealthy`` if any check is."""
 
     status: Health
     checks: Checks

@@ -4,7 +4,8 @@ import enum
 
 
 class LatencyMode(enum.Enum):
-    """How far behind live players are: see ``service.PACING``. TUTORIAL is the document's word for NORMAL."""
+    """How far behind live players of HLS and DASH are: ``low`` makes parts of 0.1 s and segments of 1 s, ``high`` of 1 s and 6 s,
+    ``normal`` what the server is set to; ``tutorial`` is ``normal``."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -14,7 +15,7 @@ class LatencyMode(enum.Enum):
 
 class StreamInput(enum.Enum):
     """Where a stream comes from: RTMP on this server's own address is pushed to, all else is fetched. An address is the server's
-    own by any name of it, and where ``rtmp.host`` stands for all of the machine's addresses, by each of them."""
+    own by any name and any address under which its RTMP port is reached."""
 
     RTMP = "rtmp"
     RTSP = "rtsp"
@@ -25,7 +26,7 @@ class StreamInput(enum.Enum):
 
 
 class VideoCodec(enum.Enum):
-    """What renditions are encoded to."""
+    """What qualities are encoded to."""
 
     H264 = "h264"
     HEVC = "hevc"
@@ -33,7 +34,7 @@ class VideoCodec(enum.Enum):
 
 
 class AudioCodec(enum.Enum):
-    """What sound is made, where it is not that already."""
+    """What sound of another codec is made."""
 
     AAC = "aac"
 
@@ -46,7 +47,7 @@ class BitrateMode(enum.Enum):
 
 
 class Quality(enum.Enum):
-    """A rung of the ladder by its usual name."""
+    """A quality by its usual name, which is its height; ``audio`` is sound alone."""
 
     UHD = "2160p"
     QHD = "1440p"
@@ -59,7 +60,7 @@ class Quality(enum.Enum):
 
 
 class StreamStatus(enum.Enum):
-    """RUNNING: on air. STARTING: wanted, and nothing comes yet. STOPPED."""
+    """``running``: on air. ``starting``: wanted, and nothing comes yet, or no more for a moment. ``stopped``: neither."""
 
     RUNNING = "running"
     STARTING = "starting"

@@ -65,7 +65,7 @@ class ListedDestination(TypedDict):
 
 
 class ListedStream(TypedDict):
-    """A stream in a list; ``reason`` as where it is shown in full."""
+    """A stream in a list. ``reason``: why nothing comes of one that is fetched, or why it was given up; else empty."""
 
     # No class of ours is made for each: a list is long.
     id: int
@@ -99,7 +99,7 @@ class Output(Given):
 
 
 class StreamDestination(Given):
-    """A destination of a stream."""
+    """A destination of a stream, with how it is about this one."""
 
     id: int
     name: str
@@ -172,7 +172,9 @@ class StreamStopped(Given):
 
 
 class StreamState(Given):
-    """What a stream is doing, as measured. ``uptime`` in seconds, bit rates in kbit/s."""
+    """What a stream is doing, as measured. ``uptime`` in seconds, bit rates in kbit/s. ``peak_viewers`` is the most that
+    ``current_viewers`` has been since it began: a player of HLS or DASH counts until it has asked for nothing for ten seconds (or
+    three long segments)."""
 
     stream_id: int
     status: StreamStatus

@@ -19,7 +19,7 @@ _TOGETHER = 500
 
 
 class DeliveryState(Enum):
-    """PENDING until DELIVERED or given up as FAILED; a replay is a new one."""
+    """``pending`` until it is ``delivered`` or given up as ``failed``; a replay is a delivery of its own."""
 
     PENDING = "pending"
     DELIVERED = "delivered"

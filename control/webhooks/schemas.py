@@ -131,7 +131,7 @@ class Attempt(Given):
 
 
 class FullDelivery(Delivery):
-    """The same with what was sent and every try."""
+    """A delivery with what was sent and every try."""
 
     body: str
     tries: list[Attempt]

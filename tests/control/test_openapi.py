@@ -3,6 +3,8 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -89,6 +91,37 @@ def test_who_may_ask_without_a_token_is_a_short_list() -> None:
     open_to_all = {operation.path for operation in OPERATIONS if operation.permission is None}
     assert {"/auth/login", "/auth/refresh"} <= open_to_all
     assert not [path for path in open_to_all if path.startswith(("/users", "/streams/{", "/destinations", "/webhooks"))]
+
+
+def descriptions(part: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """What is said in words in ``part`` of the document, with where that is."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name in {"description", "summary"} and isinstance(value, str) and "/responses/" not in where:
+                yield where, value
+            yield from descriptions(value, f"{where}/{name}")
+    elif isinstance(part, list):
+        for value in part:
+            yield from descriptions(value, where)
+
+
+#: Names of our own modules and classes, and what a member of an enum is called among ourselves.
+OURS = re.compile(r"``|\bsee \w+\.|\w+\.[A-Z][A-Z_]{2,}|\bdocument'?s?\b|\bof ours\b|\bThe same,? |\bRelay\b|\brung\b|\bladder\b")
+ENUMS = re.compile(r"\b[A-Z][A-Z_]{3,}\b")
+ACRONYMS = {"RTMP", "HTTP", "DASH", "JSON", "HTTPS", "HMAC"}
+
+
+def test_what_is_said_is_for_who_asks_the_api() -> None:
+    told = dict(descriptions(document(OPERATIONS, "1")))
+    assert len(told) > 100
+    assert {where: text for where, text in told.items() if OURS.search(text) or set(ENUMS.findall(text)) - ACRONYMS} == {}
+
+
+def test_figures_that_may_differ_say_what_they_count() -> None:
+    schemas = document(OPERATIONS, "1")["components"]["schemas"]
+    for counted, field in (("Summary", "peak_viewers"), ("StreamState", "peak_viewers"), ("Metrics", "peak_concurrent_viewers")):
+        assert field in schemas[counted]["properties"]
+        assert f"`{field}`" in schemas[counted]["description"]
 
 
 @one_database
