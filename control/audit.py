@@ -33,6 +33,7 @@ class Action(enum.Enum):
     DESTINATION_UPDATED = "destination.updated"
     DESTINATION_DELETED = "destination.deleted"
     RTMP_STARTED = "rtmp.started"
+    RTMP_NOT_STARTED = "rtmp.not_started"
     RTMP_STOPPED = "rtmp.stopped"
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_UPDATED = "webhook.updated"

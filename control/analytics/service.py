@@ -43,7 +43,7 @@ def days(query: StreamAnalyticsQuery, now: float) -> tuple[date, date]:
     if first > last and query.end_date is not None:
         raise invalid(end_date="must not be before start_date")
     if first > today:
-        raise invalid(start_date="has not come yet")
+        raise invalid(**{"start_date" if query.start_date is not None else "end_date": "has not come yet"})
     if (last - first).days >= MOST_DAYS:
         raise invalid(**{"start_date" if query.end_date is None else "end_date": f"more than {MOST_DAYS} days"})
     return first, last

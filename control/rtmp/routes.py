@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from control import audit
-from control.db import Row
+from control.db import Row, Transaction
 from control.errors import ControlError, ErrorCode
 from control.permissions import Permission
 from control.ratelimit import Limit
@@ -17,6 +17,7 @@ from control.rtmp.schemas import OnPublish, RtmpStarted, RtmpStatus, RtmpStopped
 from control.site import site
 from control.streams import models, service
 from control.streams.onair import playback_name, stream_id_of
+from control.transactions import transact
 from mediaserver.addresses import is_trusted
 from mediaserver.errors import Refused, Unavailable
 from mediaserver.ports import PublishRequest, Wire
@@ -99,7 +100,13 @@ async def _open_ports(call: Call) -> None:
         await call.services.engine.open_rtmp()
     except OSError as error:
         port = call.services.config.rtmp.port
+        await transact(call.services.db.write, lambda tx: _note_failure(call, tx, port))
         raise ControlError(ErrorCode.RTMP_SERVER, f"Port {port} cannot be opened", {"reason": error.strerror or ""}) from None
+
+
+async def _note_failure(call: Call, tx: Transaction, port: int) -> None:
+    call.tx = tx
+    await audit.record(call, audit.Action.RTMP_NOT_STARTED, "rtmp", port)
 
 
 def _host(call: Call) -> str:

@@ -99,8 +99,8 @@ async def create_user(call: Call, body: UserCreate) -> User:
 async def _insert(call: Call, body: UserCreate, hashed: str) -> Row:
     try:
         number = await models.insert_user(call.tx, body.username, body.email, hashed, body.role.value, call.now)
-    except Conflict:
-        raise _taken() from None
+    except Conflict as conflict:
+        raise _taken(conflict) from None
     await audit.record(call, audit.Action.USER_CREATED, "user", number, role=body.role.value)
     row = await models.user_by_id(call.tx, number)
     assert row is not None  # noqa: S101  just made
@@ -139,8 +139,8 @@ async def _update(call: Call, fields: Mapping[str, object], sent: Sequence[str])
         _require_login_above_user(call, row["role"], str(fields.get("role", row["role"])))
         try:
             await models.update_user(call.tx, row["id"], fields, call.now)
-        except Conflict:
-            raise _taken() from None
+        except Conflict as conflict:
+            raise _taken(conflict) from None
     await _keep_an_administrator(call)
     if any(fields.get(name, row[name]) != row[name] for name in ("role", "password_hash", "disabled")):
         await models.end_generation(call.tx, row["id"], call.now)
@@ -208,6 +208,7 @@ async def delete_user(call: Call) -> Message:
     return Message(message="User deleted successfully")
 
 
-def _taken() -> ControlError:
-    error = invalid(username="this name or address is taken")
-    return ControlError(ErrorCode.CONFLICT, "A user with this name or address exists already", error.details)
+def _taken(conflict: Conflict) -> ControlError:
+    # Both databases name the column, or what is named after it.
+    faulty = "email" if "email_key" in str(conflict) else "username"
+    return ControlError(ErrorCode.CONFLICT, f"A user with this {faulty} exists already", invalid(**{faulty: "is taken"}).details)

@@ -62,6 +62,9 @@ def test_start_rtmp_server(serve: Serve, clips: Clips, peers: Peers) -> None:
         refused = admin.post("/api/rtmp/start").fits(error("RTMP_SERVER_ERROR"), 500)
         assert str(server.rtmp_port) in refused["error"]["message"]
         assert admin.get("/api/rtmp/status").json["running"] is False
+    # What was not done after all is written down too; the newest is first.
+    told = [entry["action"] for entry in admin.get("/api/audit").json["entries"]]
+    assert told[:2] == ["rtmp.not_started", "rtmp.started"]
     for _ in range(2):  # harmless twice
         started = admin.post("/api/rtmp/start").fits(RTMP_STARTED)
         assert started == {

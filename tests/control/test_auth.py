@@ -446,6 +446,20 @@ async def test_scopes_narrow_a_key_and_never_widen_its_user(here: Panel) -> None
         assert (await here.nobody.ask(method, path, json=body, headers=narrow)).status == 403
 
 
+async def test_a_key_for_streams_sends_none_of_them_elsewhere(here: Panel) -> None:
+    """Destinations of a stream are destinations."""
+    admin = await here.log_in()
+    headers = {"X-API-Key": (await admin.post("/api/auth/api-keys", json={"name": "k", "scopes": ["streams"]})).json["key"]}
+    stream = {"name": "show", "input_url": "rtmp://localhost:1935/live/a-key-that-nobody-knows"}
+    evil = {"destinations": [{"name": "evil", "platform": "custom", "rtmp_url": "rtmp://192.0.2.7/a", "stream_key": "k"}]}
+    assert (await here.nobody.post("/api/streams", json=stream | evil, headers=headers)).status == 403
+    number = (await here.nobody.post("/api/streams", json=stream, headers=headers)).json["id"]
+    for change in (evil, {"destinations": []}):
+        answer = await here.nobody.put(f"/api/streams/{number}", json=change, headers=headers)
+        assert (answer.status, answer.error["details"]) == (403, {"permission": "destinations"})
+    assert (await here.nobody.put(f"/api/streams/{number}", json={"name": "other"}, headers=headers)).status == 200
+
+
 async def test_a_key_changes_nothing_that_one_logs_in_with(here: Panel) -> None:
     number, _ = await here.person("someone")
     admin = await here.log_in()

@@ -137,6 +137,17 @@ async def test_names_and_addresses_that_look_alike_are_one(
         assert (await admin.put(f"/api/users/{number}", json={"email": first["email"]})).status == 409
 
 
+async def test_what_is_taken_is_named(here: Panel) -> None:
+    admin = await here.log_in()
+    number = (await admin.post("/api/users", json=new("third", email="third@example.com"))).json["id"]
+    for body, faulty in ((new("third", email="x@example.com"), "username"), (new("fifth", email="Third@example.com"), "email")):
+        answer = await admin.post("/api/users", json=body)
+        assert (answer.status, list(answer.fields)) == (409, [faulty])
+    assert (await admin.post("/api/users", json=new("fourth"))).status == 201
+    answer = await admin.put(f"/api/users/{number}", json={"email": "Fourth@example.com"})
+    assert (answer.status, list(answer.fields)) == (409, ["email"])
+
+
 async def test_a_put_changes_what_was_sent_and_nothing_else(here: Panel) -> None:
     admin = await here.log_in()
     before = (await admin.post("/api/users", json=new("someone"))).json

@@ -245,6 +245,7 @@ _NO_DAYS = {
     "end_date=٢٠٣٠-03-17": {"end_date"},
     "start_date=2030-03-10&end_date=2030-03-09": {"end_date"},
     "start_date=2030-03-18": {"start_date"},
+    "end_date=2030-07-18": {"end_date"},
     "start_date=2030-03-18&end_date=2030-03-18": {"start_date"},
     "start_date=2029-03-16": {"start_date"},
     "metrics=": {"metrics"},
