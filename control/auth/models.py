@@ -144,9 +144,9 @@ async def hold_failures(tx: Transaction, subject: str, now: float) -> Row:
     return row
 
 
-async def add_failure(tx: Transaction, subject: str, now: float) -> None:
-    """One more."""
-    await tx.execute("UPDATE login_failures SET failures = failures + 1, last_at = ? WHERE subject = ?", now, subject)
+async def set_failures(tx: Transaction, subject: str, failures: int, at: float) -> None:
+    """So many, the last of them at ``at``."""
+    await tx.execute("UPDATE login_failures SET failures = ?, last_at = ? WHERE subject = ?", failures, at, subject)
 
 
 async def clear_failures(tx: Transaction, subject: str) -> None:
@@ -154,9 +154,14 @@ async def clear_failures(tx: Transaction, subject: str) -> None:
     await tx.execute("DELETE FROM login_failures WHERE subject = ?", subject)
 
 
-async def take_back_failure(tx: Transaction, subject: str) -> None:
-    """The last one was none."""
-    await tx.execute("UPDATE login_failures SET failures = failures - 1 WHERE subject = ? AND failures > 0", subject)
+async def take_back_failure(tx: Transaction, subject: str, at: float, before: float, aged: int) -> None:
+    """The one at ``at`` was none: if it still is the last, the last is again the one ``before``, and the ``aged`` that it made
+    too old to count do count."""
+    await tx.execute(
+        "UPDATE login_failures SET failures = failures - 1 + CASE WHEN last_at = ? THEN ? ELSE 0 END,"
+        " last_at = CASE WHEN last_at = ? THEN ? ELSE last_at END WHERE subject = ? AND failures > 0",
+        at, aged, at, before, subject,
+    )  # fmt: skip
 
 
 async def insert_api_key(

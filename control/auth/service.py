@@ -36,7 +36,8 @@ MAX_KNOWN = 10_000
 FREE_FAILURES = 5
 FREE_FAILURES_OF_ADDRESS = 20
 LONGEST_WAIT = 900.0
-#: Seconds after which a wrong password is forgotten.
+#: Seconds without another after which all wrong passwords are forgotten; as further ones come, the free ones are in that time, one by
+#: one.
 FORGET = 3600.0
 #: Keys that a user may have.
 MAX_API_KEYS = 100
@@ -68,6 +69,17 @@ class _Holder:
     expires: float
     key_id: int | None = None
     used: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A password that is being checked counts as wrong for ``subject`` meanwhile, as the one at ``at``; the last wrong one was
+    ``before``, and ``aged`` of them have been forgotten since then."""
+
+    subject: str
+    at: float
+    before: float
+    aged: int
 
 
 class Accounts:
@@ -188,14 +200,12 @@ class Accounts:
         """Raises ControlError: 401 for a wrong name or password, 429 after too many of them."""
         now = self.clock()
 
-        async def begin(tx: Transaction) -> tuple[Row | None, tuple[str, str]]:
+        async def begin(tx: Transaction) -> tuple[Row | None, Sequence[_Try]]:
             user = await models.user_by_name(tx, name)
-            subjects = _subjects(user, name, address)
-            await self._begin_try(tx, subjects, now)
-            return user, subjects
+            return user, await self._begin_try(tx, _subjects(user, name, address), now)
 
-        user, subjects = await self._write(begin)
-        right = await self._verify(user["password_hash"] if user else None, password, subjects)
+        user, tries = await self._write(begin)
+        right = await self._verify(user["password_hash"] if user else None, password, tries)
         if user is None or not right or user["disabled"]:
             number = user["id"] if user else None
             failed = audit.Action.LOGIN_FAILED
@@ -210,7 +220,7 @@ class Accounts:
             now_user = await models.user_by_id(tx, user["id"])
             if now_user is None or now_user["generation"] != user["generation"] or now_user["disabled"]:
                 raise _unauthorized("Invalid username or password")
-            await self._end_try(tx, subjects)
+            await self._end_try(tx, tries)
             if stronger:
                 await models.update_user(tx, user["id"], {"password_hash": stronger}, now)
             hashes = _digest(secret), _digest(family)
@@ -223,44 +233,48 @@ class Accounts:
     async def is_password_of(self, user: Row, password: str, address: str) -> bool:
         """Whether ``password`` is the one of ``user``, who is logged in. Raises ControlError (429) after too many wrong ones."""
         subjects = _subjects(user, "", address)
-        await self._write(lambda tx: self._begin_try(tx, subjects, self.clock()))
-        if not await self._verify(user["password_hash"], password, subjects):
+        tries = await self._write(lambda tx: self._begin_try(tx, subjects, self.clock()))
+        if not await self._verify(user["password_hash"], password, tries):
             return False
-        await self._write(lambda tx: self._end_try(tx, subjects))
+        await self._write(lambda tx: self._end_try(tx, tries))
         return True
 
     async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         return await transact(self._db.write, work)
 
-    async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> None:
+    async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> Sequence[_Try]:
         """Count a try as failed before it is made, so that many at once are as many as one after another. Raises ControlError."""
         await models.forget_failures(tx, now - FORGET)
-        wait = _wait([await models.hold_failures(tx, subject, now) for subject in subjects], now)
+        rows = [await models.hold_failures(tx, subject, now) for subject in subjects]
+        wait = _wait(rows, now)
         if wait > 0:
             seconds = math.ceil(wait)
             raise ControlError(
                 ErrorCode.RATE_LIMITED, "Too many failed attempts", {"retry_after": seconds}, {"Retry-After": str(seconds)}
             )
-        for subject in subjects:
-            await models.add_failure(tx, subject, now)
+        tries = [_next_try(row, now) for row in rows]
+        for row, each in zip(rows, tries, strict=True):
+            await models.set_failures(tx, each.subject, row["failures"] - each.aged + 1, each.at)
+        return tries
 
-    async def _verify(self, hashed: str | None, password: str, subjects: Sequence[str]) -> bool:
+    async def _verify(self, hashed: str | None, password: str, tries: Sequence[_Try]) -> bool:
         """Whether it is the password. A try that comes to no answer was none, and counts for nothing. Raises Busy."""
         try:
             return await self.passwords.verify(hashed, password)
         except BaseException:
-            await self._write(lambda tx: self._take_back(tx, subjects))
+            await self._write(lambda tx: self._take_back(tx, tries))
             raise
 
-    async def _take_back(self, tx: Transaction, subjects: Sequence[str]) -> None:
-        for subject in subjects:
-            await models.take_back_failure(tx, subject)
+    async def _take_back(self, tx: Transaction, tries: Sequence[_Try]) -> None:
+        for each in tries:
+            await models.take_back_failure(tx, each.subject, each.at, each.before, each.aged)
 
-    async def _end_try(self, tx: Transaction, subjects: Sequence[str]) -> None:
-        """It was right: the account's failures are forgiven; the address's stay, or one account of one's own would free it."""
-        account, address = subjects
-        await models.clear_failures(tx, account)
-        await models.take_back_failure(tx, address)
+    async def _end_try(self, tx: Transaction, tries: Sequence[_Try]) -> None:
+        """It was right: the account's failures are forgiven; the address's stay as they were, or one account of one's own would
+        free it."""
+        account, address = tries
+        await models.clear_failures(tx, account.subject)
+        await self._take_back(tx, [address])
 
     async def refresh(self, token: str, address: str, request_id: str) -> LoggedIn:
         """A fresh pair of tokens for a refresh token, which is then used up. Raises ControlError (401).
@@ -305,12 +319,22 @@ def _subjects(user: Row | None, name: str, address: str) -> tuple[str, str]:
     return account, f"{_ADDRESS}{network_of(address)}"
 
 
+def _free(subject: str) -> int:
+    return FREE_FAILURES_OF_ADDRESS if subject.startswith(_ADDRESS) else FREE_FAILURES
+
+
+def _next_try(row: Row, now: float) -> _Try:
+    """Many people behind one address mistype a word now and then: what comes so slowly does not add up for ever."""
+    before = row["last_at"]
+    aged = int(max(0.0, now - before) * _free(row["subject"]) / FORGET)
+    return _Try(row["subject"], now, before, min(aged, row["failures"]))
+
+
 def _wait(rows: Sequence[Row], now: float) -> float:
     """Seconds until the next try is allowed."""
     longest = 0.0
     for row in rows:
-        free = FREE_FAILURES_OF_ADDRESS if row["subject"].startswith(_ADDRESS) else FREE_FAILURES
-        beyond = row["failures"] - free
+        beyond = row["failures"] - _free(row["subject"])
         if beyond >= 0 and now - row["last_at"] < FORGET:
             longest = max(longest, row["last_at"] + min(2.0 ** min(beyond, 20), LONGEST_WAIT) - now)
     return longest

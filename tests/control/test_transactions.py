@@ -105,7 +105,7 @@ async def test_a_log_in_whose_end_is_given_up_is_one_try(here: Panel, monkeypatc
 
 @sqlite
 async def test_a_wrong_password_is_one_whatever_is_given_up(here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = [give_up(monkeypatch, rows, what) for rows, what in ((models, "add_failure"), (service.audit, "note"))]
+    calls = [give_up(monkeypatch, rows, what) for rows, what in ((models, "set_failures"), (service.audit, "note"))]
     assert (await log_in(here, "a wrong password")).status == 401
     assert [len(each) for each in calls] == [3, 2]  # the account's failure, once in vain, and the address's
     assert await failures(here) == {"user": 1, "address": 1}
