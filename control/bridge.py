@@ -85,8 +85,9 @@ class ControlAuthorizer:
     async def _granted(self, request: PublishRequest) -> PublishGrant:
         try:
             grant = await self._grants.by_key(request.key, self._clock()) if request.key else None
-        except DatabaseUnavailable:
-            log.exception("authorizer_failed", extra={"facts": {"session_id": request.session_id}})
+        except DatabaseUnavailable as error:
+            facts = {"session_id": request.session_id, "reason": _printable(f"the database does not answer: {error}")}
+            log.warning("key_not_looked_up", extra={"facts": facts})
             raise Refused("the server cannot look the key up now") from None
         if grant is not None:
             return grant

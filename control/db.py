@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiosqlite
 
+from control.away import in_words
+
 if TYPE_CHECKING:
     import asyncpg
 
@@ -414,8 +416,7 @@ class PostgresDatabase:
                 self._url, min_size=1, max_size=10, timeout=PATIENCE, command_timeout=30.0, server_settings=settings
             )
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            # Not its text: that may hold the URL, and the password in it.
-            raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {type(error).__name__}") from None
+            raise DatabaseUnavailable(in_words(self._url, error)) from None
 
     def read(self) -> contextlib.AbstractAsyncContextManager[Transaction]:
         return self._transaction(readonly=True)

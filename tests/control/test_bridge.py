@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 
-from control.bridge import ConfigAuthorizer, LoggingSink
+from control.bridge import ConfigAuthorizer, ControlAuthorizer, LoggingSink
+from control.db import DatabaseUnavailable
 from mediaserver.config import AuthConfig
 from mediaserver.errors import Refused
 from mediaserver.events import (
@@ -22,7 +23,7 @@ from mediaserver.events import (
     RelayChanged,
     TranscodeChanged,
 )
-from mediaserver.ports import PlayRequest, PublishRequest, Wire
+from mediaserver.ports import PlayRequest, PublishGrant, PublishRequest, Wire
 from mediaserver.snapshot import RelayState
 
 KEYS = {"main": SecretStr("k-main-canary"), "second": SecretStr("k-zweite-ü")}
@@ -74,6 +75,23 @@ async def test_everybody_may_play_what_can_be_a_name() -> None:
     assert (await authorizer.may_play(PlayRequest("s-2", Wire.HLS, "203.0.113.9", "main"))).name == "main"
     with pytest.raises(Refused, match="no such stream"):
         await authorizer.may_play(PlayRequest("s-2", Wire.HLS, "203.0.113.9", "../main"))
+
+
+async def test_a_database_that_does_not_answer_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """However its driver puts it."""
+
+    class Away:
+        async def by_key(self, _key: str, _now: float) -> PublishGrant | None:
+            raise DatabaseUnavailable("ConnectionRefusedError: nobody\nlistens")
+
+    authorizer = ControlAuthorizer(Away(), ConfigAuthorizer(AuthConfig()))  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="cannot look the key up now"):
+        await authorizer.may_publish(ask("k-main-canary"))
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage(), record.exc_info) == ("WARNING", "key_not_looked_up", None)
+    reason = vars(record)["facts"]["reason"]
+    assert reason.startswith("the database does not answer: ConnectionRefusedError")
+    assert reason.isprintable()
 
 
 @pytest.fixture

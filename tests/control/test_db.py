@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import sqlite3
 import stat
 import sys
@@ -14,6 +15,7 @@ import asyncpg
 import pytest
 
 from control import db
+from control.away import in_words
 from control.db import Conflict, Database, DatabaseUnavailable, NestedWrite, is_id, open_database
 from tests.control.conftest import database_on
 from tests.peers import ROOT, Postgres, wait_until
@@ -279,7 +281,35 @@ async def test_what_is_said_of_an_unreachable_server_holds_no_password(url: str,
     with pytest.raises(DatabaseUnavailable) as raised:
         await open_database(url, tmp_path)
     assert "geheim" not in str(raised.value)
+    assert "database.url" in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "told"),
+    [
+        ("postgresql://u@db.example/x", TimeoutError(), "at db.example:5432: it does not answer: start it, or correct"),
+        ("postgresql://u@[2001:db8::7]:1/x", ConnectionRefusedError(), "at [2001:db8::7]:1: nobody listens there: start it"),
+        ("postgresql://u@no.such.name/x", socket.gaierror(), "at no.such.name:5432: that name leads nowhere: start it"),
+        ("postgresql://a:1,b:2/x", ConnectionRefusedError(), "cannot be reached: nobody listens there"),
+        ("postgresql:///x?host=/nowhere", FileNotFoundError(), "cannot be reached: there is no such socket"),
+        ("postgresql://u@h/x?sslmode=odd", ValueError("geheim"), "at h:5432: ValueError: correct database.url"),
+    ],
+)
+def test_where_a_server_was_looked_for_is_said_and_what_to_do(url: str, error: Exception, told: str) -> None:
+    assert told in in_words(url, error)
+
+
+async def test_a_server_that_is_away_or_lets_nobody_in_is_named_at_the_start(postgres: Postgres, tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        with pytest.raises(DatabaseUnavailable, match=rf"at 127\.0\.0\.1:{port}: nobody listens there: start it"):
+            await open_database(f"postgresql://u:geheim@127.0.0.1:{port}/x", tmp_path)
+    with pytest.raises(DatabaseUnavailable, match=r"has no such database: create it, or correct database\.url"):
+        await open_database(postgres.url("no_such_database"), tmp_path)
+    with pytest.raises(DatabaseUnavailable, match="does not let that user in: correct the user or the password"):
+        await open_database(postgres.url().replace("test@", "nobody_known@"), tmp_path)
 
 
 # -- SQLite's own ------------------------------------------------------------------------------------------------------
