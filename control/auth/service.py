@@ -36,8 +36,8 @@ MAX_KNOWN = 10_000
 FREE_FAILURES = 5
 FREE_FAILURES_OF_ADDRESS = 20
 LONGEST_WAIT = 900.0
-#: Seconds without another after which all wrong passwords are forgotten; as further ones come, the free ones are in that time, one by
-#: one.
+#: Seconds without another after which all wrong passwords are forgotten; as further ones come, as many as are free grow too old
+#: in that time.
 FORGET = 3600.0
 #: Keys that a user may have.
 MAX_API_KEYS = 100
