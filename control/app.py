@@ -12,6 +12,7 @@ from control import gate, middleware
 from control.analytics import reports
 from control.services import Resident
 from control.streams import playback
+from control.streams.titles import Titles
 from control.system import routes as system
 from control.system.service import Glance, LiveService, Snapshots
 from control.web import routes as pages
@@ -47,7 +48,8 @@ def create_app(
     app[middleware.TRUSTED_PROXIES] = tuple(ip_network(text) for text in config.http.trusted_proxies)
     app.on_response_prepare.append(middleware.add_headers)
     assets = Assets()
-    system.setup(app, LiveService(engine), Metrics(Glance(engine).snapshot, requests, media_requests or {}))
+    titles = None if resident is None else Titles(resident.control.db)
+    system.setup(app, LiveService(engine, titles=titles), Metrics(Glance(engine).snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
     if resident is not None:
         playback.setup(app, resident.on_air)

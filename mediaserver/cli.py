@@ -179,7 +179,7 @@ def _say_ready(config: Config, file: Path | None, new_password: str, *, demo: bo
         "",
         f"  Push    OBS: Settings > Stream > Service: Custom...   Server: {server}",
         f"          Stream Key: {key}",
-        f"          ffmpeg -re -i FILE -c:v libx264 -bf 2 -g 60 -c:a aac -f flv {server}/{'KEY' if keys else 'show'}",
+        f"          ffmpeg -re -i FILE -c:v libx264 -g 60 -c:a aac -f flv {server}/{'KEY' if keys else 'show'}",
         f"  Watch   {pages}/watch/{name}   (everything that is live: {pages}/)",
         f"  Config  {file.resolve() if file else 'the defaults; begin your own: python -m mediaserver config > my.toml'}",
         "",

@@ -36,7 +36,7 @@ async def _sample_lag(app: web.Application) -> AsyncIterator[None]:
 
 async def show_live(request: web.Request) -> web.Response:
     """Everything that is live now."""
-    return _json(request.app[LIVE].everything())
+    return _json(await request.app[LIVE].everything())
 
 
 async def show_stream(request: web.Request) -> web.Response:
@@ -44,7 +44,7 @@ async def show_stream(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if not is_name(name):
         raise NotFoundError("No stream can have this name.")
-    return _json(_render(request.app[LIVE].stream(name)))
+    return _json(_render(await request.app[LIVE].stream(name)))
 
 
 async def show_time(_request: web.Request) -> web.Response:

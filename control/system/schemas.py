@@ -41,10 +41,12 @@ class RungView(Schema):
 
 
 class StreamView(Schema):
-    """A live stream. ``state`` is ``away`` while its publisher may still come back; ``bitrate`` is in bits a second. ``viewers``
-    are those of its renditions too; ``source`` is what it is a rendition of, if it is one."""
+    """A live stream. ``title`` is what its owner calls it, else its name. ``state`` is ``away`` while its publisher may still
+    come back; ``bitrate`` is in bits a second. ``viewers`` are those of its renditions too; ``source`` is what it is a
+    rendition of, if it is one."""
 
     name: str
+    title: str
     state: Literal["live", "away"]
     since: float
     uptime: float

@@ -1,8 +1,9 @@
 """What is live now, rendered at most once per moment however many pages ask."""
 
+import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from control.system.schemas import AudioView, HealthView, LiveView, RungView, StreamAnswer, StreamView, VideoView
@@ -18,6 +19,12 @@ class Snapshots(Protocol):
     """The part of the engine's door that this domain looks through."""
 
     def snapshot(self) -> EngineSnapshot: ...
+
+
+class Titles(Protocol):
+    """What streams are called where that is not the name under which they play."""
+
+    async def of(self, names: Collection[str]) -> Mapping[str, str]: ...
 
 
 class Glance:
@@ -42,9 +49,15 @@ class LiveService:
     """Public facts about the engine. ``clock`` is Unix time, ``ticks`` a monotonic clock; both in seconds."""
 
     def __init__(
-        self, engine: Snapshots, clock: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic
+        self,
+        engine: Snapshots,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+        titles: Titles | None = None,
     ) -> None:
         self._engine = engine
+        self._titles = titles
+        self._looking = asyncio.Lock()
         self._clock = clock
         self._ticks = ticks
         self._streams: dict[str, StreamView] = {}
@@ -52,15 +65,23 @@ class LiveService:
         self._looked = float("-inf")
         self._glance = Glance(engine, ticks)
 
-    def everything(self) -> bytes:
+    async def everything(self) -> bytes:
         """A LiveView as JSON. Raises Unavailable while the engine is not started."""
-        self._look()
+        await self._look()
         return self._body
 
-    def stream(self, name: str) -> StreamAnswer:
+    async def stream(self, name: str) -> StreamAnswer:
         """The stream ``name``, if it is live. Raises Unavailable while the engine is not started."""
-        self._look()
+        await self._look()
         return StreamAnswer(now=self._clock(), stream=self._streams.get(name))
+
+    async def title(self, name: str) -> str:
+        """What ``name`` is called: ``name`` itself while it is not live."""
+        try:
+            stream = (await self.stream(name)).stream
+        except Unavailable:
+            return name
+        return name if stream is None else stream.title
 
     def alive(self) -> HealthView:
         """The event loop turns: else nobody would say so."""
@@ -73,30 +94,39 @@ class LiveService:
         except Unavailable:
             return HealthView(status="starting")
 
-    def _look(self) -> None:
-        now = self._ticks()
-        if now - self._looked < FRESH:
+    async def _look(self) -> None:
+        if self._ticks() - self._looked < FRESH:
             return
-        snapshot, at = self._engine.snapshot(), self._clock()
+        async with self._looking:
+            if self._ticks() - self._looked < FRESH:  # somebody has looked meanwhile
+                return
+            snapshot, now, at = self._engine.snapshot(), self._ticks(), self._clock()
+            names = [stream.name for stream in snapshot.streams]
+            titles = {} if self._titles is None else await self._titles.of(names)
+            self._render(snapshot, titles, at)
+            self._looked = now
+
+    def _render(self, snapshot: EngineSnapshot, titles: Mapping[str, str], at: float) -> None:
         renditions: dict[str, list[StreamSnapshot]] = defaultdict(list)
         for stream in snapshot.streams:
             if stream.source:
                 renditions[stream.source].append(stream)
-        views = [_view(stream, renditions[stream.name], at) for stream in sorted(snapshot.streams, key=lambda s: s.name)]
+        ordered = sorted(snapshot.streams, key=lambda stream: stream.name)
+        views = [_view(stream, renditions[stream.name], titles.get(stream.name, ""), at) for stream in ordered]
         # A rendition is part of its stream: found by its name, but no stream of its own in the list.
         answer = LiveView(
             now=at, since=snapshot.since, draining=snapshot.draining, streams=[view for view in views if not view.source]
         )
         self._streams = {view.name: view for view in views}
         self._body = answer.model_dump_json(by_alias=True).encode()
-        self._looked = now
 
 
-def _view(stream: StreamSnapshot, renditions: list[StreamSnapshot], at: float) -> StreamView:
+def _view(stream: StreamSnapshot, renditions: list[StreamSnapshot], title: str, at: float) -> StreamView:
     players = sum((Counter(each.players) for each in (stream, *renditions)), Counter[Wire]())
     tracks = {track.codec.kind.value: track for track in stream.tracks}
     return StreamView(
         name=stream.name,
+        title=_titled(title, stream.name),
         state="live" if stream.publishing else "away",
         since=stream.since,
         uptime=max(0.0, at - stream.since),
@@ -112,6 +142,11 @@ def _view(stream: StreamSnapshot, renditions: list[StreamSnapshot], at: float) -
         source=stream.source,
         rungs=[_rung(stream.name, rung) for rung in stream.rungs],
     )
+
+
+def _titled(title: str, name: str) -> str:
+    rung = name.partition("@")[2]
+    return f"{title} · {rung}" if title and rung else title or name
 
 
 def _rung(name: str, rung: RungSnapshot) -> RungView:

@@ -42,8 +42,8 @@ class Pages:
     def home(self) -> str:
         return self._home
 
-    def watch(self, name: str) -> str:
-        return _fill(self._watch, self._words | {"name": name})
+    def watch(self, name: str, title: str) -> str:
+        return _fill(self._watch, self._words | {"name": name, "title": title})
 
 
 def docs_page(assets: "Assets") -> str:

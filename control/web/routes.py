@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from control.errors import NotFoundError
+from control.system.routes import LIVE
 from control.web.assets import Assets
 from control.web.pages import Pages
 from mediaserver.ports import is_name
@@ -34,7 +35,8 @@ async def show_watch(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if not is_name(name):
         raise NotFoundError("No stream can have this name.")
-    return web.Response(text=request.app[PAGES].watch(name), content_type="text/html")
+    title = await request.app[LIVE].title(name)
+    return web.Response(text=request.app[PAGES].watch(name, title), content_type="text/html")
 
 
 async def show_icon(request: web.Request) -> web.Response:

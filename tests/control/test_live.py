@@ -18,6 +18,7 @@ async def test_lists_what_is_live_with_what_a_viewer_wants_to_know(engine: FakeE
     assert shown.pop("uptime") > 0
     assert shown == {
         "name": "demo",
+        "title": "demo",
         "state": "live",
         "since": 1000.0,
         "bitrate": 2_500_000,
@@ -89,23 +90,23 @@ async def test_listed_origins_alone_may_read_it(connect: Connect, origin: str, a
     assert answer.headers["Vary"] == "Origin"
 
 
-def test_one_look_at_the_engine_serves_everybody_for_a_moment(engine: FakeEngine) -> None:
+async def test_one_look_at_the_engine_serves_everybody_for_a_moment(engine: FakeEngine) -> None:
     ticks = 0.0
     live = LiveService(engine, clock=lambda: 1060.0, ticks=lambda: ticks)
     engine.show(stream())
-    first = live.everything()
+    first = await live.everything()
     engine.show(stream(players={Wire.HLS: 9}))
     for _ in range(100):
-        assert live.everything() == first
+        assert await live.everything() == first
     assert engine.asked == 1
     ticks = FRESH
-    assert live.everything() != first
+    assert await live.everything() != first
     assert engine.asked == 2
 
 
-def test_uptime_is_never_negative_though_the_clock_was_set_back(engine: FakeEngine) -> None:
+async def test_uptime_is_never_negative_though_the_clock_was_set_back(engine: FakeEngine) -> None:
     engine.show(stream(since=2000.0))
-    shown = LiveService(engine, clock=lambda: 1000.0).stream("demo").stream
+    shown = (await LiveService(engine, clock=lambda: 1000.0).stream("demo")).stream
     assert shown is not None
     assert shown.uptime == 0
 

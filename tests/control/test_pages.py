@@ -18,6 +18,7 @@ from mediaserver.ports import objection_to
 from protocols.mp4.sample_entry import CARRIED
 from tests.control.conftest import Client, Connect
 
+ROOT = Path(__file__).parents[2]
 VENDOR = Path(control.web.__file__).parent / "static" / "vendor"
 
 
@@ -111,6 +112,16 @@ async def test_the_page_names_the_characters_that_a_name_may_have(client: Client
     assert hint is not None
     allowed = {character for character in string.punctuation if not objection_to(f"a{character}")}
     assert set(hint[1].split()) == allowed
+
+
+def test_the_line_for_ffmpeg_is_the_same_wherever_it_is_told() -> None:
+    (line,) = re.findall(r"^ffmpeg -re (.+) -f flv rtmp://", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert f'file: "{line}",' in (VENDOR.parent / "home.js").read_text("utf-8")
+    assert f"ffmpeg -re {line} -f flv {{server}}/" in (ROOT / "mediaserver" / "cli.py").read_text("utf-8")
+
+
+async def test_the_first_page_leads_to_the_description_of_the_api(client: Client) -> None:
+    assert re.findall(r'<nav [^>]*><a href="/api/docs">API</a>', await (await client.get("/")).text())
 
 
 async def test_no_page_holds_a_stream_key(connect: Connect) -> None:

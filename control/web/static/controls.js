@@ -26,6 +26,8 @@ export function wireControls(video, { seekToLive, excess, hold, past }) {
   const player = byId("player");
   const actions = {
     play() {
+      // Of what is not on air there is nothing to pause, and the key does no more than the button.
+      if (byId("play").offsetParent === null) return undefined;
       const { paused } = video;
       hold(!paused);
       if (!paused) return video.pause();

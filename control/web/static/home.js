@@ -1,6 +1,6 @@
 // The first page: how to push, and what is live, kept up to date.
 
-import { ask, bitrate, byId, duration, element, origin, picture, plural, repeat, rtmpServer, setText, wireCopyButtons } from "./page.js";
+import { ask, bitrate, byId, duration, element, origin, picture, plural, repeat, rtmpServer, rtmpsServer, setText, wireCopyButtons } from "./page.js";
 
 const NAME = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$/;
 const data = document.body.dataset;
@@ -9,9 +9,8 @@ const byKey = data.publish === "keys";
 // How to push
 
 const SOURCES = {
-  file: "-i video.mp4 -c:v libx264 -preset veryfast -tune zerolatency -g 60 -c:a aac",
-  test: "-f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 "
-    + "-c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 60 -c:a aac",
+  file: "-i FILE -c:v libx264 -g 60 -c:a aac",
+  test: "-f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac",
 };
 let source = "file";
 
@@ -21,6 +20,7 @@ function showHowToPush() {
   field.setAttribute("aria-invalid", String(!valid));
   const key = byKey ? "YOUR-STREAM-KEY" : valid ? field.value : "my-stream";
   setText(byId("obs-server"), rtmpServer(data));
+  setText(byId("obs-tls"), rtmpsServer(data));
   setText(byId("obs-key"), key);
   showCommand(`ffmpeg -re ${SOURCES[source]} -f flv ${rtmpServer(data)}/${key}`);
   const link = byId("then-link");
@@ -40,6 +40,7 @@ function wireHowToPush() {
   byId("then").hidden = byKey;
   byId("obs-key-row").hidden = byKey;
   byId("key-hint").hidden = !byKey;
+  byId("obs-tls-row").hidden = !rtmpsServer(data);
   byId("name").addEventListener("input", showHowToPush);
   const tabs = [byId("tab-file"), byId("tab-test")];
   function select(tab) {
@@ -66,9 +67,40 @@ function wireHowToPush() {
 // What is live
 
 const rows = new Map();
+/** How old a still picture of a stream may be before another is asked for, milliseconds. */
+const STILL = 60000;
+
+const icon = (name) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+};
+
+/** What is to be seen of a stream: an icon until there is a picture of it, and where there is none. */
+function makeStill(stream) {
+  const image = element("img", { alt: "", width: 320, height: 180, loading: "lazy", decoding: "async", fetchPriority: "low" });
+  image.addEventListener("load", () => image.classList.add("shown"));
+  image.addEventListener("error", () => image.classList.remove("shown"));
+  const link = element("a", { className: "still", href: stream.watch, tabIndex: -1, "aria-hidden": "true" }, icon("picture"), icon("note"), image);
+  return { link, image, asked: -Infinity };
+}
+
+function showStill(still, stream) {
+  const wanted = Boolean(stream.video);
+  still.link.classList.toggle("sound-only", Boolean(stream.audio) && !wanted);
+  if (!wanted) still.image.classList.remove("shown");
+  if (!wanted || stream.state !== "live" || performance.now() - still.asked < STILL) return;
+  still.asked = performance.now();
+  still.image.src = `/live/${encodeURIComponent(stream.name)}/thumbnail.jpg?width=320&at=${Math.round(still.asked)}`;
+}
 
 function makeRow(stream) {
   const parts = {
+    still: makeStill(stream),
+    link: element("a", { href: stream.watch }),
+    watch: element("a", { className: "button primary", href: stream.watch, textContent: "Watch" }),
     badge: element("span", { className: "badge" }),
     picture: element("span"),
     bitrate: element("span"),
@@ -78,15 +110,19 @@ function makeRow(stream) {
   };
   const item = element(
     "li", { className: "card stream", data: { name: stream.name } },
-    element("h2", {}, element("a", { href: stream.watch, textContent: stream.name }), parts.badge),
+    parts.still.link,
+    element("h2", {}, parts.link, parts.badge),
     element("p", { className: "facts muted" }, parts.picture, parts.bitrate, parts.viewers, parts.uptime),
     parts.ladder,
-    element("a", { className: "button primary", href: stream.watch, textContent: "Watch", "aria-label": `Watch ${stream.name}` }),
+    parts.watch,
   );
   return { item, parts };
 }
 
 function fillRow({ parts }, stream) {
+  setText(parts.link, stream.title);
+  parts.watch.setAttribute("aria-label", `Watch ${stream.title}`);
+  showStill(parts.still, stream);
   parts.badge.dataset.state = stream.state;
   setText(parts.badge, stream.state === "live" ? "Live" : "Reconnecting");
   setText(parts.picture, picture(stream.video));

@@ -46,7 +46,7 @@ export const uncarried = (stream) => [stream?.video, stream?.audio].filter((trac
 
 /** "1280×720 · 30 fps · H.264", or what of it is known. */
 export function picture(video) {
-  if (!video) return "Audio only";
+  if (!video) return "Sound only";
   const size = video.width ? `${video.width}×${video.height}` : "";
   // Measured, so it wavers around what the encoder means: 29.9, 30.1.
   const rate = video.frameRate ? `${Math.round(video.frameRate)} fps` : "";
@@ -62,6 +62,13 @@ export function origin(data) {
 export function rtmpServer(data) {
   const port = data.rtmpPort === "1935" ? "" : `:${data.rtmpPort}`;
   return `rtmp://${origin(data).host}${port}/${data.rtmpApp}`;
+}
+
+/** The same with TLS, "" where that is not on offer. */
+export function rtmpsServer(data) {
+  if (!Number(data.rtmpsPort)) return "";
+  const port = data.rtmpsPort === "443" ? "" : `:${data.rtmpsPort}`;
+  return `rtmps://${origin(data).host}${port}/${data.rtmpApp}`;
 }
 
 /** The server's clock minus this machine's, in milliseconds, kept from the answer that took the least time. */

@@ -1,8 +1,10 @@
 // Three ways to play one stream, all with the same few methods: start, stop, seekToLive, seek, resume, range, choose, latency,
 // excess, bitrate. Times are in seconds; `range` is from where to where one can `seek` now, on the clock of `video.currentTime`;
 // `resume` goes on where a pause began. `report(kind, detail)` says why it cannot go on: gone | network | media | unsupported;
-// and "qualities" when it is known what there is to `choose` from, which are then in `qualities`, best first.
+// and "qualities" when it is known what there is to `choose` from, which are then in `qualities`, best first; and what is not
+// played because this browser does not decode it, in `left`: "video", "audio".
 
+import { decodes, playable } from "./decoding.js";
 import { bitrate, clock } from "./page.js";
 
 /** Bits a second of what was loaded lately, from the bytes and durations of fragments of each track. */
@@ -32,10 +34,21 @@ function nameQualities(pictures) {
   });
 }
 
+/** hls.js's `Loader`, for playlists; a multivariant one passes `read` before hls.js sees it. */
+function reading(Loader, read) {
+  return class extends Loader {
+    load(context, config, callbacks) {
+      if (context.type !== "manifest") return super.load(context, config, callbacks);
+      const onSuccess = (response, ...rest) => callbacks.onSuccess({ ...response, data: read(response.data) }, ...rest);
+      return super.load(context, config, { ...callbacks, onSuccess });
+    }
+  };
+}
+
 class HlsPlayer {
   constructor(video, name, session, lowLatency, report) {
     Object.assign(this, { video, report, lowLatency, url: `/live/${name}/index.m3u8?session=${session}` });
-    Object.assign(this, { hls: null, stopped: false, repaired: 0, qualities: [] });
+    Object.assign(this, { hls: null, stopped: false, repaired: 0, qualities: [], left: [] });
     this.throughput = new Throughput();
   }
 
@@ -47,6 +60,11 @@ class HlsPlayer {
       return;
     }
     const hls = new Hls({
+      pLoader: reading(Hls.DefaultConfig.loader, (text) => {
+        const found = playable(text);
+        this.left = found.left;
+        return found.text;
+      }),
       lowLatencyMode: this.lowLatency,
       enableWorker: false, // CMAF needs no transmuxing, and a worker made from a blob would need a laxer policy
       maxLiveSyncPlaybackRate: 1, // governor.js sees to it
@@ -83,8 +101,8 @@ class HlsPlayer {
     const status = data.response?.code ?? 0;
     if (data.type === Hls.ErrorTypes.NETWORK_ERROR) {
       this.report(status === 404 || status === 410 ? "gone" : "network", status ? `The server answered ${status}.` : "");
-    } else if (/incompatible|addCodec/i.test(data.details)) {
-      this.report("unsupported", "This browser cannot decode the stream’s codecs.");
+    } else if (/incompatible/i.test(data.details)) {
+      this.report("unsupported", "");
     } else if (data.type === Hls.ErrorTypes.MEDIA_ERROR && performance.now() - this.repaired > 5000) {
       this.repaired = performance.now();
       this.hls.recoverMediaError();
@@ -139,7 +157,7 @@ class HlsPlayer {
 class DashPlayer {
   constructor(video, name, session, report) {
     Object.assign(this, { video, report, url: `/live/${name}/manifest.mpd?session=${session}` });
-    Object.assign(this, { dash: null, stopped: false, qualities: [] });
+    Object.assign(this, { dash: null, stopped: false, qualities: [], left: [], offered: [] });
     this.throughput = new Throughput();
   }
 
@@ -161,8 +179,15 @@ class DashPlayer {
         lastMediaSettingsCachingInfo: { enabled: false },
       },
     });
-    dash.on(MediaPlayer.events.ERROR, ({ error }) => this.onError(error));
+    // It knows by itself what it cannot play, but for AC-3.
+    dash.registerCustomCapabilitiesFilter(({ codecs }) => decodes(codecs));
+    dash.on(MediaPlayer.events.MANIFEST_LOADED, ({ data }) => {
+      this.offered = data.Period.flatMap((period) => period.AdaptationSet.map(({ contentType }) => contentType));
+    });
+    // Not from within: it goes on with what it has after it has told of an error.
+    dash.on(MediaPlayer.events.ERROR, ({ error }) => setTimeout(() => this.onError(error)));
     dash.on(MediaPlayer.events.STREAM_INITIALIZED, () => {
+      this.left = this.offered.filter((kind) => !dash.getTracksFor(kind).length);
       const pictures = dash.getRepresentationsByType("video").map(({ id, height, bandwidth: bits }) => ({ height, bits, id }));
       this.qualities = nameQualities(pictures);
       this.report("qualities");
@@ -175,8 +200,10 @@ class DashPlayer {
 
   onError(error) {
     const text = String(error?.message ?? "");
-    if (/codec|MediaSource|no streams/i.test(text)) this.report("unsupported", "This browser cannot decode the stream’s codecs.");
-    else if (error?.code >= 10 && error?.code <= 20) this.report("media", text);
+    if (/codec|MediaSource|no streams/i.test(text)) {
+      this.left = this.offered;
+      this.report("unsupported", "");
+    } else if (error?.code >= 10 && error?.code <= 20) this.report("media", text);
     else this.report("network", "");
   }
 
@@ -222,7 +249,7 @@ class DashPlayer {
 /** The browser's own HLS, where there is nothing else (an iPhone before iOS 17.1). */
 class NativePlayer {
   constructor(video, name, session, report) {
-    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8?session=${session}`, qualities: [] });
+    Object.assign(this, { video, report, url: `/live/${name}/index.m3u8?session=${session}`, qualities: [], left: [] });
     this.onError = () => report("network", "");
   }
 

@@ -1,17 +1,11 @@
 // The figures beside the picture, twice a second.
 
 import { bitrate, byId, setText } from "./page.js";
+import { FrameRate } from "./rate.js";
 
 const SAMPLES = 120;
 const history = [];
-let last = { at: 0, frames: 0, rate: NaN };
-
-function frameRate(quality, now) {
-  const { totalVideoFrames: frames } = quality;
-  if (frames < last.frames || now - last.at > 5000) last = { at: now, frames, rate: NaN };
-  else if (now - last.at >= 2000) last = { at: now, frames, rate: ((frames - last.frames) * 1000) / (now - last.at) };
-  return last.rate;
-}
+const frameRate = new FrameRate();
 
 function drawSpark(latency) {
   history.push(latency);
@@ -34,7 +28,7 @@ export function showStats(now) {
   const video = now?.video;
   const quality = video?.getVideoPlaybackQuality?.() ?? { totalVideoFrames: 0, droppedVideoFrames: 0 };
   const latency = now?.player.latency ?? NaN;
-  const rate = frameRate(quality, at);
+  const rate = frameRate.look(at, video?.currentTime ?? 0, quality.totalVideoFrames);
   const figures = {
     latency: Number.isFinite(latency) ? `${Math.max(0, latency).toFixed(2)} s` : "–",
     bitrate: (now && bitrate(now.player.bitrate)) || "–",

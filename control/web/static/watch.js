@@ -1,6 +1,7 @@
 // The player's page: waits for the stream, plays it, says how it goes, and starts again by itself after any fault.
 
-import { ask, byId, codec, duration, element, origin, picture, plural, rtmpServer, setText, uncarried, wireCopyButtons } from "./page.js";
+import { ask, byId, codec, duration, element, origin, picture, plural, rtmpServer, rtmpsServer, setText, uncarried, wireCopyButtons } from "./page.js";
+import { lacks, nothingPlayable } from "./decoding.js";
 import { JUMP, playbackRate } from "./governor.js";
 import { KINDS, makePlayer } from "./players.js";
 import { Quality } from "./quality.js";
@@ -54,6 +55,8 @@ const page = {
   advanced: 0,
   started: 0,
   report: 0,
+  /** the codecs of the stream that is played, or of which nothing can be */
+  codecs: "",
 };
 
 function readKind() {
@@ -82,9 +85,25 @@ function showFacts() {
   if (!stream) byId("to-live").dataset.live = "false";
   setText(byId("viewers"), stream ? `${plural(stream.viewers, "viewer", "viewers")}` : "");
   setText(byId("uptime"), stream ? `Live for ${duration(stream.uptime)}` : "");
+  if (stream?.title) showTitle(stream.title);
   const sound = stream?.audio ? ` · ${codec(stream.audio.codec)}` : "";
-  const left = uncarried(stream).map((track) => (track === stream.video ? " · not seen here" : " · not heard here"));
+  const lacking = lacks(stream, page.player?.left ?? []);
+  const left = lacking.map(({ kind }) => (kind === "video" ? " · not seen here" : " · not heard here"));
   setText(byId("tracks"), stream ? picture(stream.video) + sound + left.join("") : "");
+  // Where nothing plays the veil says why.
+  const words = page.player ? lacking.map((each) => each.words).join(" ") : "";
+  setText(byId("lacking"), words);
+  byId("lacking").hidden = !words;
+  const unseen = !stream?.video || lacking.some(({ kind }) => kind === "video");
+  byId("player").classList.toggle("sound-only", Boolean(page.player && stream?.audio && unseen));
+}
+
+/** What the stream is called; the address has its name. */
+function showTitle(title) {
+  if (byId("title").textContent === title) return;
+  setText(byId("title"), title);
+  document.title = `${title} · mediaserver`;
+  video.setAttribute("aria-label", title);
 }
 
 // Whether it is live
@@ -97,6 +116,8 @@ async function look() {
   } catch {
     page.reachable = false;
   }
+  // What is not played now may be, if it is encoded in another way.
+  if (page.player?.left.length && page.stream?.state === "live" && codecs() !== page.codecs) stop();
   decide();
   showFacts();
 }
@@ -121,8 +142,14 @@ function unplayable(stream) {
   return tracks.length > 0 && uncarried(stream).length === tracks.length;
 }
 
+/** By what the stream is encoded, "" where there is none. */
+function codecs() {
+  return [page.stream?.video?.codec, page.stream?.audio?.codec].filter(Boolean).join(" ");
+}
+
 function decide() {
-  if (page.state === "failed") return;
+  // As long as it is the same; but what cannot be decoded may be encoded in another way the next time.
+  if (page.state === "failed" && (!page.codecs || codecs() === page.codecs)) return;
   const moving = page.player && performance.now() - page.advanced < STALLED;
   if (moving) return;
   if (!page.reachable) {
@@ -154,9 +181,10 @@ async function start() {
   const player = makePlayer(page.kind, video, data.name, session, (kind, detail) => {
     if (player !== page.player) return;
     if (kind === "qualities") offerQualities(player);
-    else giveUp(kind, detail);
+    else giveUp(kind, detail, player.left);
   });
   page.player = player;
+  page.codecs = codecs();
   try {
     await player.start();
   } catch (error) {
@@ -167,6 +195,7 @@ async function start() {
 
 /** Fill the picker with what this player has. A choice that is not among it any more (its rendition was given up) is Auto again. */
 function offerQualities(player) {
+  showFacts();
   const wanted = player.qualities.find(({ name }) => name === page.quality) ?? null;
   const select = byId("quality");
   const names = player.qualities.map(({ name }) => name);
@@ -204,17 +233,18 @@ function stop() {
   timeline.show(null, 0);
 }
 
-function giveUp(kind, detail) {
+function giveUp(kind, detail, left = []) {
   stop();
   page.attempts += 1;
-  if (kind === "unsupported" || (kind === "media" && page.attempts > 4)) {
-    show("failed", detail || "The picture could not be decoded.");
-    return;
+  if (kind === "unsupported") return show("failed", detail || nothingPlayable(page.stream, left));
+  if (kind === "media" && page.attempts > 4) {
+    page.codecs = "";
+    return show("failed", detail || "The picture could not be decoded.");
   }
   page.notBefore = performance.now() + Math.min(8000, 250 * 2 ** Math.min(page.attempts, 6));
   if (kind === "network") page.reachable = false;
   show(kind === "network" ? "lost" : "connecting", detail);
-  wake();
+  return wake();
 }
 
 function bufferedAhead() {
@@ -263,13 +293,20 @@ function tick() {
   } else if (now - page.advanced > STUCK && page.stream?.state !== "away") {
     giveUp("stuck", "");
     return showStats(null);
-  } else if (now - page.advanced > STALLED && page.state === "playing") {
-    show(page.stream?.state === "away" ? "away" : "stalled");
-    wake();
+  } else if (now - page.advanced > STALLED) {
+    sayWhyItStands();
   }
   timeline.show(Number(data.dvr) > 0 ? player.range : null, video.currentTime);
   govern(player);
   return showStats({ player, video, buffered: bufferedAhead(), steady: page.state === "playing" && now - page.started > 2500 });
+}
+
+/** As the badge does: who waits for the publisher does not wait for the line. */
+function sayWhyItStands() {
+  const state = page.stream?.state === "away" ? "away" : "stalled";
+  if (page.state === state || (page.state === "connecting" && state === "stalled")) return;
+  show(state);
+  wake();
 }
 
 function govern(player) {
@@ -353,6 +390,8 @@ function showAddresses() {
   setText(byId("a-dash"), `${base}/manifest.mpd`);
   setText(byId("a-flv"), `${base}.flv`);
   setText(byId("a-rtmp"), `${rtmpServer(data)}/${data.name}`);
+  byId("a-rtmps-row").hidden = !rtmpsServer(data);
+  setText(byId("a-rtmps"), `${rtmpsServer(data)}/${data.name}`);
 }
 
 if (window.top !== window) document.body.classList.add("embedded");
