@@ -33,7 +33,7 @@ from mediaserver.relay.lookups import Lookups
 from mediaserver.relay.relays import Relays
 from mediaserver.snapshot import EngineSnapshot, StreamSnapshot
 from mediaserver.tidy import Tidier
-from mediaserver.tls import server_tls
+from mediaserver.tls import https, server_tls
 from mediaserver.transcode.transcoders import Transcoders
 from mediaserver.transport.rtmp import CLOSING_TIME, RtmpListener
 from mediaserver.transport.targets import Target, permitted
@@ -140,7 +140,7 @@ class Engine:
             await self._sprites.resume(self._recordings.root)
         try:
             await self.open_rtmp()
-            await self.web.listen(http.host, http.port, server_tls(http.tls_cert, http.tls_key) if http.tls_cert else None)
+            await self.web.listen(http.host, http.port, https(http.tls_cert, http.tls_key) if http.tls_cert else None)
         except BaseException:
             await self._close("the server could not start")
             raise

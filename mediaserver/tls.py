@@ -1,16 +1,64 @@
 """TLS where the server is the server: the context of a certificate and its key, and what is wrong with such a pair."""
 
 import ssl
+from typing import Any
 
+#: What who speaks plain HTTP to a port of HTTPS is told.
+_TOLD = b"The plain HTTP request was sent to an HTTPS port: begin the address with https://\n"
+PLAIN_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_TOLD), _TOLD)
+)
 #: Bytes of a file of certificates or keys that are looked at.
 _MOST = 1 << 20
 #: OpenSSL's reasons where a key is another certificate's.
 _ANOTHER_S = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 
 
+class _HttpsHandshake(ssl.SSLObject):
+    """Answers plain HTTP in kind, once."""
+
+    outgoing: ssl.MemoryBIO
+    _told = False
+
+    def do_handshake(self) -> None:
+        if self._told:
+            raise ssl.SSLError("plain HTTP")
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if error.reason != "HTTP_REQUEST":
+                raise
+            self.outgoing.write(PLAIN_HTTP)
+            self._told = True
+            # The event loop sends nothing of a handshake that has failed: it fails with what comes next, or its timeout.
+            raise ssl.SSLWantReadError from None
+
+
+class _HttpsContext(ssl.SSLContext):
+    """That of a port of HTTPS."""
+
+    sslobject_class = _HttpsHandshake
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *rest: Any, **more: Any) -> ssl.SSLObject:
+        wrapped = super().wrap_bio(incoming, outgoing, *rest, **more)
+        if isinstance(wrapped, _HttpsHandshake):
+            wrapped.outgoing = outgoing
+        return wrapped
+
+
+def https(certificate: str, key: str) -> ssl.SSLContext:
+    """As ``server_tls``, for a port of HTTPS: who speaks plain HTTP to it is told so (PLAIN_HTTP)."""
+    return _server_tls(_HttpsContext, certificate, key)
+
+
 def server_tls(certificate: str, key: str) -> ssl.SSLContext:
     """A server's TLS context: TLS 1.2 or newer. Raises OSError (ssl.SSLError is one) for files that are no such pair."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return _server_tls(ssl.SSLContext, certificate, key)
+
+
+def _server_tls(kind: type[ssl.SSLContext], certificate: str, key: str) -> ssl.SSLContext:
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Without a password of ours OpenSSL would ask the terminal for that of an encrypted key, and all would wait for it.
     context.load_cert_chain(certificate, key, password=lambda: "")

@@ -134,6 +134,25 @@ async def test_what_is_no_media_is_handed_to_the_pages(town: Running) -> None:
         assert response.status == 404
 
 
+async def test_plain_http_on_the_port_of_https_is_told_so_and_costs_others_nothing(certificate: tuple[str, str]) -> None:
+    http = HttpConfig(tls_cert=certificate[0], tls_key=certificate[1])
+    async with running(Config(http=http)) as town, ClientSession() as session:
+        address = f"127.0.0.1:{town.engine.config.http.port}"
+        for method in ("GET", "POST"):
+            async with session.request(method, f"http://{address}/watch/show") as response:
+                assert response.status == 400
+                assert "https://" in await response.text()
+        trusting = ssl.create_default_context(cafile=certificate[0])
+        async with session.get(f"https://{address}/anything", ssl=trusting) as response:
+            assert response.status == 404
+        reader, writer = await asyncio.open_connection("127.0.0.1", town.engine.config.http.port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await reader.readuntil(b"https://")).startswith(b"HTTP/1.1 400 ")
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert b"HTTP" not in await reader.read(), "it is told once, and the connection ends"
+        writer.close()
+
+
 async def test_tls_is_at_least_1_2(certificate: tuple[str, str]) -> None:
     rtmp = RtmpConfig(tls_port=free_port(), tls_cert=certificate[0], tls_key=certificate[1])
     http = HttpConfig(tls_cert=certificate[0], tls_key=certificate[1])
