@@ -147,6 +147,7 @@ class Operation:
     errors: tuple[ErrorCode, ...]
     also: tuple[int, ...]
     token_in_query: bool
+    without_database: bool
 
 
 class Domain:
@@ -173,12 +174,14 @@ class Domain:
         errors: tuple[ErrorCode, ...] = (),
         also: tuple[int, ...] = (),
         token_in_query: bool = False,
+        without_database: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare the function below as the handler. ``permission`` None: anybody may ask. ``also``: its other statuses.
 
         ``answer`` is a shape, or the media type of text that has none of ours.
 
         ``token_in_query``: an access token may stand in the address, for a browser that sends no headers of ours.
+        ``without_database``: while that does not answer it is enough that a token seems good (``Accounts.vouch``).
         """
 
         def declare(handler: Handler) -> Handler:
@@ -186,7 +189,7 @@ class Domain:
             self.operations.append(
                 Operation(
                     method, path, handler, self.family, self.tag, summary, permission, body, query, answer, status, limit,
-                    transaction, form, errors, also, token_in_query,
+                    transaction, form, errors, also, token_in_query, without_database,
                 )
             )  # fmt: skip
             return handler

@@ -28,8 +28,12 @@ class Strangers:
 
     def barred(self, address: str, now: float) -> bool:
         """Whether an address tried too many: its right one counts for nothing either, or it would know which that is."""
+        return self.wait(address, now) > 0
+
+    def wait(self, address: str, now: float) -> float:
+        """Seconds for which it still is barred; 0 or less if it is not."""
         since, keys = self._tried.get(network_of(address), (now, set()))
-        return now - since < FORGET and len(keys) >= WRONG_KEYS
+        return since + FORGET - now if len(keys) >= WRONG_KEYS else 0.0
 
     def note(self, address: str, key: str, now: float) -> None:
         """``key`` was a wrong one. Behind a program of this machine (a proxy, another server) many may stand: they are

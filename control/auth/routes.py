@@ -46,7 +46,13 @@ def _login(done: service.LoggedIn) -> Login:
     errors=(ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE),
 )
 async def log_in(call: Call, body: Credentials) -> Login:
-    """Get an access token"""
+    """Get an access token
+
+    After five wrong passwords for an account, and after twenty from an address, the next try has to wait (429), the right
+    password's too: a second after the last wrong one, and twice as long with each further one, up to 15 minutes. `Retry-After`
+    and `X-RateLimit-Reset` say until when, `X-RateLimit-Limit` says how many wrong ones are free. After an hour without another
+    they are forgotten. That is beside the limit of requests.
+    """
     agent = call.request.headers.get("User-Agent", "")
     name = body.username or body.email
     return _login(await call.services.accounts.login(name, body.password, call.address, agent, call.request_id))
@@ -80,7 +86,10 @@ async def log_out(call: Call) -> Message:
     "/auth/password", permission=Permission.ACCOUNT, body=PasswordChange, answer=Message, limit=Limit.LOGIN, transaction=False
 )
 async def change_password(call: Call, body: PasswordChange) -> Message:
-    """Change the password: all logins end"""
+    """Change the password: all logins end
+
+    A wrong present one counts as it does where one logs in.
+    """
     accounts = call.services.accounts
     call.require_login()
     async with call.services.db.read() as tx:

@@ -20,6 +20,7 @@ from control.auth.tokens import BadToken, Claims, Purpose, Tokens
 from control.db import Database, DatabaseUnavailable, Row, Transaction
 from control.errors import ControlError, ErrorCode, not_found
 from control.permissions import Actor, Permission, Role
+from control.ratelimit import Draw
 from control.transactions import transact
 from mediaserver.addresses import network_of
 
@@ -104,9 +105,8 @@ class Accounts:
         known = self._known.get(key)
         if known is None or known[0] <= now:
             guessed = address if _API_KEY.fullmatch(token) is not None else ""
-            if guessed and self._strangers.barred(guessed, now):
-                seconds = math.ceil(strangers.FORGET)
-                raise ControlError(ErrorCode.RATE_LIMITED, "Too many unknown API keys", headers={"Retry-After": str(seconds)})
+            if guessed and (wait := self._strangers.wait(guessed, now)) > 0:
+                raise _wait_for("Too many unknown API keys from this address", strangers.WRONG_KEYS, wait, now)
             forgotten = self._forgotten
             known = await self._look_up(token, now)
             if guessed and known[1] is None:
@@ -120,6 +120,16 @@ class Accounts:
         if known[1] is None:
             raise _unauthorized("Invalid or expired token")
         return known[1]
+
+    def vouch(self, token: str) -> Actor | None:
+        """Who holds ``token`` as far as that can be told without the database: whoever did when it was looked up last, or,
+        where it never was, whose login the server has signed it for, as one who may least."""
+        now = self.clock()
+        claims = self._claims(token, now)
+        known = self._known.get(_key(token))
+        if known is not None and (claims is not None or _API_KEY.fullmatch(token) is not None):
+            return known[1]
+        return None if claims is None else Actor(claims.user_id, "", Role.USER, claims.login_id)
 
     @property
     def changes(self) -> int:
@@ -246,12 +256,10 @@ class Accounts:
         """Count a try as failed before it is made, so that many at once are as many as one after another. Raises ControlError."""
         await models.forget_failures(tx, now - FORGET)
         rows = [await models.hold_failures(tx, subject, now) for subject in subjects]
-        wait = _wait(rows, now)
+        wait, free = max((_wait(row, now), _free(row["subject"])) for row in rows)
         if wait > 0:
-            seconds = math.ceil(wait)
-            raise ControlError(
-                ErrorCode.RATE_LIMITED, "Too many failed attempts", {"retry_after": seconds}, {"Retry-After": str(seconds)}
-            )
+            whose = "for this account" if free == FREE_FAILURES else "from this address"
+            raise _wait_for(f"Too many wrong passwords {whose}", free, wait, now)
         tries = [_next_try(row, now) for row in rows]
         for row, each in zip(rows, tries, strict=True):
             await models.set_failures(tx, each.subject, row["failures"] - each.aged + 1, each.at)
@@ -330,14 +338,19 @@ def _next_try(row: Row, now: float) -> _Try:
     return _Try(row["subject"], now, before, min(aged, row["failures"]))
 
 
-def _wait(rows: Sequence[Row], now: float) -> float:
-    """Seconds until the next try is allowed."""
-    longest = 0.0
-    for row in rows:
-        beyond = row["failures"] - _free(row["subject"])
-        if beyond >= 0 and now - row["last_at"] < FORGET:
-            longest = max(longest, row["last_at"] + min(2.0 ** min(beyond, 20), LONGEST_WAIT) - now)
-    return longest
+def _wait(row: Row, now: float) -> float:
+    """Seconds until the next try is allowed; 0 or less if it is."""
+    beyond = row["failures"] - _free(row["subject"])
+    if beyond < 0 or now - row["last_at"] >= FORGET:
+        return 0.0
+    return float(row["last_at"] + min(2.0 ** min(beyond, 20), LONGEST_WAIT) - now)
+
+
+def _wait_for(message: str, limit: int, wait: float, now: float) -> ControlError:
+    """429 of a limit of our own, ``limit`` mistakes: what its headers say is about that, and not about the operation's."""
+    draw = Draw(allowed=False, limit=limit, remaining=0, reset=math.ceil(now + wait), wait=math.ceil(wait))
+    details = {"limit": limit, "reset": draw.reset, "retry_after": draw.wait}
+    return ControlError(ErrorCode.RATE_LIMITED, message, details, draw.headers())
 
 
 def _printable(agent: str) -> str:

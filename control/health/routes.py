@@ -14,7 +14,7 @@ from mediaserver.version import VERSION
 health = Domain("System")
 
 
-@health.get("/system/status", permission=Permission.SYSTEM, answer=SystemStatus, transaction=False)
+@health.get("/system/status", permission=Permission.SYSTEM, answer=SystemStatus, transaction=False, without_database=True)
 async def show_status(call: Call) -> SystemStatus:
     """The machine, what the server stands on, and what it does now. Unhealthy exactly if /system/health says so"""
     prober = call.services.prober
@@ -56,9 +56,14 @@ def _performance(call: Call, media: float) -> Performance:
     )
 
 
-@health.get("/system/health", permission=Permission.SYSTEM, answer=SystemHealth, transaction=False, also=(503,))
+@health.get(
+    "/system/health", permission=Permission.SYSTEM, answer=SystemHealth, transaction=False, without_database=True, also=(503,)
+)
 async def show_health(call: Call) -> web.Response:
-    """Every probe with its answer; 503 if one of them fails"""
+    """Every probe with its answer; 503 if one of them fails
+
+    While the database does not answer, a token that the server has signed will do, and an API key that was used before.
+    """
     checks = await call.services.prober.everything()
     sound = is_sound(checks)
     answer = SystemHealth(status=Health.HEALTHY if sound else Health.UNHEALTHY, checks=checks)

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hmac
 import json
+import math
 import threading
 import time
 import warnings
@@ -133,6 +134,30 @@ async def test_guesses_at_an_account_are_slowed_from_wherever_they_come(panel: O
         here.clock.now += waits[-1]
         assert (await guess(here, address=f"198.51.100.{200 + number}")).status == 401
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
+
+
+async def test_who_has_to_wait_is_told_of_the_limit_that_refuses(panel: OpenPanel) -> None:
+    """And not of the operation's, from which there is something left."""
+    here = await panel(http=PROXIED)
+    for _ in range(service.FREE_FAILURES + 3):
+        answer = await guess(here)
+        if answer.status == 429:
+            here.clock.now += int(answer.headers["Retry-After"])
+            answer = await guess(here)
+        assert answer.status == 401
+    refused = await guess(here, password=PASSWORD)
+    reset = math.ceil(here.clock.now + 8)
+    told = {
+        name: refused.headers[name] for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After")
+    }
+    assert list(told.values()) == [str(service.FREE_FAILURES), "0", str(reset), "8"]
+    assert refused.error["message"] == "Too many wrong passwords for this account"
+    assert refused.error["details"] == {"limit": service.FREE_FAILURES, "reset": reset, "retry_after": 8}
+    for number in range(service.FREE_FAILURES_OF_ADDRESS):
+        await guess(here, f"user{number}", address="198.51.100.99")
+    refused = await guess(here, "another", address="198.51.100.99")
+    assert refused.headers["X-RateLimit-Limit"] == str(service.FREE_FAILURES_OF_ADDRESS)
+    assert refused.error["message"] == "Too many wrong passwords from this address"
     here.clock.now += 900
     assert (await guess(here, password=PASSWORD)).status == 200
     assert (await guess(here)).status == 401  # forgiven: it costs nothing again

@@ -87,6 +87,11 @@ async def test_api_keys_that_somebody_makes_up_soon_ask_the_database_no_more(
     made_up = [f"msk_{number:012x}_{'x' * 43}" for number in range(WRONG_KEYS + 5)]
     assert [await ask(each) for each in made_up] == [401] * WRONG_KEYS + [429] * 5
     assert len(asked) == WRONG_KEYS
+    here.clock.now += FORGET / 2
+    refused = await here.nobody.get("/api/users/me", headers={"X-API-Key": made_up[-1], "X-Forwarded-For": ADDRESS})
+    assert (refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == (str(WRONG_KEYS), "0")
+    assert int(refused.headers["Retry-After"]) == FORGET / 2
+    here.clock.now -= FORGET / 2
     assert (await ask(key), await ask(key, OTHER)) == (429, 200)
     assert await ask(key) == 200  # it is known by now
     here.clock.now += FORGET

@@ -1,9 +1,11 @@
 """The machine and what the server stands on, over engines, disks and clocks that a test arranges."""
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from control.db import DatabaseUnavailable, Transaction
 from control.health import gauge, service
 from mediaserver.snapshot import EngineSnapshot
 from mediaserver.version import VERSION
@@ -248,3 +251,59 @@ async def test_a_disk_that_hangs_holds_one_thread_and_nobody_else(here: Panel, m
         back.set()
     await asking
     await healthy_again(admin)
+
+
+# -- without the database ---------------------------------------------------------------------------------------------
+
+
+class Away:
+    """The database, which does not answer from now on."""
+
+    def __init__(self, here: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+        for begin in ("read", "write"):
+            monkeypatch.setattr(here.control.db, begin, self._begin)
+
+    @contextlib.asynccontextmanager
+    async def _begin(self) -> AsyncIterator[Transaction]:
+        raise DatabaseUnavailable("it is away")
+        yield  # what makes it a generator
+
+
+async def test_health_says_that_the_database_is_away_to_who_is_signed_for(
+    panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody can say any more whose login that is; nothing else is told, and nothing to anybody else."""
+    here = await panel()
+    admin, gone, expired = await here.log_in(), await here.log_in(), await here.log_in()
+    key = (await admin.post("/api/auth/api-keys", json={"name": "k", "scopes": ["system"]})).json["key"]
+    narrow = (await admin.post("/api/auth/api-keys", json={"name": "n", "scopes": ["streams"]})).json["key"]
+    await gone.post("/api/auth/logout")
+    assert (await gone.get("/api/system/health")).status == 401
+    for each in (key, narrow):
+        await here.nobody.get("/api/system/health", headers={"X-API-Key": each})
+    accounts = (await here.services()).accounts
+    here.clock.now += 60
+    Away(here, monkeypatch)
+
+    async def checks(headers: dict[str, str]) -> Any:
+        answer = await here.nobody.get("/api/system/health", headers=headers)
+        return answer.json["checks"]["database"]["status"] if "checks" in answer.json else answer.error["code"]
+
+    for person in (admin, expired):
+        told = await person.get("/api/system/health")
+        assert (told.status, told.json["checks"]["database"]["status"]) == (503, "unhealthy")
+        assert (await person.get("/api/system/status")).json["services"]["database"] == "unhealthy"
+        refused = await person.get("/api/streams")
+        assert (refused.status, refused.error["code"]) == (503, "UNAVAILABLE")
+    assert await checks({"X-API-Key": key}) == "unhealthy"
+    assert await checks({"X-API-Key": narrow}) == "FORBIDDEN"
+    assert await checks({"X-API-Key": f"msk_{'0' * 12}_{'x' * 43}"}) == "UNAVAILABLE"
+    assert await checks({"Authorization": f"Bearer {gone.token}"}) == "UNAVAILABLE"
+    assert await checks({"Authorization": f"Bearer {admin.token[:-8]}AAAAAAAA"}) == "UNAUTHORIZED"
+    here.clock.now += here.config.auth.token_ttl
+    assert await checks({"Authorization": f"Bearer {expired.token}"}) == "UNAUTHORIZED"
+    # Whoever was never seen here, because another node knew them, say.
+    here.clock.now -= here.config.auth.token_ttl
+    accounts.forget()
+    assert await checks({"Authorization": f"Bearer {admin.token}"}) == "unhealthy"
+    assert await checks({"X-API-Key": key}) == "UNAVAILABLE"
