@@ -1,8 +1,15 @@
 """The GOP cache: what a player that joins now must be given to see a picture at once."""
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from protocols.media import MediaKind, Packet
+
+#: Keyframes that are remembered: more than a rendition is ever behind its source.
+KEYFRAMES = 256
+#: Milliseconds by which the same picture may differ in two renditions.
+SAME = 10
 
 
 class GopCache:
@@ -10,9 +17,12 @@ class GopCache:
 
     A GOP that outgrows a bound is dropped whole and nothing is kept until the next keyframe: half a GOP cannot be
     decoded. An audio-only stream keeps its last ``audio_ms`` milliseconds instead.
+
+    A rendition may have keyframes that its source has not, where no segment of both begins. Who joins sees a picture with the last
+    one of any kind; ``whole`` goes back to the last one of both, as far as the bounds allow.
     """
 
-    __slots__ = ("_packets", "_start", "_waiting", "audio_ms", "max_bytes", "max_ms", "nbytes", "video")
+    __slots__ = ("_key", "_keyframes", "_packets", "_start", "_waiting", "audio_ms", "max_bytes", "max_ms", "nbytes", "video")
 
     def __init__(self, max_bytes: int, max_ms: int, audio_ms: int = 1000) -> None:
         self.max_bytes = max_bytes
@@ -21,13 +31,18 @@ class GopCache:
         self.nbytes = 0
         self.video = False
         self._packets: list[Packet] = []
+        self._key = 0  # where the last keyframe stands
         self._start = 0
         self._waiting = False
+        self._keyframes: deque[int] = deque(maxlen=KEYFRAMES)
 
-    def append(self, packet: Packet) -> None:
-        """Keep ``packet``, starting over at a video keyframe."""
-        if packet.keyframe and packet.kind is MediaKind.VIDEO:
+    def append(self, packet: Packet, *, own: bool = False) -> None:
+        """Keep ``packet``, starting over at a video keyframe. ``own``: the source has none there."""
+        keyframe = packet.keyframe and packet.kind is MediaKind.VIDEO
+        if keyframe and not (own and self.video):
+            self._keyframes.append(packet.pts)
             self._packets = [packet]
+            self._key = 0
             self._start = packet.dts
             self.nbytes = len(packet.body)
             self.video = True
@@ -36,13 +51,27 @@ class GopCache:
         if self._waiting or (not self.video and packet.kind is MediaKind.VIDEO):
             # What leans on a keyframe that is not here cannot be decoded.
             return
+        if keyframe:
+            self._key = len(self._packets)
         self._packets.append(packet)
         self.nbytes += len(packet.body)
         if not self.video:
             self._trim_audio(packet.dts)
-        elif self.nbytes > self.max_bytes or packet.dts - self._start > self.max_ms:
-            self.clear()
-            self._waiting = True
+        elif self._is_too_large(packet.dts):
+            self._forget_before_key()
+            if self._is_too_large(packet.dts):
+                self.clear()
+                self._waiting = True
+
+    def _is_too_large(self, now: int) -> bool:
+        return self.nbytes > self.max_bytes or now - self._start > self.max_ms
+
+    def _forget_before_key(self) -> None:
+        if self._key:
+            self._packets = self._packets[self._key :]
+            self._key = 0
+            self._start = self._packets[0].dts
+            self.nbytes = sum(len(packet.body) for packet in self._packets)
 
     def _trim_audio(self, now: int) -> None:
         # In steps of half the window, so that the cost of a front deletion is shared by many packets.
@@ -59,18 +88,29 @@ class GopCache:
         if kind is MediaKind.VIDEO:
             self.clear()
         else:
+            self._key = sum(packet.kind is not kind for packet in self._packets[: self._key])
             self._packets = [packet for packet in self._packets if packet.kind is not kind]
             self.nbytes = sum(len(packet.body) for packet in self._packets)
 
     def clear(self) -> None:
         """Forget everything: another publisher begins, or none will."""
         self._packets = []
+        self._key = 0
         self.nbytes = 0
         self.video = False
         self._waiting = False
 
-    def __iter__(self) -> Iterator[Packet]:
+    def had_keyframe(self, pts: int) -> bool:
+        """Whether one of the last keyframes is shown at ``pts``."""
+        return any(abs(pts - each) <= SAME for each in reversed(self._keyframes))
+
+    def whole(self) -> Iterator[Packet]:
+        """What there is since the last keyframe that the source has too."""
         return iter(self._packets)
 
+    def __iter__(self) -> Iterator[Packet]:
+        """What there is since the last keyframe."""
+        return islice(self._packets, self._key, None)
+
     def __len__(self) -> int:
-        return len(self._packets)
+        return len(self._packets) - self._key

@@ -63,8 +63,9 @@ class LiveStream:
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
-    def subscribe(self, subscriber: Subscriber, *, replay: bool = True) -> None:
-        """Replay the present to ``subscriber`` (see the port), then push everything that follows."""
+    def subscribe(self, subscriber: Subscriber, *, replay: bool = True, whole: bool = False) -> None:
+        """Replay the present to ``subscriber`` (see the port), then push everything that follows. ``whole``: of a rendition, from
+        the last keyframe on that its source has too."""
         self.subscribers = (*self.subscribers, subscriber)
         if not replay:
             return
@@ -72,7 +73,7 @@ class LiveStream:
             subscriber.on_track(track)
         if self.metadata is not None:
             subscriber.on_metadata(self.metadata)
-        for packet in self.gop:
+        for packet in self.gop.whole() if whole else self.gop:
             subscriber.on_packet(packet)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
@@ -98,7 +99,8 @@ class LiveStream:
         """Pass on a packet that is on the stream's own clock already: a rendition's, which runs on its source's."""
         self.bytes_before += len(packet.body)
         self.frames += packet.kind is MediaKind.VIDEO
-        self.gop.append(packet)
+        source = self.source if packet.keyframe and packet.kind is MediaKind.VIDEO else None
+        self.gop.append(packet, own=source is not None and not source.gop.had_keyframe(packet.pts))
         for subscriber in self.subscribers:
             subscriber.on_packet(packet)
 

@@ -67,3 +67,41 @@ def test_audio_that_came_before_the_first_keyframe_gives_way_to_it() -> None:
 
 def cache_span(cache: GopCache) -> int:
     return dts(cache)[-1] - dts(cache)[0]
+
+
+def test_a_rendition_keeps_what_there_is_since_the_last_keyframe_that_its_source_has_too() -> None:
+    cache = GopCache(10_000, 10_000)
+    for packet in (video(0, True), audio(5), video(33)):
+        cache.append(packet)
+    for packet in (video(66, True), audio(70), video(100, True), video(133)):
+        cache.append(packet, own=packet.keyframe and packet.kind is MediaKind.VIDEO)
+    assert (dts(cache), len(cache)) == ([100, 133], 2)
+    assert [packet.dts for packet in cache.whole()] == [0, 5, 33, 66, 70, 100, 133]
+    cache.forget(MediaKind.AUDIO)
+    assert (dts(cache), len(list(cache.whole()))) == ([100, 133], 5)
+    cache.append(video(166, True))
+    assert dts(cache) == [packet.dts for packet in cache.whole()] == [166]
+
+
+def test_of_what_is_too_much_the_gop_that_can_be_played_now_stays() -> None:
+    cache = GopCache(1_000, 1_000)
+    cache.append(video(0, True, 400))
+    cache.append(video(33, True, 400), own=True)
+    cache.append(video(66, size=400))
+    assert dts(cache) == [packet.dts for packet in cache.whole()] == [33, 66]
+    assert cache.nbytes == 800
+    cache.append(video(900, True), own=True)
+    cache.append(video(1_040))
+    assert dts(cache) == [packet.dts for packet in cache.whole()] == [900, 1_040]
+    cache.append(video(1_901))
+    assert len(cache) == len(list(cache.whole())) == 0
+    cache.append(video(1_950, True), own=True)
+    assert dts(cache) == [1_950]
+
+
+def test_the_same_picture_s_time_may_be_rounded() -> None:
+    cache = GopCache(1_000, 1_000)
+    for at in (0, 500):
+        cache.append(video(at, True))
+    assert all(cache.had_keyframe(pts) for pts in (0, 5, 497))
+    assert not any(cache.had_keyframe(pts) for pts in (33, 467))

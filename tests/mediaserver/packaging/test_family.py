@@ -367,6 +367,26 @@ def test_a_rendition_that_begins_later_joins_at_the_numbers_of_its_stream(source
     assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 2
 
 
+def test_who_comes_between_two_keyframes_of_the_source_finds_all_rungs_at_once(clips: Clips) -> None:
+    """Rungs have more keyframes than it has; players read the list once."""
+    town = Town(ladder=a_ladder(*SIZES))
+    town.stream.since = town.wall.at - 60.0  # it has been live for a while: nothing is awaited
+    source = source_clip(clips, gop=100)
+    feeds = [town.source(source + packets(shifted(source, 4000)))]
+    for number, (name, items) in enumerate(rung_clips(clips).items()):
+        feeds.append(town.rung(name, items + packets(shifted(items, 4000)), 130.0 + 90 * number))
+    town.play(*feeds, until=6700)
+    assert len(m3u8.loads(town.text("index.m3u8")).playlists) == 1 + len(SIZES)
+    # But a player of one starts with its last keyframe.
+    assert all(first.dts >= 5000 for first in (next(iter(town.rendition(name).gop)) for name in SIZES))
+    town.play(*feeds)
+    whole = segments(town, "")
+    assert len(whole) == 1
+    for name in SIZES:
+        own = segments(town, name)
+        assert {number: segment.time for number, segment in own.items()} == {n: segment.time for n, segment in whole.items()}
+
+
 def test_what_a_rendition_lost_is_a_gap_and_its_numbers_stay(source: Items, rungs: dict[str, Items]) -> None:
     town = Town()
     town.subject.start("show", 0.0)
