@@ -49,7 +49,9 @@ def create_app(
     app.on_response_prepare.append(middleware.add_headers)
     assets = Assets()
     titles = None if resident is None else Titles(resident.control.db)
-    system.setup(app, LiveService(engine, titles=titles), Metrics(Glance(engine).snapshot, requests, media_requests or {}))
+    obstacle = None if resident is None else lambda: resident.watch.obstacle
+    live = LiveService(engine, titles=titles, obstacle=obstacle)
+    system.setup(app, live, Metrics(Glance(engine).snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
     if resident is not None:
         playback.setup(app, resident.on_air)

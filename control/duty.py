@@ -14,6 +14,7 @@ from control.services import Resident
 from control.statistics.service import Sampler
 from control.streams.conductor import Conductor
 from control.streams.onair import OnAir
+from control.watch import Watch
 from control.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> 
     webhooks = Webhooks(control.db, control.vault, config.webhooks, engine.resolve, control.clock)
     live, pulse = LiveUpdates(control.db, control.clock, conductor.status), Pulse(on_air)
     attendance = Attendance(control.db, control.vault, control.atlas, control.clock, engine.seen)
+    watch = Watch(control.db)
     sampler, sweeper = Sampler(control.db, on_air), Sweeper(control.db, kept(config), control.clock)
     for listener in (conductor.on_event, webhooks.announcer.on_event, live.on_event, attendance.on_event, sampler.on_event):
         control.feed.tell(listener)
@@ -40,7 +42,7 @@ async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> 
     pulse.tell(live.on_watched)
     loop = asyncio.get_running_loop()
     async with webhooks.running():
-        parts = (pulse, live, sampler, attendance, sweeper)
+        parts = (pulse, live, sampler, attendance, sweeper, watch)
         tasks = [loop.create_task(part.run()) for part in parts]
         try:
             yield Resident(
@@ -52,6 +54,7 @@ async def on_duty(engine: "Engine", config: "Config", control: ControlPlane) -> 
                 webhooks=webhooks,
                 live=live,
                 attendance=attendance,
+                watch=watch,
             )
         finally:
             try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from control.streams.conductor import Conductor
     from control.streams.onair import OnAir
     from control.vault import Vault
+    from control.watch import Watch
     from control.webhooks.service import Webhooks
     from mediaserver.config import Config
     from mediaserver.engine import Engine
@@ -34,6 +35,7 @@ class Resident:
     webhooks: "Webhooks"
     live: "LiveUpdates"
     attendance: "Attendance"
+    watch: "Watch"
 
 
 @dataclass(frozen=True, slots=True)

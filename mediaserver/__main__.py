@@ -92,7 +92,8 @@ async def _front(engine: Engine, resident: Resident) -> AsyncIterator[MakeLane]:
             return lane
 
         engine.web.explain = explain
-        yield LateLane(open_front, engine.spawn, Porter(LiveService(engine)).answer)
+        live = LiveService(engine, obstacle=lambda: resident.watch.obstacle)
+        yield LateLane(open_front, engine.spawn, Porter(live).answer)
 
 
 def _settle() -> None:

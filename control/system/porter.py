@@ -38,4 +38,5 @@ class Porter:
 
 def rendered(health: HealthView) -> tuple[int, bytes]:
     """Status and body of an answer about health: 503 says to send nobody here."""
-    return 503 if health.status in {"starting", "draining"} else 200, health.model_dump_json().encode()
+    status = 200 if health.status in {"ok", "ready"} else 503
+    return status, health.model_dump_json(exclude_defaults=True).encode()

@@ -66,7 +66,7 @@ async def show_alive(request: web.Request) -> web.Response:
 
 
 async def show_ready(request: web.Request) -> web.Response:
-    """503 while starting or draining: send nobody here."""
+    """503 while starting or draining, and while no push is let in: send nobody here."""
     status, body = rendered(request.app[LIVE].health())
     return _json(body, status)
 

@@ -84,6 +84,7 @@ class StreamAnswer(Schema):
 
 
 class HealthView(Schema):
-    """Whether the server may be given work."""
+    """Whether the server may be given work. ``reason``: why not, where that is not said by ``status``."""
 
-    status: Literal["ok", "ready", "starting", "draining"]
+    status: Literal["ok", "ready", "starting", "draining", "unavailable"]
+    reason: str = ""

@@ -46,7 +46,8 @@ class Glance:
 
 
 class LiveService:
-    """Public facts about the engine. ``clock`` is Unix time, ``ticks`` a monotonic clock; both in seconds."""
+    """Public facts about the engine. ``clock`` is Unix time, ``ticks`` a monotonic clock; both in seconds. ``obstacle`` says why
+    no push would be let in; empty where it would."""
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class LiveService:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         titles: Titles | None = None,
+        obstacle: Callable[[], str] | None = None,
     ) -> None:
         self._engine = engine
+        self._obstacle = obstacle or (lambda: "")
         self._titles = titles
         self._looking = asyncio.Lock()
         self._clock = clock
@@ -90,9 +93,12 @@ class LiveService:
     def health(self) -> HealthView:
         """``ready`` only while the engine takes publishers and players; looked at once a moment, for anybody may ask."""
         try:
-            return HealthView(status="draining" if self._glance.snapshot().draining else "ready")
+            draining = self._glance.snapshot().draining
         except Unavailable:
             return HealthView(status="starting")
+        if not draining and (reason := self._obstacle()):
+            return HealthView(status="unavailable", reason=reason)
+        return HealthView(status="draining" if draining else "ready")
 
     async def _look(self) -> None:
         if self._ticks() - self._looked < FRESH:

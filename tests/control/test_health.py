@@ -1,12 +1,17 @@
 """/healthz and /readyz, for orchestrators."""
 
+import logging
 import time
 from datetime import datetime
+from typing import NoReturn
 
 import pytest
 
+from control.db import DatabaseUnavailable
 from control.system import service
-from tests.control.conftest import Client
+from control.system.porter import Porter
+from control.watch import Watch
+from tests.control.conftest import Client, OpenPanel
 from tests.control.engine import FakeEngine
 
 
@@ -29,6 +34,49 @@ async def test_ready_only_between_start_and_drain(engine: FakeEngine, client: Cl
     assert await ready() == (200, "ready")
     engine.show(draining=True)
     assert await ready() == (503, "draining")
+
+
+async def test_unavailable_while_the_database_is_away(
+    panel: OpenPanel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By whomever it is told; that it was busy for once is not away."""
+    caplog.set_level(logging.INFO, "control.watch")
+
+    async def never(_: Watch) -> None:
+        """All looks are the test's."""
+
+    monkeypatch.setattr(Watch, "run", never)
+    engine.show()
+    here = await panel()
+    looking = here.resident.watch
+    porter = Porter(service.LiveService(engine, obstacle=lambda: looking.obstacle))
+
+    async def ready() -> tuple[int, dict[str, str]]:
+        answer = await here.client.get("/readyz")
+        told = porter.answer(b"GET /readyz HTTP/1.1\r\n\r\n")
+        assert int(told.split()[1]) == answer.status
+        assert told.partition(b"\r\n\r\n")[2] == await answer.read()
+        return answer.status, await answer.json()
+
+    def away() -> NoReturn:
+        raise DatabaseUnavailable("ConnectionRefusedError")
+
+    await looking.look()
+    with monkeypatch.context() as patch:
+        patch.setattr(here.control.db, "read", away)
+        await looking.look()
+        assert await ready() == (200, {"status": "ready"})
+        for _ in range(5):
+            await looking.look()
+            assert await ready() == (503, {"status": "unavailable", "reason": "the database does not answer"})
+        engine.show(draining=True)
+        assert service.LiveService(engine, obstacle=lambda: looking.obstacle).health().status == "draining"
+        engine.show()
+        assert (await here.client.get("/healthz")).status == 200
+    await looking.look()
+    assert await ready() == (200, {"status": "ready"})
+    told = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "control.watch"]
+    assert told == [("WARNING", "not_ready"), ("INFO", "ready_again")]
 
 
 def test_however_many_ask_the_engine_is_looked_at_once_a_moment(engine: FakeEngine) -> None:
