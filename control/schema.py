@@ -30,9 +30,11 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 
 def _is_address(text: str) -> str:
     try:
-        _ = urlsplit(text).port
+        port = urlsplit(text).port
     except ValueError:
         raise ValueError("is no address") from None
+    if port == 0:
+        raise ValueError("the port in an address is a number from 1 to 65535")
     return text
 
 

@@ -14,6 +14,7 @@ from control.destinations.schemas import (
     Destinations,
     DestinationUpdate,
 )
+from control.destinations.sealed import read_address, sealed_address
 from control.errors import ErrorCode, invalid, not_found
 from control.guard import check_literal
 from control.permissions import Permission
@@ -42,7 +43,7 @@ def _shown(call: Call, row: Row) -> dict[str, object]:
         "id": row["id"],
         "name": row["name"],
         "platform": row["platform"],
-        "rtmp_url": row["rtmp_url"],
+        "rtmp_url": service.shown_address(call.services.cipher, row, own=True),
         "enabled": bool(row["enabled"]),
         "stream_id": row["stream_id"],
         "rendition": row["rendition"],
@@ -74,10 +75,21 @@ async def show_destination(call: Call) -> Destination:
     body=DestinationCreateAnywhere,
     answer=DestinationDone,
     status=201,
+    transaction=False,
     errors=(ErrorCode.STREAM_NOT_FOUND, ErrorCode.CONFLICT),
 )
 async def create_destination(call: Call, body: DestinationCreateAnywhere) -> DestinationDone:
     """Create a destination, of one stream or of all of yours: what is on air goes there at once"""
+    return await _done(call, await call.write(lambda: _create(call, body)), "created")
+
+
+async def _done(call: Call, row: Row, what: str) -> DestinationDone:
+    """The answer once what is on air follows: it says what then is so."""
+    await call.services.conductor.follow_destination(row)
+    return DestinationDone.model_validate({**_shown(call, row), "message": f"Destination {what} successfully"})
+
+
+async def _create(call: Call, body: DestinationCreateAnywhere) -> Row:
     owner = call.actor.user_id
     await check_literal(call.services.webhooks.resolve, {"rtmp_url": body.address})
     if body.stream_id is None:
@@ -92,7 +104,7 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
         "stream_id": body.stream_id,
         "name": body.name,
         "platform": body.platform,
-        "rtmp_url": body.address,
+        "rtmp_url": sealed_address(call.services.cipher, body.address, keyed=bool(body.stream_key)),
         "stream_key": call.services.cipher.seal(service.STREAM_KEY, body.stream_key),
         "rendition": body.rendition,
         "enabled": int(body.enabled),
@@ -102,17 +114,19 @@ async def create_destination(call: Call, body: DestinationCreateAnywhere) -> Des
     number = await models.insert_destination(call.tx, fields)
     await keep_within(call, owner)
     await audit.record(call, audit.Action.DESTINATION_CREATED, "destination", number)
-    row = {"id": number, **fields}
-    call.after(lambda: call.services.conductor.follow_destination(row))
-    return DestinationDone.model_validate({**_shown(call, row), "message": "Destination created successfully"})
+    return {"id": number, **fields}
+
+
+def _kept_key(call: Call, row: Row) -> str | None:
+    """None for one that cannot be read now, and may be under the secret that it was written under."""
+    return call.services.cipher.read(service.STREAM_KEY, row["stream_key"]) if row["stream_key"] else ""
 
 
 def _keep_secret(call: Call, before: Row, fields: Mapping[str, object]) -> None:
     """Whoever may aim at a server of his own could read there what no answer tells. Raises ControlError (422)."""
     if "stream_key" in fields or not is_elsewhere(before["rtmp_url"], str(fields.get("rtmp_url", before["rtmp_url"]))):
         return
-    # One that cannot be read now may be, under the secret that it was written under.
-    if before["stream_key"] and call.services.cipher.read(service.STREAM_KEY, before["stream_key"]) != "":
+    if _kept_key(call, before) != "":
         raise invalid(stream_key="is required: the one that is kept is not sent to another server")
 
 
@@ -121,6 +135,7 @@ def _keep_secret(call: Call, before: Row, fields: Mapping[str, object]) -> None:
     permission=Permission.DESTINATIONS,
     body=DestinationUpdate,
     answer=DestinationDone,
+    transaction=False,
     errors=_MISSING,
 )
 async def update_destination(call: Call, body: DestinationUpdate) -> DestinationDone:
@@ -129,7 +144,13 @@ async def update_destination(call: Call, body: DestinationUpdate) -> Destination
     The stream key that is kept is sent to the server that it was given for and to no other: with another host, port or scheme
     (not with another path) a `stream_key` must come too, be it an empty one.
     """
-    before = await _found(call, hold=True)
+    return await _done(call, await call.write(lambda: _update(call, body)), "updated")
+
+
+async def _update(call: Call, body: DestinationUpdate) -> Row:
+    cipher, kept = call.services.cipher, await _found(call, hold=True)
+    # One that cannot be read is none: whatever is set now is somewhere else.
+    before = {**kept, "rtmp_url": read_address(cipher, kept) or ""}
     fields = changes(body)
     if moved := moved_address(before, fields):
         fields["rtmp_url"] = moved
@@ -138,14 +159,15 @@ async def update_destination(call: Call, body: DestinationUpdate) -> Destination
     _keep_secret(call, before, fields)
     if "enabled" in fields:
         fields["enabled"] = int(fields["enabled"])
+    sent = sorted(fields)
+    if address := fields.get("rtmp_url", before["rtmp_url"] if fields else ""):
+        fields["rtmp_url"] = sealed_address(cipher, address, keyed=fields.get("stream_key", _kept_key(call, kept)) != "")
     if "stream_key" in fields:
-        fields["stream_key"] = call.services.cipher.seal(service.STREAM_KEY, fields["stream_key"])
+        fields["stream_key"] = cipher.seal(service.STREAM_KEY, fields["stream_key"])
     if fields:
         await models.update_destination(call.tx, before["id"], fields, call.now)
-    await audit.record(call, audit.Action.DESTINATION_UPDATED, "destination", before["id"], fields=sorted(fields))
-    row = {**before, **fields, "updated_at": call.now if fields else before["updated_at"]}
-    call.after(lambda: call.services.conductor.follow_destination(row))
-    return DestinationDone.model_validate({**_shown(call, row), "message": "Destination updated successfully"})
+    await audit.record(call, audit.Action.DESTINATION_UPDATED, "destination", before["id"], fields=sent)
+    return {**kept, **fields, "updated_at": call.now if fields else kept["updated_at"]}
 
 
 @destinations.delete("/destinations/{destination_id}", permission=Permission.DESTINATIONS, answer=Message, errors=_MISSING)

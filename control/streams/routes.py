@@ -8,6 +8,7 @@ from control.auth.models import hold_user
 from control.db import Row, Transaction
 from control.destinations import models as destination_rows
 from control.destinations.schemas import DestinationCreate
+from control.destinations.sealed import sealed_address
 from control.errors import ControlError, ErrorCode, invalid, not_found
 from control.guard import check_literal
 from control.permissions import Permission
@@ -158,7 +159,7 @@ async def _add_destination(call: Call, stream_id: int, owner: int, destination: 
         "stream_id": stream_id,
         "name": destination.name,
         "platform": destination.platform,
-        "rtmp_url": destination.address,
+        "rtmp_url": sealed_address(call.services.cipher, destination.address, keyed=bool(destination.stream_key)),
         "stream_key": call.services.cipher.seal(service.STREAM_KEY, destination.stream_key),
         "rendition": destination.rendition,
         "enabled": int(destination.enabled),

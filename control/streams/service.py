@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from control.db import Row
-from control.destinations.platforms import target_url
+from control.destinations.platforms import ADDRESSES, target_url
+from control.destinations.sealed import open_address, read_address
 from control.errors import ControlError, ErrorCode, invalid
 from control.streams.kinds import AudioCodec, LatencyMode, Quality, StreamInput, VideoCodec
 from control.streams.onair import playback_name, relay_id
@@ -126,7 +127,7 @@ def _relays(cipher: "Cipher", destinations: Sequence[Row]) -> Iterator[RelayTarg
 def relay_target(cipher: "Cipher", destination: Row) -> RelayTarget:
     """A destination as the engine takes it."""
     key = cipher.open(STREAM_KEY, destination["stream_key"]) if destination["stream_key"] else ""
-    return RelayTarget(relay_id(destination["id"]), target_url(destination["rtmp_url"], key), destination["rendition"])
+    return RelayTarget(relay_id(destination["id"]), target_url(open_address(cipher, destination), key), destination["rendition"])
 
 
 def recording_order(stream_id: int) -> RecordingOrder:
@@ -150,6 +151,12 @@ def shown_url(url: str | None, *, own: bool) -> str:
     host = f"[{host}]" if ":" in host else host
     path = parts.path.rpartition("/")[0] + "/…" if parts.scheme in {"rtmp", "rtmps"} else parts.path
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{path}"
+
+
+def shown_address(cipher: "Cipher", destination: Row, *, own: bool) -> str:
+    """Where a destination leads, likewise: what a platform tells everybody is no secret."""
+    address = read_address(cipher, destination)
+    return shown_url(address, own=own or address in ADDRESSES.values())
 
 
 def check_qualities(values: Sequence[Quality]) -> list[str]:
@@ -208,7 +215,7 @@ def _words_of(destination: "DestinationCreate") -> tuple[object, ...]:
 def _words_of_row(cipher: "Cipher", row: Row) -> tuple[object, ...]:
     """The same of one that is there."""
     key = cipher.read(STREAM_KEY, row["stream_key"])
-    return row["name"], row["platform"], row["rtmp_url"], key, row["rendition"], bool(row["enabled"])
+    return row["name"], row["platform"], read_address(cipher, row), key, row["rendition"], bool(row["enabled"])
 
 
 def destinations_by_stream(rows: Sequence[Row], found: Sequence[Row]) -> Mapping[int, Sequence[Row]]:

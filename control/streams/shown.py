@@ -100,7 +100,7 @@ def _destination(call: Call, row: Row, destination: Row) -> StreamDestination:
         id=destination["id"],
         name=destination["name"],
         platform=destination["platform"],
-        rtmp_url=destination["rtmp_url"],
+        rtmp_url=service.shown_address(call.services.cipher, destination, own=_owns(call, row)),
         enabled=bool(destination["enabled"]),
         status=state,
         reason=reason,
@@ -108,8 +108,11 @@ def _destination(call: Call, row: Row, destination: Row) -> StreamDestination:
 
 
 def _url(call: Call, row: Row) -> str:
-    own = call.actor.owns(row["user_id"], Permission.STREAMS_ALL)
-    return service.shown_url(call.services.cipher.read(service.INPUT_URL, row["input_url"]), own=own)
+    return service.shown_url(call.services.cipher.read(service.INPUT_URL, row["input_url"]), own=_owns(call, row))
+
+
+def _owns(call: Call, row: Row) -> bool:
+    return call.actor.owns(row["user_id"], Permission.STREAMS_ALL)
 
 
 def state(call: Call, row: Row) -> StreamState:

@@ -34,6 +34,7 @@ _DESTINATION_FAULTS: dict[str, list[Any]] = {
         "rtmp://user@example.com/live",
         "rtmp://[::1/live",
         "rtmp://example.com:65536/live",
+        "rtmp://example.com:0/live",
         "rtmp://h:x/",
         f"rtmp://example.com/{LONG}",
         1,
