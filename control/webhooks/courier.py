@@ -119,7 +119,7 @@ class Courier:
             self._wake.clear()
 
     def _wait(self, reason: str) -> None:
-        """The database does not answer, and ``reason`` says why; or it does (empty). A line when that begins, one when it ends."""
+        """The database does not answer, and ``reason`` says why; or it does (empty). A line when that begins and ends."""
         if reason and not self._waits:
             log.warning("webhooks_wait", extra={"facts": {"reason": reason}})
         elif self._waits and not reason:
