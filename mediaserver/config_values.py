@@ -20,6 +20,8 @@ LEAST_SIGNING_SECRET = 32
 LONGEST_PASSWORD = 1024
 #: An origin as browsers write it (RFC 6454, 6.2): in lower case and ASCII, without a path.
 _ORIGIN = re.compile(r"(?P<scheme>https?)://([a-z0-9._-]+|\[(?P<literal>[0-9a-f:]+)\])(:(?P<port>[1-9][0-9]*))?", re.ASCII)
+#: A name of a machine, as it is looked up. Of a NUL ``without_nul`` complains.
+_NAME = re.compile(rb"[A-Za-z0-9._\0-]+")
 #: The port that they leave out.
 _USUAL_PORTS = {"http": "80", "https": "443"}
 #: What libpq, and so PostgreSQL's URL, knows as sslmode.
@@ -64,9 +66,16 @@ def _address_or_none(url: str) -> str:
 
 
 def _listens(host: str) -> str:
+    """``host`` itself. Raises ValueError for what is no address and no name of one on any machine."""
     if ":" in host:
         IPv6Address(host)  # and no name with a port behind it
-    host.encode("idna")  # raises a ValueError for a label that is empty or too long, as whoever looks it up would
+    elif not host.strip("0123456789."):
+        *bytes_before, rest = map(int, host.split("."))  # as inet_aton(3) takes it: the last number fills what is left
+        if len(bytes_before) > 3 or max(bytes_before, default=0) > 255 or rest >> 8 * (4 - len(bytes_before)):
+            raise ValueError(host)
+    # Raises a ValueError itself for a label that is empty or too long. What it leaves is RFC 1123, 2.1, and what people use.
+    elif not _NAME.fullmatch(host.encode("idna")):
+        raise ValueError(host)
     return host
 
 

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,53 @@ def test_each_key_of_the_manual_has_a_sentence_above_it() -> None:
     for number, line in enumerate(lines):
         if re.match(r"\w+ = ", line):
             assert lines[number - 1].startswith("# "), line
+
+
+#: What stands for something of one's own in an example, and what that may be.
+PLACES = {
+    "HOST:PORT": "db.example:5432",
+    "USER:PASSWORD": "me:word",
+    "FILE": "/srv/mine.file",
+    "NAME": "media",
+}
+#: In quotes, but no value of the setting: another program's word, another setting's value, the beginning of an address.
+NO_EXAMPLES = {("rtmp.auth_secret", "secret"), ("auth.stream_keys", "keys"), ("database.url", "postgres://")}
+
+
+def examples() -> Iterator[tuple[str, str, str]]:
+    """Every value that a comment of the manual names, as TOML: its table, its key, and the value."""
+    table, comment = "", ""
+    for line in MANUAL.read_text("utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[]")
+        elif line.startswith("#"):
+            comment += line[1:]
+        elif found := re.match(r"(\w+) = (.)", line):
+            key, of_many = found[1], found[2] == "["
+            for value in re.findall(r'\[[^]]*\]|\{[^}]*\}|"[^"]*"', comment):
+                if (f"{table}.{key}", value.strip('"')) not in NO_EXAMPLES:
+                    whole = f"[{value}]" if of_many and value[0] == '"' else value
+                    yield table, key, re.sub("|".join(PLACES), lambda place: PLACES[place[0]], whole)
+        if not line.startswith("#"):
+            comment = ""
+
+
+def test_each_example_of_the_manual_can_be_copied_into_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    given = list(examples())
+    for table, key, value in given:
+        keys = 'publish = "keys"\n' if key == "stream_keys" else ""
+        file.write_text(f"[{table}]\n{keys}{key} = {value}\n")
+        taken = getattr(getattr(load(file, {}), table), key)
+        assert isinstance(taken, SecretStr) or bool(taken) or value == '""', (table, key, value)
+    settings = {f"{table}.{key}" for table, key, _ in given}
+    assert settings >= {"auth.stream_keys", "http.cors_origins", "http.trusted_proxies", "rtmp.host", "database.url"}
+
+
+def test_the_variables_in_the_manual_s_examples_are_taken() -> None:
+    variables = dict(re.findall(r"(MEDIASERVER__\w+)=(\S+?)(?:,?\s)", MANUAL.read_text("utf-8")))
+    assert len(variables) == 2
+    load(None, variables)
 
 
 def test_each_setting_says_what_is_allowed() -> None:
@@ -117,6 +164,10 @@ def test_a_bad_value_names_file_key_value_and_what_is_allowed(tmp_path: Path, te
         ('[rtmp]\nhost = "a..b"', "my.toml: rtmp.host: 'a..b' is not allowed; ", '"::" or "127.0.0.1"'),
         ('[rtmp]\nhost = "localhost:1935"', "my.toml: rtmp.host: 'localhost:1935' is not allowed; ", '"::" or "127.0.0.1"'),
         ('[rtmp]\nhost = "[::]"', "my.toml: rtmp.host: '[::]' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[http]\nhost = "256.1.1.1"', "my.toml: http.host: '256.1.1.1' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[rtmp]\nhost = "1.2.3.4.5"', "my.toml: rtmp.host: '1.2.3.4.5' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[rtmp]\nhost = "::1::"', "my.toml: rtmp.host: '::1::' is not allowed; ", '"::" or "127.0.0.1"'),
+        ('[rtmp]\nhost = "live,example"', "my.toml: rtmp.host: 'live,example' is not allowed; ", '"::" or "127.0.0.1"'),
         ('[rtmp]\nhost = "*"', "my.toml: rtmp.host: '*' is not allowed; ", '"::" or "127.0.0.1"'),
         ('[server]\npublic_url = "https://*.example.com"', "my.toml: server.public_url: ", 'or ""'),
         ('[rtmp]\nhost = "\\u0007"', r"my.toml: rtmp.host: '\x07' is not allowed; ", '"::" or "127.0.0.1"'),
@@ -145,6 +196,8 @@ def test_an_unusable_setting_is_told(tmp_path: Path, text: str, start: str, end:
         'rtmp.host = "::1"',
         'rtmp.host = "fe80::1%eth0"',
         'rtmp.host = "bücher.example."',
+        'rtmp.host = "127.1"',
+        'http.host = "my_host-2"',
         'database.url = "sqlite:///mine.db"',
         'database.url = "postgresql://me:a%2Fb@[::1]:5432,other:5433/media?sslmode=require"',
         'database.url = "postgresql:///media"',
