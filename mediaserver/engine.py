@@ -175,10 +175,12 @@ class Engine:
             await self._rtmp.close(reason, drain)
 
     async def stop(self, drain: float) -> None:
-        """Take nobody new, end every stream, and let players have what is on its way for up to ``drain`` seconds."""
+        """Take nobody new, ask who understands it to reconnect, end every stream, and let players have what is on its way for up
+        to ``drain`` seconds."""
         self.state = EngineState.DRAINING
         # Every recording is finished now: the sprites of none of them would be.
         self._sprites.shut()
+        self._rtmp.take_leave("the server is stopping")
         self._hub.end_all("the server is stopping")
         # What encoders still hold belongs to players and recordings.
         await self._transcoders.finish()

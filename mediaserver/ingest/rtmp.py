@@ -278,7 +278,9 @@ class RtmpEndpoint:
         self._publisher = None
         self._connection.session.name = ""
         self._connection.become(Role.UNDECIDED)
-        self._connection.protocol.end_publish(self._stream_id, StatusCode.PUBLISH_REJECTED, reason)
+        # An encoder that is told no more than that it is rejected does not come back, whatever it has been asked before.
+        code = StatusCode.UNPUBLISH_SUCCESS if self._connection.asked_back else StatusCode.PUBLISH_REJECTED
+        self._connection.protocol.end_publish(self._stream_id, code, reason)
         self._connection.close(reason, told=True)
 
     def _unpublish(self, reason: str) -> None:

@@ -74,8 +74,8 @@ class RtmpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog", "_closing_since", "_digesting", "_fd", "_handler", "_held", "_in_beat", "_listener", "_reason",
-        "_rests_until", "_seen", "_started", "_told", "_unread", "_waiting_bytes", "full_since", "protocol", "role", "session",
-        "transport",
+        "_rests_until", "_seen", "_started", "_told", "_unread", "_waiting_bytes", "asked_back", "full_since", "protocol", "role",
+        "session", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -100,6 +100,8 @@ class RtmpConnection(asyncio.Protocol):
         self._digesting = False
         self._told = False
         self._waiting_bytes = 0
+        #: Whether the peer has been asked to come back, and knows what that means.
+        self.asked_back = False
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -240,6 +242,12 @@ class RtmpConnection(asyncio.Protocol):
             self._handler.kick(reason)
         else:
             self.close(reason)
+
+    def ask_back(self, reason: str) -> None:
+        """Ask a peer that understands it to reconnect: what ends here for ``reason`` may go on with whoever serves next."""
+        if not self.closing:
+            self.asked_back = self.protocol.request_reconnect("", reason)
+            self.flush()
 
     def turn_away(self, reason: str, *, told: bool = False) -> None:
         """Close on somebody who did wrong before there was anything to tell an EventSink about: one line says why."""
@@ -411,6 +419,14 @@ class RtmpListener:
 
     def sweep(self, now: float) -> None:
         self._deadlines.apply(now)
+
+    def take_leave(self, reason: str) -> None:
+        """Close the ports, so that nobody comes back here, and ask those who understand it to reconnect. ``close`` ends it."""
+        self._accepting = False
+        for server in self._servers:
+            server.close()  # ``close`` waits for what is left of it
+        for connection in tuple(self.connections):
+            connection.ask_back(reason)
 
     async def close(self, reason: str, drain: float = CLOSING_TIME) -> None:
         """Close the ports and every connection; those that do not go within ``drain`` seconds are cut off.

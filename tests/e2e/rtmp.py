@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,14 +22,17 @@ PATIENCE = 30.0
 
 
 class RtmpClient:
-    """One connection. ``events`` is everything that was said to it; ``gone`` that the server has closed it."""
+    """One connection. ``events`` is everything that was said to it; ``gone`` that the server has closed it. With its
+    ``properties`` it says what it understands beyond plain RTMP."""
 
-    def __init__(self, url: str, *, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, *, context: ssl.SSLContext | None = None, properties: Mapping[str, object] | None = None
+    ) -> None:
         parts = urlsplit(url)
         self.app, _, self.name = parts.path.strip("/").partition("/")
         if parts.query:
             self.name += f"?{parts.query}"
-        self.session = ClientSession(self.app, f"{parts.scheme}://{parts.netloc}/{self.app}")
+        self.session = ClientSession(self.app, f"{parts.scheme}://{parts.netloc}/{self.app}", properties=properties)
         self.socket: socket.socket = socket.create_connection((parts.hostname or "", parts.port or 1935), PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is not None:

@@ -6,7 +6,7 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -100,13 +100,13 @@ class Notes:
 
 
 class Client:
-    """An RTMP client on the loop."""
+    """An RTMP client on the loop, which says with its ``properties`` what it understands beyond plain RTMP."""
 
-    def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: str, context: ssl.SSLContext | None = None, properties: Mapping[str, object] | None = None) -> None:
         parts = urlsplit(url)
         app, _, self.name = parts.path.strip("/").partition("/")
         self.host, self.port, self.context = parts.hostname or "", parts.port or 1935, context
-        self.session = ClientSession(app, f"{parts.scheme}://{parts.netloc}/{app}")
+        self.session = ClientSession(app, f"{parts.scheme}://{parts.netloc}/{app}", properties=properties)
         self.events: list[Event] = []
         self.gone = False
         self.reader: asyncio.StreamReader
@@ -213,8 +213,8 @@ class Running:
         self.engine, self.door, self.notes = engine, door, notes
         self.failures: list[dict[str, object]] = []
 
-    def client(self, name: str, *, app: str = "live") -> Client:
-        return Client(f"rtmp://127.0.0.1:{self.engine.config.rtmp.port}/{app}/{name}")
+    def client(self, name: str, *, app: str = "live", properties: Mapping[str, object] | None = None) -> Client:
+        return Client(f"rtmp://127.0.0.1:{self.engine.config.rtmp.port}/{app}/{name}", properties=properties)
 
     def tls_client(self, name: str) -> Client:
         context = ssl.create_default_context(cafile=self.engine.config.rtmp.tls_cert)

@@ -13,6 +13,7 @@ from mediaserver.errors import Unavailable
 from mediaserver.events import PlayEnded, PlayStarted, PublishEnded
 from mediaserver.ports import Wire
 from protocols.media import Codec
+from protocols.rtmp.events import ReconnectRequested
 from tests.mediaserver.running import GOP, PATIENCE, Doorkeeper, Notes, Running, local, nothing, running, self_signed
 from tests.peers import answers, free_port
 
@@ -87,6 +88,30 @@ async def test_stop_tells_players_and_publishers_and_takes_nobody_new() -> None:
         assert not answers(town.engine.config.http.port)
         assert getattr(await town.notes.wait_for(PublishEnded), "reason", "") == "the server is stopping"
         assert len(town.notes.of(PlayEnded)) == len(town.notes.of(PlayStarted)) == 1
+
+
+async def test_a_stop_asks_those_who_understand_it_to_come_back_and_they_find_no_port_that_refuses_them() -> None:
+    async with running() as town:
+        async with town.client("show", properties={"capsEx": 1.0}) as publisher, town.client("other") as plain:
+            await publisher.publish()
+            await plain.publish()
+            stopping = asyncio.get_running_loop().create_task(town.engine.stop(5))
+            await publisher.wait_for(lambda: any(isinstance(event, ReconnectRequested) for event in publisher.events))
+            assert not answers(town.engine.config.rtmp.port)
+            await publisher.closed()
+            await plain.closed()
+            await stopping
+        assert [status.level for status in publisher.statuses] == ["status", "status"]
+        assert [status.level for status in plain.statuses] == ["status", "error"]
+        assert not any(isinstance(event, ReconnectRequested) for event in plain.events)
+
+
+async def test_closing_the_ports_is_an_end_and_no_wish_to_come_back() -> None:
+    async with running() as town, town.client("show", properties={"capsEx": 1.0}) as publisher:
+        await publisher.publish()
+        await town.engine.close_rtmp("switched off")
+        await publisher.closed()
+        assert not any(isinstance(event, ReconnectRequested) for event in publisher.events)
 
 
 async def test_a_player_of_flv_is_seen_and_can_be_sent_away(town: Running) -> None:
