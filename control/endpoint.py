@@ -11,6 +11,7 @@ from control.db import Conflict
 from control.errors import ControlError, ErrorCode
 from control.intake import read_body, read_query
 from control.rest import PREFIXES, Call, Operation
+from control.schema import Taken
 from control.vault import Unreadable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,10 +42,12 @@ def _handler(operation: Operation) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         call = _call(request)
         if operation.permission is not None:
-            call.actor.require(operation.permission)
+            call.actor.require(operation.permission, *operation.instead)
         values = {}
         if operation.query is not None:
             values["query"] = read_query(operation.query, request)
+        elif not operation.form:  # another server asks where it was told to, with whatever stands in that address
+            read_query(Taken, request)
         if operation.body is not None:
             values["body"] = await read_body(operation, operation.body, request)
         try:

@@ -27,7 +27,7 @@ CORS_ORIGINS: web.AppKey[tuple[str, ...]] = web.AppKey("cors_origins", tuple)
 TRUSTED_PROXIES: web.AppKey[Sequence[Network]] = web.AppKey("trusted_proxies", Sequence)
 
 _DRAW: web.RequestKey[Draw] = web.RequestKey("draw", Draw)
-_REFUSED: web.RequestKey[ControlError] = web.RequestKey("refused", ControlError)
+_REFUSED: web.RequestKey[Exception] = web.RequestKey("refused", Exception)
 
 #: What a page of another origin may send and see (Fetch, 3.2). Credentials are no part of it: who asks says so in a header.
 _CORS_TAKEN = "Authorization, Content-Type, X-API-Key, Last-Event-ID"
@@ -111,11 +111,12 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
                 request[TOKEN] = token
             except ControlError as error:
                 request[_REFUSED] = error  # raised once it has been counted
-            except DatabaseUnavailable:
+            except DatabaseUnavailable as error:
                 actor = request[SERVICES].accounts.vouch(token) if _without_database(request) else None
                 if actor is None:
-                    raise
-                request[ACTOR], request[TOKEN] = actor, token
+                    request[_REFUSED] = error
+                else:
+                    request[ACTOR], request[TOKEN] = actor, token
     return await handler(request)
 
 

@@ -69,15 +69,14 @@ def _name(model: type[BaseModel]) -> str:
 
 
 def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    codes = {*operation.errors, ErrorCode.TIMEOUT, ErrorCode.TOO_LARGE, ErrorCode.UNAVAILABLE}
+    # Of a query that it does not take every operation says so.
+    codes = {*operation.errors, ErrorCode.TIMEOUT, ErrorCode.TOO_LARGE, ErrorCode.UNAVAILABLE, ErrorCode.VALIDATION}
     if operation.limit is not Limit.NONE:
         codes.add(ErrorCode.RATE_LIMITED)
     if operation.permission is not None:
         codes |= {ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}
     if operation.body is not None:
-        codes |= {ErrorCode.VALIDATION, ErrorCode.UNSUPPORTED_MEDIA_TYPE}
-    if operation.query is not None:
-        codes.add(ErrorCode.VALIDATION)
+        codes.add(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(operation.path)

@@ -70,10 +70,11 @@ class Actor:
         """Whether the table (and the key) allows it."""
         return permission in TABLE[self.role] and (self.scopes is None or permission in self.scopes)
 
-    def require(self, permission: Permission) -> None:
-        """Raises ControlError (403) where it does not."""
-        if not self.may(permission):
-            raise ControlError(ErrorCode.FORBIDDEN, "Insufficient permissions", {"permission": permission.value})
+    def require(self, *permissions: Permission) -> None:
+        """Raises ControlError (403) where it allows none of these."""
+        if not any(map(self.may, permissions)):
+            words = " or ".join(permission.value for permission in permissions)
+            raise ControlError(ErrorCode.FORBIDDEN, "Insufficient permissions", {"permission": words})
 
     def owns(self, user_id: int, everybody: Permission) -> bool:
         """Whether a thing of ``user_id`` is the actor's own, or ``everybody``'s things are allowed."""

@@ -137,6 +137,7 @@ class Operation:
     tag: str
     summary: str
     permission: Permission | None
+    instead: tuple[Permission, ...]
     body: type[BaseModel] | None
     query: type[BaseModel] | None
     answer: type[BaseModel] | str | None
@@ -164,6 +165,7 @@ class Domain:
         path: str,
         *,
         permission: Permission | None,
+        instead: tuple[Permission, ...] = (),
         body: type[BaseModel] | None = None,
         query: type[BaseModel] | None = None,
         answer: type[BaseModel] | str | None = None,
@@ -178,6 +180,8 @@ class Domain:
     ) -> Callable[[Handler], Handler]:
         """Declare the function below as the handler. ``permission`` None: anybody may ask. ``also``: its other statuses.
 
+        ``instead``: each of these is as good as ``permission``; for what, the handler knows.
+
         ``answer`` is a shape, or the media type of text that has none of ours.
 
         ``token_in_query``: an access token may stand in the address, for a browser that sends no headers of ours.
@@ -188,8 +192,8 @@ class Domain:
             summary = inspect.getdoc(handler) or ""
             self.operations.append(
                 Operation(
-                    method, path, handler, self.family, self.tag, summary, permission, body, query, answer, status, limit,
-                    transaction, form, errors, also, token_in_query, without_database,
+                    method, path, handler, self.family, self.tag, summary, permission, instead, body, query, answer, status,
+                    limit, transaction, form, errors, also, token_in_query, without_database,
                 )
             )  # fmt: skip
             return handler

@@ -54,7 +54,9 @@ class PasswordChange(Taken):
 
 
 class ApiKeyCreate(Taken):
-    """``scopes`` narrows what the key may do, empty: what its user may. ``expires_in`` in seconds."""
+    """``scopes`` narrows what the key may do, empty: what its user may. Those that end in ``-all`` or ``:all`` reach others'
+    things, and count beside the scope of one's own: ``streams:view-all`` with ``streams``, ``analytics:all`` with ``analytics``.
+    ``expires_in`` in seconds."""
 
     name: Title
     scopes: Annotated[list[Permission], Field(max_length=50)] = Field(default_factory=list)

@@ -99,8 +99,8 @@ class Output(Given):
 
 
 class StreamDestination(Given):
-    """A destination of a stream, with how it is about this one. ``rtmp_url`` is shown to others than its owner without what may be a
-    secret in it."""
+    """A destination of a stream, with how it is about this one. ``rtmp_url`` is shown in full to its owner alone: a key may
+    stand in it."""
 
     id: int
     name: str

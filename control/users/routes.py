@@ -34,7 +34,8 @@ _LOGIN = {"username", "email", "password"}
 
 
 def _require_unless_self(call: Call, permission: Permission) -> None:
-    """Raises ControlError where the user in the path is somebody else and ``permission`` is not given."""
+    """Raises ControlError where the user in the path is somebody else and ``permission`` is not given. Of oneself the operation
+    has asked for it, or for that of one's own account."""
     if call.id("user_id", "User", "user") != call.actor.user_id:
         call.actor.require(permission)
 
@@ -70,7 +71,13 @@ async def show_self(call: Call) -> User:
     return _user(row)
 
 
-@users.get("/users/{user_id}", permission=Permission.ACCOUNT, answer=User, errors=(ErrorCode.NOT_FOUND,))
+@users.get(
+    "/users/{user_id}",
+    permission=Permission.ACCOUNT,
+    instead=(Permission.USERS_VIEW,),
+    answer=User,
+    errors=(ErrorCode.NOT_FOUND,),
+)
 async def show_user(call: Call) -> User:
     """Show a user"""
     _require_unless_self(call, Permission.USERS_VIEW)
@@ -110,6 +117,7 @@ async def _insert(call: Call, body: UserCreate, hashed: str) -> Row:
 @users.put(
     "/users/{user_id}",
     permission=Permission.ACCOUNT,
+    instead=(Permission.USERS,),
     body=UserUpdate,
     answer=User,
     transaction=False,

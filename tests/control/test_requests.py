@@ -249,6 +249,7 @@ async def test_a_database_that_is_gone_is_a_503_for_every_token(monkeypatch: pyt
     await here.control.db.close()
     for answer in (await admin.get("/api/users/me"), await here.nobody.post(LOGIN, json={"username": "a", "password": "b"})):
         assert (answer.status, answer.error["code"]) == (503, "UNAVAILABLE")
+        assert {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} <= set(answer.headers)
 
 
 @one_database

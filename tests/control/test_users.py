@@ -340,3 +340,24 @@ async def test_an_id_beyond_all_ids_is_not_found(here: Panel, number: str) -> No
     for method in ("GET", "PUT", "DELETE"):
         answer = await admin.ask(method, f"/api/users/{number}", json={} if method == "PUT" else None)
         assert (answer.status, answer.error["code"]) == (404, "NOT_FOUND")
+
+
+async def test_a_key_for_users_enables_and_disables_them_and_one_that_views_them_shows_them(here: Panel) -> None:
+    number, _ = await here.person("someone")
+    admin = await here.log_in()
+    path, keys = f"/api/users/{number}", {}
+    for scopes in (["users"], ["users:view"], ["account"], ["streams"]):
+        made = await admin.post("/api/auth/api-keys", json={"name": "key", "scopes": scopes})
+        keys[scopes[0]] = Person(here, made.json["key"])
+    assert (await keys["users"].put(path, json={"enabled": False})).json["enabled"] is False
+    assert (await keys["users"].put(path, json={"enabled": True})).json["enabled"] is True
+    assert (await keys["users:view"].get(path)).json["username"] == "someone"
+    for scope, method, wanted in (
+        ("users", "GET", "account or users:view"),
+        ("users:view", "PUT", "account or users"),
+        ("account", "GET", "users:view"),
+        ("account", "PUT", "users"),
+        ("streams", "GET", "account or users:view"),
+    ):
+        answer = await keys[scope].ask(method, path, json={"enabled": False} if method == "PUT" else None)
+        assert (answer.status, answer.error["details"]) == (403, {"permission": wanted}), (scope, method)

@@ -415,3 +415,13 @@ async def test_a_password_that_is_wrong_in_its_length_is_never_hashed(here: Pane
         answer = await here.nobody.post("/api/auth/login", json={"username": "admin", "password": password})
         assert answer.fields == {"password"}
     assert (await here.nobody.post("/api/auth/login", json={"username": "admin", "password": PASSWORD})).status == 200
+
+
+async def test_an_operation_without_a_query_takes_none(here: Panel, admin: Owner) -> None:
+    asked = {name: operation for name, operation in OPERATIONS.items() if name not in WITH_QUERY and not operation.form}
+    seen = {}
+    for name, operation in asked.items():
+        path = await path_of(here, admin, operation)
+        answer = await admin.person.ask(operation.method, f"{path}?nonsense=1", json=good_body(name, admin))
+        seen[name] = (answer.status, answer.error["details"])
+    assert seen == dict.fromkeys(asked, (422, {"fields": {"nonsense": "Extra inputs are not permitted"}}))
