@@ -200,7 +200,10 @@ class DashPlayer {
 
   onError(error) {
     const text = String(error?.message ?? "");
-    if (/codec|MediaSource|no streams/i.test(text)) {
+    if (/^MEDIA_ERR/.test(text)) {
+      // The element's own: it was not the line.
+      this.report("media", "");
+    } else if (/codec|MediaSource|no streams/i.test(text)) {
       this.left = this.offered;
       this.report("unsupported", "");
     } else if (error?.code >= 10 && error?.code <= 20) this.report("media", text);
