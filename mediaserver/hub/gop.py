@@ -18,8 +18,8 @@ class GopCache:
     A GOP that outgrows a bound is dropped whole and nothing is kept until the next keyframe: half a GOP cannot be
     decoded. An audio-only stream keeps its last ``audio_ms`` milliseconds instead.
 
-    A rendition may have keyframes that its source has not, where no segment of both begins. Who joins sees a picture with the last
-    one of any kind; ``whole`` goes back to the last one of both, as far as the bounds allow.
+    A rendition may have keyframes that its source has not, where no segment of both begins. Who joins sees a picture with the
+    last one of any kind; ``whole`` goes back to the last one of both, as far as the bounds allow.
     """
 
     __slots__ = ("_key", "_keyframes", "_packets", "_start", "_waiting", "audio_ms", "max_bytes", "max_ms", "nbytes", "video")

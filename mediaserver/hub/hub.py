@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mediaserver.errors import NameTaken, Refused
 from mediaserver.events import PublishEnded, PublisherLeft, PublishStarted
+from mediaserver.hub.entrance import Entrance
 from mediaserver.hub.gop import GopCache
 from mediaserver.hub.meter import Meter
 from mediaserver.hub.session import Session
@@ -83,6 +84,8 @@ class Hub:
         self.streams: dict[str, LiveStream] = {}
         self.publishers: dict[str, Publisher] = {}
         self._sink = sink
+        # Those for whom others stand in yet, though they are there; there is none without a stand-in.
+        self._newcomers: dict[str, Entrance] = {}
         self._away: dict[str, tuple[asyncio.TimerHandle, Publisher]] = {}
         self._waiters: dict[str, set[asyncio.Future[LiveStream]]] = {}
         self._on_publish: list[Callable[[LiveStream], object]] = []
@@ -123,7 +126,8 @@ class Hub:
                     del self._waiters[name]
 
     def publish(self, grant: PublishGrant, session: Session, on_kick: Callable[[str], None]) -> Publisher:
-        """Begin to publish ``grant.name``, or return to it within the grace period (as the first grant said).
+        """Begin to publish ``grant.name``, or return to it within the grace period (as the first grant said). Where somebody
+        stands in, that one goes on until there is something that a player can begin with.
 
         ``on_kick`` is called with a reason if another publisher takes the name over or the stream is ended from
         outside. Raises NameTaken, or Refused when there are too many streams, or none any more.
@@ -136,12 +140,13 @@ class Hub:
         if stream is not None and stream.source is not None:
             raise NameTaken(f"{name} is a rendition of {stream.source.name}")
         if present is not None:
-            if not (self.limits.takeover or present.stand_in):
+            if present.stand_in:
+                return self._let_wait(present.stream, session, on_kick)
+            if not self.limits.takeover:
                 raise NameTaken(f"{name} is being published already")
             # Players go on even where nobody would be waited for.
             self._step_down(present, TAKEN_OVER)
-            if not present.stand_in:
-                present.stream.move_to(StreamState.AWAY)
+            present.stream.move_to(StreamState.AWAY)
         if stream is None and sum(other.source is None for other in self.streams.values()) >= self.limits.max_streams:
             raise Refused("too many streams")
         resumed = stream is not None
@@ -160,6 +165,23 @@ class Hub:
             raise
         return publisher
 
+    def _let_wait(self, stream: LiveStream, session: Session, on_kick: Callable[[str], None]) -> Publisher:
+        """A publisher for whom another stands in until it has something to begin with."""
+        name, waiting = stream.name, self._newcomers.get(stream.name)
+        if waiting is not None:
+            if not self.limits.takeover:
+                raise NameTaken(f"{name} is being published already")
+            del self._newcomers[name]
+            waiting.end(TAKEN_OVER)
+        publisher = Publisher(self, stream, session, on_kick)
+        session.name, session.publishing = name, True
+        self._newcomers[name] = Entrance(publisher, {})
+        return publisher
+
+    def awaits(self, name: str) -> bool:
+        """Whether somebody publishes ``name`` for whom another stands in until it has something to begin with."""
+        return name in self._newcomers
+
     def stand_in(self, stream: LiveStream, session: Session, on_kick: Callable[[str], None]) -> Publisher:
         """Write to ``stream``, whose publisher has just left (see ``on_lost``), until it is back or another one comes.
 
@@ -171,13 +193,15 @@ class Hub:
         return publisher
 
     def go_on(self, publisher: Publisher) -> None:
-        """``publisher`` is back, see there."""
-        stream, present = publisher.stream, self.publishers.get(publisher.stream.name)
+        """``publisher`` is back, see there; or it is a newcomer that begins."""
+        stream = publisher.stream
+        present, waiting = self.publishers.get(stream.name), self._newcomers.get(stream.name)
         if publisher.closed or self.streams.get(stream.name) is not stream:
             raise Refused("the stream is over")
+        if (present is not None and not present.stand_in) or (waiting is not None and waiting.publisher is not publisher):
+            raise NameTaken(f"{stream.name} is being published already")
+        self._newcomers.pop(stream.name, None)
         if present is not None:
-            if not present.stand_in:
-                raise NameTaken(f"{stream.name} is being published already")
             self._step_down(present, TAKEN_OVER)
         self._resume(stream)
         self._admit(publisher)
@@ -244,6 +268,10 @@ class Hub:
     def unpublish(self, publisher: Publisher, reason: str, silent_for: float = 0.0) -> None:
         """The publisher's end. Unless somebody stands in, the stream is AWAY for the grace period, then ENDED."""
         stream = publisher.stream
+        waiting = self._newcomers.get(stream.name)
+        if waiting is not None and waiting.publisher is publisher:
+            del self._newcomers[stream.name]
+            return
         if self.publishers.get(stream.name) is not publisher:
             return
         self._step_down(publisher, reason)
@@ -251,6 +279,8 @@ class Hub:
         if stream.tracks and not publisher.stand_in:
             for callback in self._on_lost:
                 callback(stream)
+        if waiting is not None:
+            waiting.enter()
         if stream.name not in self.publishers:
             self._send_away(publisher, reason)
 
@@ -267,7 +297,9 @@ class Hub:
 
     def end(self, name: str, reason: str) -> None:
         """End the stream now, without a grace period; its publisher is kicked. Harmless if there is none."""
-        publisher = self.publishers.get(name)
+        publisher, waiting = self.publishers.get(name), self._newcomers.pop(name, None)
+        if waiting is not None:
+            waiting.end(reason)
         if publisher is not None:
             self._step_down(publisher, reason)
             self._send_away(publisher, reason)
@@ -313,6 +345,7 @@ class Hub:
             stream.move_to(StreamState.LIVE)
         for each in (stream, *stream.renditions.values()):
             each.gop.clear()
+        stream.begin()
         # Players' clocks went on while nobody published: so does the stream's.
         stream.timeline.resume(gap)
 

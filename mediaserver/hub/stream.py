@@ -17,6 +17,9 @@ from protocols.timebase import Timeline
 
 log = logging.getLogger(__name__)
 
+#: Milliseconds after which no keyframe is waited for any more: there are encoders that never set another one.
+LONGEST_WAIT = 30_000
+
 
 class StreamState(enum.Enum):
     """LIVE: somebody publishes. AWAY: the publisher left, the grace period runs. ENDED: over for good."""
@@ -50,6 +53,10 @@ class LiveStream:
         self.tracks: dict[MediaKind, Track] = {}
         self.metadata: Metadata | None = None
         self.timeline = Timeline()
+        #: The publisher is new: until its first keyframe, its pictures lean on what nobody has.
+        self.awaits_keyframe = True
+        self._first_left_out: int | None = None  # the dts of the first of those, and whether one of them was a new beginning
+        self._break_left_out = False
         self.subscribers: tuple[Subscriber, ...] = ()
         self.meter = Meter()
         self.frames = 0
@@ -91,9 +98,27 @@ class LiveStream:
             self.discontinuities += 1
         if packet.kind is MediaKind.VIDEO:
             self.frames += 1
+            if self.awaits_keyframe and self._leaves_out(packet):
+                return
         self.gop.append(packet)
         for subscriber in self.subscribers:
             subscriber.on_packet(packet)
+
+    def _leaves_out(self, packet: Packet) -> bool:
+        """Whether a picture is for nobody, since a new publisher has sent no keyframe so far. What was new with it is so with the
+        first one that is for all."""
+        if self._first_left_out is None:
+            self._first_left_out = packet.dts
+        if not packet.keyframe and packet.dts - self._first_left_out < LONGEST_WAIT:
+            self._break_left_out |= packet.discontinuity
+            return True
+        packet.discontinuity |= self._break_left_out
+        self.begin(awaits_keyframe=False)
+        return False
+
+    def begin(self, *, awaits_keyframe: bool = True) -> None:
+        """A publisher begins, or goes on."""
+        self.awaits_keyframe, self._first_left_out, self._break_left_out = awaits_keyframe, None, False
 
     def pass_on(self, packet: Packet) -> None:
         """Pass on a packet that is on the stream's own clock already: a rendition's, which runs on its source's."""

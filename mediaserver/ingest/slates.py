@@ -238,7 +238,8 @@ class Slates:
             self._take_off(screen, publisher)
             publisher.close("the slate failed")
             raise
-        if screen.publisher is publisher and seconds and reason == "the source did not come back":
+        back = self._hub.awaits(publisher.stream.name)
+        if screen.publisher is publisher and seconds and reason == "the source did not come back" and not back:
             self._hub.end(publisher.stream.name, reason)
         else:
             self._take_off(screen, publisher)

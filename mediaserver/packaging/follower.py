@@ -88,8 +88,8 @@ class Follower(Presentation):
         self._frame = TICKS // 30 if video is None else video.segmenter.frame
 
     def join(self) -> None:
-        """Subscribe. What is replayed is old, but not late; it begins where the stream's own segment does, for the next one may be
-        a long way off."""
+        """Subscribe. What is replayed is old, but not late; it begins where the stream's own segment does, for the next one may
+        be a long way off."""
         self._replay = True
         self.stream.subscribe(self, whole=True)
         self._replay = False

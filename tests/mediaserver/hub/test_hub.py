@@ -7,7 +7,7 @@ import pytest
 from mediaserver.errors import NameTaken, Refused
 from mediaserver.events import Event, PublishEnded, PublisherLeft, PublishStarted
 from mediaserver.hub import hub as hub_module
-from mediaserver.hub.hub import Hub, HubLimits
+from mediaserver.hub.hub import Hub, HubLimits, Publisher
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
 from mediaserver.ports import PublishGrant, Wire
@@ -385,8 +385,9 @@ async def test_what_stands_in_for_a_lost_publisher_is_the_same_stream_to_players
     shown.write(packet(0))
     # Nobody needs takeover against a slate, and nobody is told that anybody was away.
     second = house.publish(PublishGrant("cam"), session(), ignore)
-    assert kicked == ["taken over by another publisher"]
+    second.write_track(TRACK)
     second.write(packet(77_000))
+    assert kicked == ["taken over by another publisher"]
     times = [seen.dts for seen in watching.seen if isinstance(seen, Packet)]
     assert all(33 <= two - one < 1000 for one, two in zip([1000, *times], times, strict=False))
     assert [seen.discontinuity for seen in watching.seen if isinstance(seen, Packet)] == [True, True]
@@ -394,6 +395,175 @@ async def test_what_stands_in_for_a_lost_publisher_is_the_same_stream_to_players
     assert [event.resumed for event in note.events if isinstance(event, PublishStarted)] == [False, True, True]
     second.close("cable pulled again")
     assert house.publishers["cam"].stand_in
+
+
+class Bridged:
+    """A hub with one stream, whose publisher is lost, and what stands in for it."""
+
+    def __init__(self, takeover: bool = False, tracks: tuple[Track, ...] = (TRACK,)) -> None:
+        self.house, self.note = hub(takeover=takeover)
+        self.slate_over: list[str] = []
+        self.house.on_lost(lambda stream: self.house.stand_in(stream, session(""), self.slate_over.append))
+        lost = self.house.publish(PublishGrant("cam"), session(), ignore)
+        for track in tracks:
+            lost.write_track(track)
+            lost.write(Packet(track.kind, 0, True, b"x", 0))
+        self.stream = lost.stream
+        self.seen = Recorder()
+        self.stream.subscribe(self.seen, replay=False)
+        lost.close("cable pulled")
+        self.slate = self.house.publishers["cam"]
+
+    def returns(self, kicked: list[str] | None = None) -> Publisher:
+        return self.house.publish(PublishGrant("cam"), session(), ignore if kicked is None else kicked.append)
+
+    def packets(self) -> list[Packet]:
+        return [seen for seen in self.seen.seen if isinstance(seen, Packet)]
+
+
+async def test_what_stands_in_goes_on_until_a_newcomer_has_a_picture_to_begin_with(still: None) -> None:
+    town = Bridged()
+    publisher = town.returns()
+    assert publisher.session.publishing
+    other = Track(Codec.H264, b"other", b"V1")
+    write = publisher.write  # as who reads many packets at a time keeps hold of it
+    for said in (other, Track(Codec.AAC, b"a", b"A0")):
+        publisher.write_track(said)
+    publisher.write_metadata(Metadata(b"about"))
+    for at in range(0, 8_000, 40):
+        write(Packet(MediaKind.AUDIO, at, True, b"s", 0))
+        write(packet(at, keyframe=False))
+        town.slate.write(packet(at))
+    assert town.house.publishers["cam"] is town.slate
+    assert len(town.packets()) == 200
+    assert town.stream.tracks == {MediaKind.VIDEO: TRACK}
+    for packet_ in (packet(8_000), Packet(MediaKind.AUDIO, 8_010, True, b"s", 0), packet(8_040, keyframe=False)):
+        write(packet_)
+    publisher.write(packet(8_080, keyframe=False))
+    assert town.house.publishers["cam"] is publisher
+    assert town.slate_over == ["taken over by another publisher"]
+    shown = town.packets()[199:]
+    assert [each.dts - shown[0].dts for each in shown] == [0, 33, 43, 73, 113]
+    assert [each.discontinuity for each in shown] == [False, True, True, False, False]
+    assert town.stream.tracks == {MediaKind.VIDEO: other, MediaKind.AUDIO: Track(Codec.AAC, b"a", b"A0")}
+    assert town.stream.metadata == Metadata(b"about")
+    started = [event for event in town.note.events if isinstance(event, PublishStarted)]
+    assert [event.session_id for event in started[1:]] == [town.slate.session.id, publisher.session.id]
+
+
+async def test_sound_is_enough_where_there_are_no_pictures() -> None:
+    def write(publisher: Publisher, at: int) -> None:
+        publisher.write(Packet(MediaKind.AUDIO, at, True, b"s", 0))
+
+    sound = Track(Codec.AAC, b"a", b"A0")
+    town = Bridged(tracks=(sound,))
+    publisher = town.returns()
+    publisher.write_track(sound)
+    write(publisher, 5_000)
+    assert town.house.publishers["cam"] is publisher
+    # Where there were some, they may be on their way.
+    town = Bridged(tracks=(TRACK, sound))
+    publisher = town.returns()
+    publisher.write_track(sound)
+    for at in range(5_000, 6_000, 20):
+        write(publisher, at)
+    assert town.house.publishers["cam"] is town.slate
+    write(publisher, 6_000)
+    assert town.house.publishers["cam"] is publisher
+
+
+async def test_a_keyframe_is_not_waited_for_for_ever() -> None:
+    town = Bridged()
+    publisher = town.returns()
+    publisher.write_track(TRACK)
+    for at in (0, 20_000, 29_990, 30_000, 30_040):
+        assert (town.house.publishers["cam"] is town.slate) == (at <= 30_000)
+        publisher.write(packet(at, keyframe=False))
+    assert len(town.packets()) == 2
+    # Nor where nobody stands in.
+    house, _ = hub()
+    alone = house.publish(PublishGrant("cam"), session(), ignore)
+    watching = Recorder()
+    alone.stream.subscribe(watching)
+    for at in (0, 10_000, 20_000, 30_000, 30_040):
+        alone.write(packet(at, keyframe=False))
+    assert len(watching.seen) == 2
+
+
+async def test_of_two_newcomers_the_first_waits_on_unless_there_is_takeover() -> None:
+    town, kicked = Bridged(), list[str]()
+    first = town.returns(kicked)
+    with pytest.raises(NameTaken):
+        town.returns()
+    first.close("gone")
+    first.close("gone")
+    assert not first.session.publishing
+    second = town.returns()
+    second.write_track(TRACK)
+    second.write(packet(0))
+    assert town.house.publishers["cam"] is second
+    assert kicked == []
+    town = Bridged(takeover=True)
+    first, second = town.returns(kicked), town.returns()
+    assert kicked == ["taken over by another publisher"]
+    assert (first.session.publishing, second.session.publishing) == (False, True)
+    first.write_track(TRACK)
+    first.write(packet(0))
+    first.close("its connection is lost")
+    assert town.house.publishers["cam"] is town.slate
+    second.write_track(TRACK)
+    second.write(packet(0))
+    assert town.house.publishers["cam"] is second
+
+
+async def test_a_newcomer_that_waits_ends_with_the_stream() -> None:
+    town, kicked = Bridged(), list[str]()
+    publisher = town.returns(kicked)
+    town.house.end("cam", "enough")
+    assert (kicked, town.slate_over) == (["enough"], ["enough"])
+    assert not town.house.streams
+    publisher.write(packet(0))
+    publisher.close("its connection is lost")
+    assert (kicked, town.packets()) == (["enough"], [])
+    assert not town.house.publish(PublishGrant("cam"), session(), ignore).stand_in
+
+
+async def test_a_newcomer_that_waits_goes_on_when_nobody_stands_in_any_more() -> None:
+    town = Bridged()
+    publisher = town.returns()
+    publisher.write_track(TRACK)
+    publisher.write(packet(0, keyframe=False))
+    assert town.house.awaits("cam")
+    town.slate.close("the slate could not be made")
+    assert town.house.publishers["cam"] is publisher
+    assert not town.house.awaits("cam")
+    assert "away" not in town.seen.seen
+    publisher.write(packet(40, keyframe=False))
+    publisher.write(packet(80))
+    assert [each.keyframe for each in town.packets()] == [True]
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+async def test_pictures_of_a_newcomer_before_its_first_keyframe_are_for_nobody(still: None, takeover: bool) -> None:
+    house, _ = hub(takeover=takeover)
+    first = house.publish(PublishGrant("cam"), session(), ignore)
+    first.write_track(TRACK)
+    watching = Recorder()
+    first.stream.subscribe(watching, replay=False)
+    first.write(packet(0))
+    if not takeover:
+        first.close("cable pulled")
+    second = house.publish(PublishGrant("cam"), session(), ignore)
+    for at in range(500, 3_000, 500):
+        second.write(packet(at, keyframe=False))
+        second.write(Packet(MediaKind.AUDIO, at + 10, True, b"s", 0))
+    second.write(packet(3_000))
+    second.write(packet(3_040, keyframe=False))
+    seen = [each for each in watching.seen if isinstance(each, Packet)]
+    # Sound goes on at once. The stream's clock counts what is left out, and the new beginning is told with what is not.
+    assert [each.kind.value for each in seen] == ["video", *["audio"] * 5, "video", "video"]
+    assert [each.dts for each in seen] == [0, 43, 543, 1043, 1543, 2043, 2533, 2573]
+    assert [each.discontinuity for each in seen] == [False, True, False, False, False, False, True, False]
 
 
 async def test_what_stands_in_leaves_the_grace_period_behind_and_is_not_stood_in_for() -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from mediaserver.errors import NameTaken
 from mediaserver.hub import hub as hub_module
+from mediaserver.hub.entrance import EntranceState
 from mediaserver.hub.hub import Hub, HubLimits, Publisher
 from mediaserver.hub.session import Session
 from mediaserver.hub.stream import LiveStream, StreamState
-from mediaserver.ingest.interruption import Interruption, InterruptionState
+from mediaserver.ingest.interruption import Interruption
 from mediaserver.ports import PublishGrant, Wire
 from protocols.media import Codec, MediaKind, Metadata, Packet, Track
 from tests.mediaserver.running import Notes
@@ -78,7 +79,7 @@ async def test_it_goes_on_with_the_next_picture_that_can_be_shown_and_its_own_tr
     town.publisher.write_metadata(Metadata(b"about"))
     for packet in (sound(5000), picture(5000, keyframe=False), picture(5040), picture(5080, keyframe=False)):
         write(packet)
-    assert interruption.state is InterruptionState.BACK
+    assert interruption.state is EntranceState.OPEN
     assert town.hub.publishers["cam"] is town.publisher
     assert town.stream.tracks == {MediaKind.VIDEO: VIDEO, MediaKind.AUDIO: SOUND}
     assert town.stream.metadata == Metadata(b"about")
@@ -119,9 +120,11 @@ async def test_sound_alone_goes_on_with_any_packet() -> None:
 async def test_a_name_that_is_taken_meanwhile_is_lost() -> None:
     town = Town()
     interruption = town.interrupt()
-    town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.2"), lambda _: None)
+    taker = town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.2"), lambda _: None)
+    taker.write_track(VIDEO)
+    taker.write(picture(9000))
     assert town.kicked == ["taken over by another publisher"]
-    assert interruption.state is InterruptionState.GONE
+    assert interruption.state is EntranceState.CLOSED
     assert not town.publisher.session.publishing
     before = len(list(town.stream.gop))
     town.publisher.write_track(SOUND)
@@ -131,6 +134,20 @@ async def test_a_name_that_is_taken_meanwhile_is_lost() -> None:
     assert MediaKind.AUDIO not in town.stream.tracks
     with pytest.raises(NameTaken):
         town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.3"), lambda _: None)
+
+
+async def test_one_that_comes_back_when_another_is_there_already_is_sent_away() -> None:
+    """An encoder has done with a connection whose last packets may come late."""
+    town = Town()
+    town.interrupt()
+    taker = town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.2"), lambda _: None)
+    town.publisher.write(picture(5000))
+    assert town.kicked == ["cam is being published already"]
+    assert town.hub.publishers["cam"] is town.slate
+    taker.write_track(VIDEO)
+    taker.write(picture(9000))
+    assert town.hub.publishers["cam"] is taker
+    assert len(town.kicked) == 1
 
 
 async def test_a_stream_that_is_ended_meanwhile_is_over() -> None:

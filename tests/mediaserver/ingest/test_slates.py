@@ -37,11 +37,13 @@ class Kitchen:
 class Town:
     """A hub with Slates, and a stream of sound that has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, slate: Slate | None = None) -> None:
         self.tasks: list[asyncio.Task[None]] = []
         self.hub = Hub(HubLimits(60, False, 1 << 20, 10_000, 100), Notes())
         self.slates = Slates(self.hub, Config(), self.spawn)
-        self.publisher = self.hub.publish(PublishGrant("cam", slate=Slate()), Session(Wire.RTMP, "192.0.2.1"), lambda _: None)
+        self.publisher = self.hub.publish(
+            PublishGrant("cam", slate=slate or Slate()), Session(Wire.RTMP, "192.0.2.1"), lambda _: None
+        )
         self.publisher.write_track(Track(Codec.AAC, b"\x11\x90", b"\xaf\x00\x11\x90"))
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -189,10 +191,34 @@ async def test_a_slate_that_gives_way_does_not_hide_the_next_one(monkeypatch: py
     first = town.hub.publishers["cam"]
     # Back, and lost again, before the first slate has heard that it is over.
     again = town.hub.publish(PublishGrant("cam", slate=Slate()), Session(Wire.RTMP, "192.0.2.1"), lambda _: None)
+    again.write(Packet(MediaKind.AUDIO, 0, True, b"s", 0))
     again.close("lost again")
     await asyncio.wait(town.tasks, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     second = town.hub.publishers["cam"]
     assert second is not first
     assert town.slates.stop(second.session.id, "enough")
     assert not town.hub.streams
+    await town.slates.close()
+
+
+async def test_a_source_that_is_there_is_not_ended_with_its_slate_for_want_of_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cook(form: SlateForm, config: Config) -> Reel:
+        await asyncio.Event().wait()
+        return Reel(25)
+
+    monkeypatch.setattr(slates, "make", cook)
+    town = Town(Slate(seconds=0.01))
+    kicked: list[str] = []
+    for there in (True, False):
+        publisher = town.hub.publishers["cam"]
+        publisher.close("lost")
+        showing = town.slates._screens["cam"].task
+        assert showing is not None
+        if there:
+            again = town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.1"), kicked.append)
+            assert town.hub.awaits("cam")
+        await showing
+        assert town.hub.publishers.get("cam") is (again if there else None)
+        assert bool(town.hub.streams) == there
+    assert kicked == []
     await town.slates.close()
