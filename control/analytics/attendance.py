@@ -16,6 +16,7 @@ from control.db import Conflict, Database, DatabaseUnavailable
 from control.streams import models as stream_rows
 from control.streams.onair import stream_id_of
 from control.vault import Vault
+from control.waits import Waits
 from mediaserver.addresses import network_of
 from mediaserver.events import Event, PlayEnded, PlayStarted
 
@@ -94,6 +95,7 @@ class Attendance:
         self._changed: dict[str, _Session] = {}
         self._flushing = asyncio.Lock()
         self._flushes = 0
+        self._waits = Waits(log, "viewer_sessions_wait", "viewer_sessions_go_on")
 
     # -- what happens: never waits ------------------------------------------------------------------------------------
 
@@ -196,7 +198,9 @@ class Attendance:
                 for session in batch:
                     del left[session.id]
         except (Conflict, DatabaseUnavailable) as error:
-            log.warning("viewer_sessions_wait", extra={"facts": {"sessions": len(left), "reason": str(error)}})
+            self._waits.begin(str(error), sessions=len(left))
+        else:
+            self._waits.end()
         finally:
             # In the order in which they came, and the newer state of each is the one that counts: it is the same object.
             self._changed = {**left, **self._changed}

@@ -11,6 +11,7 @@ from control.db import Conflict, Database, DatabaseUnavailable
 from control.statistics import models
 from control.streams import models as stream_rows
 from control.streams.onair import OnAir, stream_id_of
+from control.waits import Waits
 from mediaserver.events import Event, PublisherLeft, PublishStarted
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Sampler:
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _retry_at: float = 0.0
+    _waits: Waits = field(default_factory=lambda: Waits(log, "samples_wait", "samples_go_on"))
 
     def on_event(self, event: Event) -> None:
         """A listener of the Feed: when streams are on air, to the second."""
@@ -182,8 +184,9 @@ class Sampler:
                 for begin in [begin for begin in sorted(self._minutes) if begin + _MINUTE <= now]:
                     await self._write_minute(begin)
             except (Conflict, DatabaseUnavailable) as error:
-                log.warning("samples_wait", extra={"facts": {"minutes": len(self._minutes), "reason": str(error)}})
+                self._waits.begin(str(error), minutes=len(self._minutes))
                 return False
+            self._waits.end()
             return True
 
     async def _write_minute(self, begin: float) -> None:

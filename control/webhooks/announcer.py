@@ -15,6 +15,7 @@ from control.streams import models as stream_rows
 from control.streams import service as streams
 from control.streams.onair import stream_id_of
 from control.vault import Vault
+from control.waits import Waits
 from control.webhooks import messages, models, outbox
 from control.webhooks.messages import EventName, Message
 from control.webhooks.thresholds import crossings
@@ -61,6 +62,7 @@ class Announcer:
         self._told = told
         self._clock = clock
         self._waiting: deque[Work] = deque()
+        self._waits = Waits(log, "webhook_messages_wait", "webhook_messages_go_on")
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -148,7 +150,7 @@ class Announcer:
                 async with self._db.write() as tx:
                     number = await work(tx)
             except DatabaseUnavailable as error:
-                log.warning("webhook_message_waits", extra={"facts": {"reason": str(error)}})
+                self._waits.begin(str(error))
                 await asyncio.sleep(RETRY)
             except Conflict:
                 tries += 1
@@ -159,6 +161,7 @@ class Announcer:
                 log.exception("webhook_message_lost")
                 return
             else:
+                self._waits.end()
                 if number:
                     self._told()
                 return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from control.db import Conflict, Database, DatabaseUnavailable, Row, Transaction
 from control.vault import Unreadable, Vault
+from control.waits import Waits
 from control.webhooks import models, outbox, signature
 from control.webhooks.backoff import Backoff
 from control.webhooks.outcome import Outcome
@@ -81,7 +82,7 @@ class Courier:
         self._results: list[_Result] = []
         self._wake = asyncio.Event()
         self._tidied_at = float("-inf")
-        self._waits = False
+        self._waits = Waits(log, "webhooks_wait", "webhooks_go_on")
         self._quiet = asyncio.Event()
 
     def wake(self) -> None:
@@ -103,28 +104,20 @@ class Courier:
             try:
                 pause = await self._round(look=due)
             except (DatabaseUnavailable, Conflict) as error:
-                self._wait(str(error))
+                self._waits.begin(str(error))
                 await asyncio.sleep(RETRY)
                 continue
             except Exception:  # a bug must not silence all webhooks for ever
                 log.exception("webhooks_failed")
                 await asyncio.sleep(RETRY)
                 continue
-            self._wait("")
+            self._waits.end()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             # Woken or not: something is due, or a look costs little.
             due = self._wake.is_set()
             self._wake.clear()
-
-    def _wait(self, reason: str) -> None:
-        """The database does not answer, and ``reason`` says why; or it does (empty). A line when that begins and ends."""
-        if reason and not self._waits:
-            log.warning("webhooks_wait", extra={"facts": {"reason": reason}})
-        elif self._waits and not reason:
-            log.info("webhooks_go_on", extra={"facts": {"reason": "the database answers again"}})
-        self._waits = bool(reason)
 
     async def close(self) -> None:
         """``run`` is over: what has not arrived by now is sent again after the next start. What has is written down."""
