@@ -35,7 +35,8 @@ class PublisherLeft(Event):
 
 @dataclass(frozen=True, slots=True)
 class PublishEnded(Event):
-    """The stream is over: its last publisher left and none came in time. Once a stream; its figures are all publishers'."""
+    """The stream is over: its last publisher left and none came in time. Once a stream; its figures are all publishers'.
+    ``seconds`` until that one left, without the time in which it was waited for."""
 
     reason: str
     bytes_in: int

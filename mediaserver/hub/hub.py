@@ -53,6 +53,8 @@ class Publisher:
         self.on_kick = on_kick
         self.stand_in = stand_in
         self.closed = False
+        #: When it left, Unix time.
+        self.left_at = 0.0
         self._hub = hub
         # Bound here, because the hot path calls them 20 000 times a second.
         self.write: Callable[[Packet], None] = stream.write
@@ -333,7 +335,8 @@ class Hub:
         session.bytes_counted = session.bytes_in
         stream.meter = Meter()
         stream.left_at = time.monotonic()
-        self._sink.emit(PublisherLeft(name=stream.name, session_id=session.id, at=time.time(), reason=reason))
+        publisher.left_at = time.time()
+        self._sink.emit(PublisherLeft(name=stream.name, session_id=session.id, at=publisher.left_at, reason=reason))
 
     def _resume(self, stream: LiveStream) -> None:
         if stream.name in self._away:
@@ -363,6 +366,6 @@ class Hub:
                 at=time.time(),
                 reason=reason,
                 bytes_in=stream.bytes_before,
-                seconds=time.time() - stream.since,
+                seconds=publisher.left_at - stream.since,
             )
         )
