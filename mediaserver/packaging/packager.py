@@ -73,14 +73,20 @@ class Packager(Presentation):
         rendition = self._rendition_of(packet)
         if rendition is None:
             return
-        if packet.discontinuity and not rendition.fresh:
+        if packet.discontinuity and not rendition.fresh and not self._has_broken_off(rendition):
             self._discontinue()
         if kind is MediaKind.VIDEO:
             self._on_video(packet, rendition)
         elif self._audio_may_start(packet, rendition):
             self._on_audio(packet if self._next_sound is None else self._hushed(packet, rendition), rendition)
+        rendition.spoke_in = self.epochs.current
         leading = self.renditions.get(MediaKind.VIDEO, rendition)
         self.timetable.reach(rescale(leading.last, leading.init.timescale, TICKS))
+
+    def _has_broken_off(self, rendition: Rendition) -> bool:
+        """Whether the other track has done so for both, so long before the first packet of this one that it was stood in for."""
+        now, before = self.epochs.current, rendition.spoke_in
+        return rendition.stood_in and now is not None and before is not None and now.number != before.number
 
     def on_away(self) -> None:
         """Playlists stay as they are; what is held goes out, since nothing will follow it for a while."""

@@ -30,6 +30,8 @@ class Rendition:
         #: Whether somebody else speaks for the track since it has fallen silent, and what with (see ``standin``).
         self.stood_in = False
         self.spare: tuple[bytes, int] | None = None
+        #: The epoch of the last packet that was its own.
+        self.spoke_in: Epoch | None = None
         #: Pictures that belong before this time refer to what was lost while it was silent.
         self.shown_from = 0
         self.parts = 0

@@ -535,6 +535,36 @@ async def test_after_a_pause_all_go_on_together(town: Town, source: Items, rungs
     assert all(segment.complete for rung in ("", *SIZES) for segment in segments(town, rung).values())
 
 
+async def test_a_publisher_that_comes_back_between_keyframes_is_one_break(clips: Clips, still: None) -> None:
+    """Its sound goes on at once; the last picture stands in until there is one that can be decoded."""
+    town = Town()
+    town.subject.start("show", 0.0)
+    town.play(town.source(source_clip(clips)))
+    town.publisher.close("gone for a moment")
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "again"), lambda _: None)
+    once = source_clip(clips, gop=100)
+    (keyframe,) = (item for item in only(once, VIDEO) if isinstance(item, Packet) and item.keyframe)
+    headless = [item for item in once if item is not keyframe]
+    town.play(town.source(shifted(headless, 10_000) + packets(shifted(once, 14_000))))
+    assert town.stream.discontinuities == 2  # of sound and of pictures
+    assert town.text("video.m3u8").count("#EXT-X-DISCONTINUITY\n") == 1
+    assert town.text("audio.m3u8").count("#EXT-X-DISCONTINUITY\n") == 1
+
+
+async def test_who_comes_in_place_of_one_whose_picture_stood_still_loses_none_of_his_own(clips: Clips) -> None:
+    town = Town()
+    town.subject.start("show", 0.0)
+    source = source_clip(clips)
+    town.play(town.source(source + only(packets(shifted(source, 4000)), AUDIO)))
+    town.stream.timeline.resume(40)
+    town.stream.begin()
+    other = packets(shifted(source, 90_000))
+    before = sum(segment.frames for segment in segments(town, "").values())
+    town.play(town.source([only(other, VIDEO)[0], *other[other.index(only(other, AUDIO)[0]) :]]))
+    assert sum(segment.frames for segment in segments(town, "").values()) - before > 90
+    assert town.text("video.m3u8").count("#EXT-X-DISCONTINUITY\n") == 1
+
+
 async def test_nobody_is_woken_for_nothing_while_the_publisher_is_away(town: Town) -> None:
     town.publisher.close("gone for a while")
     for second in range(3):
