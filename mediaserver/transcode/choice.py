@@ -15,11 +15,11 @@ _PLAIN = {"UnknownError": "it does not open", "UnknownCodecError": "not in this 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``encoder`` does the work; ``reason`` says why it and not others. ``missed``: it is not the one that was asked for."""
+    """``encoder`` does the work; ``reason`` says why it and not others. ``missed`` was asked for, where that is another one."""
 
     encoder: str
     reason: str
-    missed: bool = False
+    missed: str = ""
 
 
 def choose(codec: Codec, wanted: str, failures: Mapping[str, str]) -> Choice:
@@ -41,10 +41,10 @@ def choose(codec: Codec, wanted: str, failures: Mapping[str, str]) -> Choice:
             passed_over.append(f"{name} ({in_words(failure)})")
     sister = _sister(wanted, codec)
     if sister is None:
-        return Choice(software, f"{wanted} does not encode {codec.value}", missed=True)
+        return Choice(software, f"{wanted} does not encode {codec.value}", missed=wanted)
     if sister == software or failures.get(sister, NOT_TRIED) == "":
         return Choice(sister, "asked for")
-    return Choice(software, f"{sister} is not available ({in_words(failures.get(sister, NOT_TRIED))})", missed=True)
+    return Choice(software, f"{sister} is not available ({in_words(failures.get(sister, NOT_TRIED))})", missed=sister)
 
 
 def in_words(failure: str) -> str:

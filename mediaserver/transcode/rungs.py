@@ -33,7 +33,7 @@ class Rungs:
         self._rung_at = {number: name for name, number in self.lane_of.items()}
         self._outputs: dict[str, Output] = {}
         self._source = Source(None)
-        self._gave_up = False
+        self._gave_up = ""  # why, if nothing is decoded any more
         self._copying: set[str] = set()
         self._picture: Track | None = None  # the source's
         # The sound of each lane that rungs have it from, and who has it from there.
@@ -100,15 +100,17 @@ class Rungs:
             return SOURCE_LANE
         return self.lane_of[fitted.rung.name] if alone and fitted.rung.bitrate else AUDIO_LANE
 
-    def give_up(self) -> None:
+    def give_up(self, reason: str) -> None:
         """Nothing is decoded any more: what is not copied ends."""
-        self._gave_up = True
+        self._gave_up = reason
         self.settle()
+
+    def _is_given_up(self, fitted: FittedRung) -> bool:
+        return bool(self._gave_up) and (fitted.encoded or self._sound_lane(fitted) != SOURCE_LANE)
 
     def _is_made(self, fitted: FittedRung) -> bool:
         name = fitted.rung.name
-        given_up = self._gave_up and (fitted.encoded or self._sound_lane(fitted) != SOURCE_LANE)
-        return not (fitted.reason or name in self.dropped or name in self.shed or given_up)
+        return not (fitted.reason or name in self.dropped or name in self.shed or self._is_given_up(fitted))
 
     # -- what comes from the source ---------------------------------------------------------------------------------------
 
@@ -200,9 +202,12 @@ class Rungs:
     def _snapshot(self, fitted: FittedRung, encoders: Mapping[str, str]) -> RungSnapshot:
         name = fitted.rung.name
         output = self._outputs.get(name)
-        reason = fitted.reason or self.dropped.get(name) or self.reasons.get(name, "")
-        if fitted.copied:
+        reason = fitted.reason or self.dropped.get(name)
+        if not reason and self._is_given_up(fitted):
+            reason = self._gave_up
+        elif fitted.copied:
             reason = "the source is like it already"
+        reason = reason or self.reasons.get(name, "")
         if name in self.shed:
             reason = "shed for want of time"
         elif output is not None and output.refused:

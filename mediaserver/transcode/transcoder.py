@@ -287,7 +287,7 @@ class Transcoder:
     def _give_up(self, reason: str) -> None:
         """Go on without what has to be encoded."""
         self._move_to(TranscoderState.GIVEN_UP)
-        self._rungs.give_up()
+        self._rungs.give_up(reason)
         self._dismiss()
         if self._flushing is not None:
             self._flushed()
@@ -348,7 +348,9 @@ class Transcoder:
         for fitted in self._rungs.encoded():
             lane, choice = self._lane(fitted)
             if choice.missed and self._policy is not EncoderPolicy.SOFTWARE:
-                self._on_failure(fitted.rung.name, lane.encoder, choice.reason, "")
+                # Nothing was tried in its place.
+                self._encoders[lane.rung] = choice.missed
+                self._do_without(lane.rung, choice.reason, f"{lane.rung}: {choice.reason}")
                 if self.state is not TranscoderState.RUNNING:
                     return  # the policy gave up, or ended the stream
                 continue
@@ -380,21 +382,26 @@ class Transcoder:
         return lane, choice
 
     def _on_failure(self, rung: str, encoder: str, reason: str, fallback: str) -> None:
-        """An encoder failed: what follows is the policy's."""
+        """An encoder failed, and ``fallback`` has its place, if that is one."""
         encoder = self._encoders.get(rung, encoder)
         words = f"{rung}: {encoder} failed ({reason})"
         if fallback:
             self._encoders[rung], self._rungs.reasons[rung] = fallback, f"{encoder} failed: {reason}"
             self._tell(f"{words}; {fallback} goes on", failed=True)
-        elif self.state is TranscoderState.ENDING:
+        else:
+            self._do_without(rung, f"{encoder} failed: {reason}", words)
+
+    def _do_without(self, rung: str, reason: str, words: str) -> None:
+        """Nobody encodes ``rung``: what follows is the policy's."""
+        if self.state is TranscoderState.ENDING:
             return  # nobody is left to go on, or to be sent away
-        elif self._policy is EncoderPolicy.PASSTHROUGH:
+        if self._policy is EncoderPolicy.PASSTHROUGH:
             self._give_up(f"{words}; the stream goes on without renditions")
         elif self._policy is EncoderPolicy.FAIL:
             self._tell(words, failed=True)
             self._services.hub.end(self.stream.name, words)
         else:
-            self._rungs.dropped[rung] = f"{encoder} failed: {reason}"
+            self._rungs.dropped[rung] = reason
             self._rungs.settle()
             self._tell(f"{words}; it is dropped", failed=True)
 

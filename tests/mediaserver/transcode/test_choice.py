@@ -28,14 +28,18 @@ def test_without_hardware_it_is_software_and_why_not_the_others_is_told() -> Non
 def test_what_is_asked_for_is_taken_if_it_works() -> None:
     assert choose(Codec.H264, "libx264", NVIDIA) == Choice("libx264", "asked for")
     assert choose(Codec.H264, "h264_qsv", INTEL) == Choice("h264_qsv", "asked for")
-    assert choose(Codec.H264, "h264_qsv", NVIDIA) == Choice("libx264", "h264_qsv is not available (no such card)", missed=True)
+    assert choose(Codec.H264, "h264_qsv", NVIDIA) == Choice(
+        "libx264", "h264_qsv is not available (no such card)", missed="h264_qsv"
+    )
 
 
 def test_a_name_for_another_codec_means_its_maker() -> None:
     assert choose(Codec.HEVC, "h264_nvenc", NVIDIA).encoder == "hevc_nvenc"
     assert choose(Codec.AV1, "libx264", NVIDIA).encoder == "libsvtav1"
-    assert choose(Codec.AV1, "h264_v4l2m2m", NVIDIA) == Choice("libsvtav1", "h264_v4l2m2m does not encode av1", missed=True)
-    assert choose(Codec.H264, "mpeg2video", NVIDIA) == Choice("libx264", "mpeg2video does not encode h264", missed=True)
+    assert choose(Codec.AV1, "h264_v4l2m2m", NVIDIA) == Choice(
+        "libsvtav1", "h264_v4l2m2m does not encode av1", missed="h264_v4l2m2m"
+    )
+    assert choose(Codec.H264, "mpeg2video", NVIDIA) == Choice("libx264", "mpeg2video does not encode h264", missed="mpeg2video")
 
 
 def test_what_other_machines_have_is_told_without_alarm() -> None:

@@ -58,7 +58,7 @@ async def test_sound_is_encoded_for_those_that_cannot_have_the_source_s() -> Non
 
 async def test_once_given_up_what_is_copied_goes_on() -> None:
     made = rungs()
-    made.give_up()
+    made.give_up("no process could be started")
     assert (encoded(made), made.sounds, made.needs_process) == ([], {}, False)
     made.fit(Source(Codec.H264, 854, 480, Codec.AAC, 30.0))
     assert not made.needs_process

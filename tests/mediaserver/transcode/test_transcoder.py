@@ -321,6 +321,42 @@ async def test_a_stream_that_its_policy_ends_is_told_of_no_more_and_its_process_
     await town.settled()
 
 
+@pytest.mark.parametrize(
+    ("policy", "outcome"),
+    [(EncoderPolicy.DROP_RUNG, "it is dropped"), (EncoderPolicy.PASSTHROUGH, "the stream goes on without renditions")],
+)
+async def test_an_encoder_that_is_not_there_is_told_by_its_name(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch, policy: EncoderPolicy, outcome: str
+) -> None:
+    monkeypatch.setattr(module, "Worker", Idle)
+    town = Town(clips, Ladder((Rung("180p", 180, encoder="h264_nvenc"), Rung("144p", 144)), policy=policy))
+    await town.begin()
+    town.see()
+    (words,) = town.faults()
+    assert words == f"180p: h264_nvenc is not available (not tried); {outcome}"
+    first, second = town.transcoder.rungs()
+    assert (first.encoder, first.running) == ("h264_nvenc", False)
+    assert first.reason in ("h264_nvenc is not available (not tried)", words)
+    # Where one costs all, each of them says so.
+    assert (second.reason == words) == (policy is EncoderPolicy.PASSTHROUGH)
+    town.hub.end_all("the test is over")
+    await town.settled()
+
+
+async def test_rungs_whose_process_died_too_often_say_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    await town.begin()
+    town.see()
+    assert {rung.reason for rung in town.transcoder.rungs()} != {""}
+    for _ in range(TranscodeConfig().max_deaths + 1):
+        town.transcoder.on_exit(-9, "")
+        await town.settled()
+    assert town.transcoder.state is TranscoderState.GIVEN_UP
+    rungs = town.transcoder.rungs()
+    assert {(rung.running, rung.reason) for rung in rungs} == {(False, town.faults()[-1])}
+    assert "died" in town.faults()[-1]
+
+
 async def test_a_process_that_cannot_be_started_for_a_stream_that_is_over_is_no_error(
     clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
