@@ -215,6 +215,7 @@ class Hub:
         session = publisher.session
         session.name, session.publishing = publisher.stream.name, True
         self.publishers[session.name] = publisher
+        publisher.stream.published_by = session.id
         return publisher
 
     def add_rendition(self, source: LiveStream, rung: str) -> LiveStream | None:
@@ -314,11 +315,11 @@ class Hub:
     def end_all(self, reason: str) -> None:
         """The server stops: every publisher is kicked, every stream ends now, and none begins."""
         self._stopping = reason
-        for name in tuple(self.streams):
+        for name, stream in tuple(self.streams.items()):
             try:
                 self.end(name, reason)
             except Exception:  # a bug with one stream keeps none of the others
-                log.exception("stream_failed", extra={"facts": {"name": name}})
+                log.exception("stream_failed", extra={"facts": stream.facts()})
 
     def sample(self, now: float) -> None:
         """Measure how fast each stream comes in. To be called every second."""

@@ -48,6 +48,8 @@ class LiveStream:
         # A rendition that comes later than its source: its last packets do too, and only then it is away or over.
         self.trails = False
         self.since = since
+        #: The session of its publisher, or of the last one.
+        self.published_by = ""
         self.gop = gop
         self.state = StreamState.LIVE
         self.tracks: dict[MediaKind, Track] = {}
@@ -163,7 +165,7 @@ class LiveStream:
                 elif state is StreamState.ENDED:
                     subscriber.on_end()
             except Exception:  # a bug in one room: the others, and the stream itself, would never end
-                log.exception("subscriber_failed", extra={"facts": {"name": self.name}})
+                log.exception("subscriber_failed", extra={"facts": self.facts()})
         if state is StreamState.ENDED:
             # A stream and its renditions hold one another, until the collector comes.
             self.gop.clear()
@@ -174,6 +176,10 @@ class LiveStream:
             self.move_to(self.source.state)
 
     # -- looking ---------------------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, object]:
+        """What a line in the log about it begins with: whose stream it is. A rendition is its source's."""
+        return {"name": self.name, "session_id": (self.source or self).published_by}
 
     def snapshot(self, publisher: Session | None, sessions: list[Session]) -> StreamSnapshot:
         """The stream as plain values; ``sessions`` are those that play it."""

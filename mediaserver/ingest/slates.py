@@ -112,7 +112,7 @@ class Slates:
             elif screen.publisher is None and screen.stream.tracks:
                 self._look(screen, now)
                 if screen.form is not None:
-                    self._order(screen.form)
+                    self._order(screen.form, screen.stream)
         wanted = {screen.form for screen in self._screens.values()}
         for form in tuple(self._reels):
             if form not in wanted:
@@ -147,21 +147,21 @@ class Slates:
         screen.tracks = dict(stream.tracks)
         screen.form = form
 
-    def _order(self, form: SlateForm) -> "asyncio.Future[Reel | None]":
-        """The slate of that form, when it is made."""
+    def _order(self, form: SlateForm, stream: LiveStream) -> "asyncio.Future[Reel | None]":
+        """The slate of that form, which ``stream`` needs, when it is made."""
         making = self._reels.get(form)
         if making is None or making.worth_another_try(asyncio.get_running_loop().time()):
             making = self._reels[form] = _Making(0 if making is None else making.failures + 1)
-            making.task = self._spawn(self._make(form, making))
+            making.task = self._spawn(self._make(form, making, stream))
         return making.reel
 
-    async def _make(self, form: SlateForm, making: _Making) -> None:
+    async def _make(self, form: SlateForm, making: _Making, stream: LiveStream) -> None:
         async with self._kitchens[not form.path]:
             reel = None
             try:
                 reel = self._fitting(await make(form, self._config))
             except SlateFailed as failure:
-                log.warning("slate_failed", extra={"facts": {"reason": str(failure)}})
+                log.warning("slate_failed", extra={"facts": {**stream.facts(), "reason": str(failure)}})
             finally:
                 # Whatever went wrong: a stream that waits for it must not stay without a picture, and live, for ever.
                 making.done_at = asyncio.get_running_loop().time()
@@ -226,7 +226,7 @@ class Slates:
         try:
             async with asyncio.timeout(seconds or None):
                 begin = loop.time()
-                reel = await asyncio.shield(self._order(form))
+                reel = await asyncio.shield(self._order(form, screen.stream))
                 if reel is not None:
                     # Players' clocks went on while it was made.
                     publisher.stream.timeline.resume(max(round((loop.time() - begin) * 1000), gap))

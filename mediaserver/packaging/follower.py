@@ -71,6 +71,7 @@ class Follower(Presentation):
     def __init__(self, stream: LiveStream, leader: Packager, *, sound: bool) -> None:
         super().__init__(stream.name, leader.settings, leader.first, leader.epochs, leader.init_index)
         self.stream = stream
+        self.tracks.facts = stream.facts
         self.leader = leader
         #: Nothing comes any more, though the stream itself may go on.
         self.gone = False

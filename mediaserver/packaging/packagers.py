@@ -122,6 +122,7 @@ class Packagers:
             return entry
         self.stop(name)
         packager = Packager(name, paced(self.settings, stream.grant.pacing), self._wall, self._numbers.first(name))
+        packager.tracks.facts = stream.facts
         awaited = (self._ladder or stream.grant.ladder is not None) and self._wall() - stream.since < YOUNG
         entry = self._entries[name] = Packaged(Family(stream, packager, awaited=awaited), now)
         stream.subscribe(packager)

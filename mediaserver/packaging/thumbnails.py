@@ -214,7 +214,7 @@ class Thumbnails:
             return
         key, ordered_at = _key(keyframe), entry.ordered_at
         widths = [width for width, asked in entry.widths.items() if entry.asked - asked < IDLE]
-        facts: dict[str, object] = {"name": stream.name, "codec": track.codec.value}
+        facts = {**stream.facts(), "codec": track.codec.value}
         try:
             worker = await self._running()
             images = await worker.make(track, keyframe, widths)

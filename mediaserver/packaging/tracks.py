@@ -18,10 +18,10 @@ _COMPLETED_BY_PACKET = frozenset({Codec.AV1, Codec.VP9, Codec.MP3, Codec.AC3, Co
 
 class Tracks:
     """The tracks of the stream ``name``. ``index`` gives each init segment a number that no other of the name ever had: it is
-    part of an address that caches keep for ever."""
+    part of an address that caches keep for ever. ``facts``: what a line in the log about them begins with."""
 
     def __init__(self, name: str, index: Callable[[], int]) -> None:
-        self._name = name
+        self.facts: Callable[[], dict[str, object]] = lambda: {"name": name}
         self._index = index
         self._incomplete: dict[MediaKind, Track] = {}
         #: Codecs that cannot be packaged at all, by the last header of each kind. (A broken one may be followed by a good one.)
@@ -69,5 +69,5 @@ class Tracks:
             self.refused[track.kind] = track.codec
         if track.codec not in self._warned:
             self._warned.add(track.codec)
-            facts = {"name": self._name, "kind": track.kind.value, "codec": track.codec.value, "reason": str(error)}
+            facts = {**self.facts(), "kind": track.kind.value, "codec": track.codec.value, "reason": str(error)}
             log.warning("track_not_packaged", extra={"facts": facts})

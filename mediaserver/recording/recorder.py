@@ -1,7 +1,7 @@
 """One LiveStream cut into files and parts. Pure but for what it is told: the clock is the stream's."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,10 +58,11 @@ class Output(Protocol):
 
 class Recorder:
     """A hub Subscriber. A file begins with a keyframe; another one begins at the first keyframe after its tracks have changed or
-    ``limits`` are reached. What comes while nothing can be begun is left out."""
+    ``limits`` are reached. What comes while nothing can be begun is left out. ``facts``: what a line in the log about it begins
+    with."""
 
-    def __init__(self, name: str, form: Form, limits: Limits, out: Output) -> None:
-        self._name, self._form, self._limits, self._out = name, form, limits, out
+    def __init__(self, facts: Callable[[], dict[str, object]], form: Form, limits: Limits, out: Output) -> None:
+        self._facts, self._form, self._limits, self._out = facts, form, limits, out
         self._tracks: dict[MediaKind, Track] = {}
         self._incomplete: dict[MediaKind, Track] = {}
         # What has no place in such a file, and how that was said.
@@ -190,7 +191,7 @@ class Recorder:
             self._lacks[track.kind] = words
         if track.codec not in self._warned:
             self._warned.add(track.codec)
-            facts = {"name": self._name, "codec": track.codec.value, "format": self._form.suffix, "reason": refusal}
+            facts = {**self._facts(), "codec": track.codec.value, "format": self._form.suffix, "reason": refusal}
             log.warning("track_not_recorded", extra={"facts": facts})
             self._out.leave_out(words)
 

@@ -136,7 +136,7 @@ class Recording:
             return
         self._move_to(RecordingState.RUNNING)
         self._stream = stream
-        self._recorder = recorder = Recorder(self._target, self._form, self._limits, self)
+        self._recorder = recorder = Recorder(stream.facts, self._form, self._limits, self)
         stream.subscribe(recorder, replay=replay)
         if not replay:
             for track in stream.tracks.values():

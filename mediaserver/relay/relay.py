@@ -135,7 +135,9 @@ class Relay:
                 if stream is not None:
                     await self._follow(stream)
         except Exception:
-            log.exception("relay_failed", extra={"facts": {"name": self.name, "relay_id": self.target.id}})
+            log.exception(
+                "relay_failed", extra={"facts": {"name": self.name, "session_id": self._session_id, "relay_id": self.target.id}}
+            )
             if self.state is not RelayState.STOPPED:
                 self._become(RelayState.FAILED, "internal error")
         finally:

@@ -416,7 +416,7 @@ class Transcoder:
         now = monotonic()
         self._deaths = 1 if now - self._died > FORGIVEN else self._deaths + 1
         self._died = now
-        facts = {"name": self.stream.name, "status": status, "deaths": self._deaths, "words": words}
+        facts = {**self.stream.facts(), "status": status, "deaths": self._deaths, "words": words}
         log.warning("transcoder_died", extra={"facts": facts})
         if self._deaths > self._services.config.max_deaths:
             self._give_up(f"its process died {self._deaths} times; the stream goes on without renditions")
@@ -456,6 +456,6 @@ class Transcoder:
             told = self._encoders.get(rung, ""), self._rungs.reasons.get(rung, "")
             if told[0] and self._told.get(rung) != told:
                 self._told[rung] = told
-                facts = {"name": self.stream.name, "rung": rung, "encoder": told[0], "reason": told[1]}
+                facts = {**self.stream.facts(), "rung": rung, "encoder": told[0], "reason": told[1]}
                 log.info("rung_encoded", extra={"facts": facts})
         self._services.sink.emit(TranscodeChanged(self.stream.name, "", time.time(), rungs=rungs, reason=reason, failed=failed))

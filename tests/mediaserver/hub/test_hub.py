@@ -221,6 +221,23 @@ async def test_a_subscriber_that_fails_keeps_no_stream_from_its_end(caplog: pyte
     assert listener.seen == [TRACK, "away", "end"]
     assert isinstance(note.events[-1], PublishEnded)
     assert [record.message for record in caplog.records] == ["subscriber_failed"] * 2
+    assert all(vars(record)["facts"] == {"name": "cam", "session_id": publisher.session.id} for record in caplog.records)
+
+
+async def test_a_stream_knows_whose_it_is_for_the_log_and_so_do_its_renditions() -> None:
+    house, _ = hub()
+    first = house.publish(PublishGrant("cam"), session(), ignore)
+    stream = first.stream
+    stream.write_track(TRACK)
+    rendition = house.add_rendition(stream, "720p")
+    assert rendition is not None
+    assert stream.facts() == {"name": "cam", "session_id": first.session.id}
+    assert rendition.facts() == {"name": "cam@720p", "session_id": first.session.id}
+    first.close("left")
+    assert stream.facts()["session_id"] == first.session.id
+    second = house.publish(PublishGrant("cam"), session(), ignore)
+    assert second.stream is stream
+    assert stream.facts()["session_id"] == rendition.facts()["session_id"] == second.session.id
 
 
 async def test_a_stream_that_fails_to_end_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:

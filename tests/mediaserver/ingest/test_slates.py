@@ -61,13 +61,17 @@ class Town:
         await asyncio.gather(*self.tasks)
 
 
-async def test_a_slate_that_could_not_be_made_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slate_that_could_not_be_made_is_tried_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     kitchen = Kitchen(failures=2)
     monkeypatch.setattr(slates, "make", kitchen)
     town = Town()
     await town.sweep()
     await town.sweep()
     assert (kitchen.orders, town.slates.ready("cam")) == (1, False)
+    facts = {"name": "cam", "session_id": town.publisher.session.id, "reason": "no memory"}
+    assert [vars(record)["facts"] for record in caplog.records if record.message == "slate_failed"] == [facts]
     monkeypatch.setattr(slates, "FIRST_RETRY", 0.0)
     for orders, ready in ((2, False), (3, True), (3, True)):
         await town.sweep()

@@ -73,6 +73,16 @@ def site(clip: list[Track | Packet]) -> Site:
     return found
 
 
+def test_the_line_about_a_track_that_is_left_out_says_whose_stream_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    site = Site()
+    assert site.hub.stream is not None
+    site.hub.stream.published_by = "an encoder"
+    site.subject.start("test", site.wall.at)
+    site.write([Track(Codec.H264, b"\x00bogus")])
+    (line,) = (record for record in caplog.records if record.message == "track_not_packaged")
+    assert vars(line)["facts"].items() >= {"name": "test", "session_id": "an encoder"}.items()
+
+
 def test_a_player_gets_from_the_first_url_to_frames(site: Site) -> None:
     multivariant = m3u8.loads(site.text("index.m3u8"))
     (variant,) = multivariant.playlists

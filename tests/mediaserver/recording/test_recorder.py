@@ -47,7 +47,7 @@ class Files:
 
 
 def recorder(files: Files, form: RecordingFormat = RecordingFormat.MP4, limits: Limits | None = None) -> Recorder:
-    return Recorder("show", FORMS[form], limits or Limits(), files)
+    return Recorder(lambda: {"name": "show"}, FORMS[form], limits or Limits(), files)
 
 
 def picture(dts: int, *, keyframe: bool = False, cts: int = 0, discontinuity: bool = False, body: bytes = b"12345x") -> Packet:
