@@ -49,6 +49,18 @@ async def add_minutes(tx: Transaction, at: float, minutes: Sequence[Minute]) -> 
         await tx.execute(_ADD + ", ".join(marks) + _MERGE, *values)
 
 
+async def add_watched(tx: Transaction, at: float, stream_id: int, watched: float) -> None:
+    """So many viewers' seconds (fewer than none: too many) were not in the minute that began at ``at`` when it was written."""
+    both = "samples.viewers * samples.seconds + ?"
+    steps = " OR ".join("(step = ? AND at = ?)" for _ in STEPS)
+    values = [value for step in STEPS for value in (step, at - at % step)]
+    await tx.execute(
+        f"UPDATE samples SET viewers = CASE WHEN {both} > 0 THEN ({both}) / samples.seconds ELSE 0 END"
+        f" WHERE stream_id = ? AND ({steps})",
+        watched, watched, stream_id, *values,
+    )  # fmt: skip
+
+
 async def samples(tx: Transaction, stream_id: int, step: int, start: float, end: float, limit: int) -> Sequence[Row]:
     """A stream's samples in time order, from the step that ``start`` lies in. ``packet_loss`` in percent."""
     return await tx.rows(

@@ -63,9 +63,10 @@ class Sample(Given):
 
 
 class Summary(Given):
-    """All of them together. ``uptime``: seconds on air. ``peak_viewers``: the most that any look, one a second, has counted. A
-    player of HLS or DASH counts until it has asked for nothing for ten seconds (or three long segments), so one that changes its
-    protocol or is loaded anew may count twice for that long; `peak_concurrent_viewers` of the analytics is free of that."""
+    """All of them together. ``uptime``: seconds on air; ``avg_viewers`` of these, counted until each was seen last.
+    ``peak_viewers``: the most that any look, one a second, has counted. There a player of HLS or DASH counts until it has asked
+    for nothing for ten seconds (or three long segments), so one that changes its protocol or is loaded anew may count twice for
+    that long; `peak_concurrent_viewers` of the analytics is free of that."""
 
     avg_viewers: float
     peak_viewers: int

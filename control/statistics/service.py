@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from control.db import Conflict, Database, DatabaseUnavailable
 from control.statistics import models
+from control.statistics.crowd import Crowd
 from control.streams import models as stream_rows
 from control.streams.onair import OnAir, stream_id_of
 from control.waits import Waits
-from mediaserver.events import Event, PublisherLeft, PublishStarted
+from mediaserver.events import Event, PlayEnded, PlayStarted, PublisherLeft, PublishStarted
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +28,17 @@ WAITING = 120
 JUMP = 600.0
 
 _MINUTE = 60.0
+#: Viewers that are none: what sums of many seconds are off by.
+_ROUNDING = 1e-6
 
 
 @dataclass(slots=True)
 class _Minute:
-    """What one stream did in a minute: how long it was on air, what each look saw, added up, and what came in within so many
-    seconds of it: of what came between two looks, its part."""
+    """What one stream did in a minute: how long it was on air and was watched, by all together, what looks saw, and what came in
+    within so many seconds of it: of what came between two looks, its part."""
 
     seconds: float = 0.0
-    looks: int = 0
-    viewers: int = 0
+    watched: float = 0.0
     peak: int = 0
     measured: float = 0.0
     bytes_in: float = 0.0
@@ -44,12 +47,13 @@ class _Minute:
     dropped: int = 0
 
     def averaged(self, stream_id: int) -> models.Minute:
-        looks, measured = self.looks or 1, self.measured or 1.0
+        measured, viewers = self.measured or 1.0, max(0.0, self.watched / self.seconds)
         return models.Minute(
             stream_id,
             seconds=self.seconds,
-            viewers=self.viewers / looks,
-            peak=self.peak,
+            viewers=viewers,
+            # Who came and went between two looks was there too.
+            peak=max(self.peak, math.ceil(viewers - _ROUNDING)),
             bitrate=self.bytes_in * 8 / measured / 1000,
             frame_rate=self.frames / measured,
             sent=self.sent,
@@ -78,6 +82,9 @@ class Sampler:
     _minutes: dict[float, dict[int, _Minute]] = field(default_factory=dict)
     #: Until when the time on air is counted, of each stream that is.
     _counted: dict[int, float] = field(default_factory=dict)
+    #: From when until when each stream was on air last that is, or has viewers still.
+    _spans: dict[int, tuple[float, float]] = field(default_factory=dict)
+    _crowd: Crowd = field(default_factory=Crowd)
     #: The last look at each stream and rendition; another one of that name may have begun since.
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -85,15 +92,37 @@ class Sampler:
     _waits: Waits = field(default_factory=lambda: Waits(log, "samples_wait", "samples_go_on"))
 
     def on_event(self, event: Event) -> None:
-        """A listener of the Feed: when streams are on air, to the second."""
-        stream_id = stream_id_of(event.name) if isinstance(event, (PublishStarted, PublisherLeft)) else None
+        """A listener of the Feed: when streams are on air, and who watches, to the second."""
+        stream_id = stream_id_of(event.name)
         if stream_id is None:
             return
         if isinstance(event, PublishStarted):
-            self._counted.setdefault(stream_id, event.at)
-        else:
+            if stream_id not in self._counted:
+                self._counted[stream_id], self._spans[stream_id] = event.at, (event.at, math.inf)
+        elif isinstance(event, PublisherLeft):
             self._count(stream_id, event.at)
             self._counted.pop(stream_id, None)
+            self._spans[stream_id] = self._span(stream_id)[0], event.at
+            self._forget_span(stream_id)
+        elif isinstance(event, (PlayStarted, PlayEnded)):
+            self._change_crowd(event, stream_id)
+
+    def _change_crowd(self, event: PlayStarted | PlayEnded, stream_id: int) -> None:
+        """Who came or went before now did so in what is counted already, or written even."""
+        if event.at > self._counted.get(stream_id, math.inf):
+            self._count(stream_id, event.at)
+        by, (came, left) = self._crowd.change(event, stream_id), self._span(stream_id)
+        until = self._counted.get(stream_id, left)
+        for begin, seconds in _by_minute(max(event.at, came, until - JUMP), until):
+            self._minute(begin, stream_id).watched += by * seconds
+        self._forget_span(stream_id)
+
+    def _span(self, stream_id: int) -> tuple[float, float]:
+        return self._spans.get(stream_id, (math.inf, math.inf))
+
+    def _forget_span(self, stream_id: int) -> None:
+        if stream_id not in self._counted and not self._crowd.of(stream_id):
+            self._spans.pop(stream_id, None)
 
     def _count(self, stream_id: int, until: float) -> None:
         """It was on air until then."""
@@ -101,7 +130,9 @@ class Sampler:
         if until - at > JUMP:
             at = until
         for begin, seconds in _by_minute(at, until):
-            self._minute(begin, stream_id).seconds += seconds
+            minute = self._minute(begin, stream_id)
+            minute.seconds += seconds
+            minute.watched += seconds * self._crowd.of(stream_id)
         self._counted[stream_id] = until
 
     def _minute(self, begin: float, stream_id: int) -> _Minute:
@@ -159,10 +190,7 @@ class Sampler:
             minute.sent += after.sent - before.sent
             minute.dropped += after.dropped - before.dropped
             if not stream.source:
-                viewers = self.on_air.viewers(stream_id)
-                minute.looks += 1
-                minute.viewers += viewers
-                minute.peak = max(minute.peak, viewers)
+                minute.peak = max(minute.peak, self.on_air.viewers(stream_id))
                 self._add_rates(stream_id, before, after)
         self._seen = seen
 
@@ -192,16 +220,25 @@ class Sampler:
     async def _write_minute(self, begin: float) -> None:
         minutes = self._minutes[begin]
         while minutes:
-            batch = list(minutes)[:BATCH]
-            await self._add(begin, [minutes[stream_id].averaged(stream_id) for stream_id in batch])
-            for stream_id in batch:
-                del minutes[stream_id]
+            batch = {stream_id: minutes.pop(stream_id) for stream_id in list(minutes)[:BATCH]}
+            try:
+                await self._add(begin, batch)
+            except BaseException:
+                for stream_id, minute in batch.items():
+                    # Who has gone since, and was counted.
+                    minute.watched += minutes.get(stream_id, _Minute()).watched
+                minutes.update(batch)
+                raise
         self._minutes.pop(begin, None)
 
-    async def _add(self, begin: float, batch: Sequence[models.Minute]) -> None:
+    async def _add(self, begin: float, batch: Mapping[int, _Minute]) -> None:
         async with self.db.write() as tx:
-            there = await stream_rows.owners(tx, {minute.stream_id for minute in batch})
-            await models.add_minutes(tx, begin, [each for each in batch if each.stream_id in there and each.seconds > 0])
+            there = await stream_rows.owners(tx, set(batch))
+            found = {stream_id: minute for stream_id, minute in batch.items() if stream_id in there}
+            await models.add_minutes(tx, begin, [each.averaged(number) for number, each in found.items() if each.seconds > 0])
+            for number, each in found.items():
+                if each.watched and not each.seconds:
+                    await models.add_watched(tx, begin, number, each.watched)
 
 
 def _by_minute(at: float, until: float) -> Iterator[tuple[float, float]]:

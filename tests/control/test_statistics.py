@@ -13,7 +13,7 @@ from control.statistics import models, service
 from control.statistics.service import Sampler
 from control.streams import models as stream_rows
 from control.streams.onair import OnAir
-from mediaserver.events import PublisherLeft, PublishStarted
+from mediaserver.events import PlayEnded, PlayStarted, PublisherLeft, PublishStarted
 from mediaserver.ports import Wire
 from tests.control.analytics.material import DAY, HOUR, MORNING, a_stream, a_user, rows
 from tests.control.conftest import OpenPanel
@@ -47,6 +47,14 @@ def leave(sampler: Sampler, number: int, second: float) -> None:
     sampler.on_event(PublisherLeft(f"stream_{number}", "s-1", MORNING + second, "gone"))
 
 
+def come(sampler: Sampler, number: int, who: str, second: float) -> None:
+    sampler.on_event(PlayStarted(f"stream_{number}", who, MORNING + second, Wire.HLS, "192.0.2.7"))
+
+
+def go(sampler: Sampler, number: int, who: str, second: float) -> None:
+    sampler.on_event(PlayEnded(f"stream_{number}", who, MORNING + second, "asks for nothing any more", None, 0.0))
+
+
 async def figures(database: Database, stream_id: int, step: int) -> list[tuple[float, ...]]:
     async with database.read() as tx:
         found = await models.samples(tx, stream_id, step, 0.0, MORNING + 10 * DAY, 1000)
@@ -59,7 +67,10 @@ async def test_a_minute_is_written_when_it_is_over_as_it_was_on_average(
     number = await a_stream(database, await a_user(database, "ada"))
     name = f"stream_{number}"
     begin(sampler, number, 0)
-    for second, viewers in ((1, 10), (5, 20), (55, 30)):
+    for second, viewers, came in ((1, 10, [0.0]), (5, 10, []), (55, 30, [19.5, 39.0])):
+        for at in came:
+            for one in range(10):
+                come(sampler, number, f"p-{at}-{one}", at)
         engine.show(
             stream(name, since=MORNING, players={Wire.RTMP: viewers - 2}, bytes_in=second * 312_500, frames=second * 30),
             stream(f"{name}@360p", source=name, players={Wire.HLS: 2}),
@@ -170,6 +181,79 @@ async def test_averages_are_of_the_time_on_air(database: Database) -> None:
         async with database.write() as tx:
             await models.add_minutes(tx, MORNING, [models.Minute(number, seconds, viewers, 10, 100 * viewers, 30.0, 0, 0)])
     assert [found[1:6] for found in await figures(database, number, 60)] == [(80.0, 8.0, 10, 800.0, 30.0)]
+
+
+# -- how many watched ----------------------------------------------------------------------------------------------------
+
+
+async def watched(database: Database, number: int, step: int) -> list[float]:
+    """Viewers' seconds."""
+    return [pytest.approx(found[1] * found[2]) for found in await figures(database, number, step)]
+
+
+async def test_who_turns_out_to_have_gone_is_counted_until_then_also_in_what_is_written(
+    sampler: Sampler, database: Database, engine: FakeEngine
+) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    engine.show(stream(f"stream_{number}", players={Wire.HLS: 3}))
+    begin(sampler, number, 0)
+    for second, who in ((10, "one"), (50, "two"), (61, "three")):
+        await sampler.sample(MORNING + second)
+        come(sampler, number, who, second - 1.5)  # told with the second playlist
+    assert await watched(database, number, 60) == [51.5 + 11.5]
+    for second, who, seen in ((62, "one", 53), (65, "two", 55), (90, "three", 80), (91, "nobody", 1)):
+        await sampler.sample(MORNING + second)
+        go(sampler, number, who, seen)
+    leave(sampler, number, 100)
+    engine.show()
+    await sampler.sample(MORNING + 180)
+    lasted = (53 - 8.5) + (55 - 48.5) + (60 - 59.5), 80 - 60
+    for step, wanted in ((60, lasted), (300, [sum(lasted)]), (86400, [sum(lasted)])):
+        assert await watched(database, number, step) == list(wanted)
+    assert [found[3] for found in await figures(database, number, 60)] == [3, 3]
+
+
+@one_database
+async def test_nobody_watches_what_is_not_on_air(sampler: Sampler, database: Database, engine: FakeEngine) -> None:
+    """Before the publisher comes, while it is away, and behind its end."""
+    number = await a_stream(database, await a_user(database, "ada"))
+    come(sampler, number, "one", 0)
+    begin(sampler, number, 5)
+    leave(sampler, number, 15)
+    come(sampler, number, "two", 12)
+    begin(sampler, number, 20)
+    leave(sampler, number, 40)
+    go(sampler, number, "two", 38)
+    go(sampler, number, "one", 50)
+    await sampler.sample(MORNING + 61)
+    assert await watched(database, number, 60) == [10 + 20 + 3 + 18]
+    assert not sampler._spans
+
+
+@one_database
+async def test_who_goes_while_the_minute_is_being_written_is_not_forgotten(
+    sampler: Sampler, database: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await a_stream(database, await a_user(database, "ada"))
+    engine.show(stream(f"stream_{number}"))
+    begin(sampler, number, 0)
+    for who in ("one", "two"):
+        come(sampler, number, who, 0)
+    await sampler.sample(MORNING + 59)
+    add, gone = models.add_minutes, {"one": DatabaseUnavailable("locked"), "two": None}
+
+    async def slow(*args: object) -> None:
+        if gone:
+            who, error = gone.popitem() if len(gone) == 1 else ("one", gone.pop("one"))
+            go(sampler, number, who, 50)
+            if error is not None:
+                raise error
+        await add(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(models, "add_minutes", slow)
+    for second in (60, 60 + service.RETRY, 61 + service.RETRY):
+        await sampler.sample(MORNING + second)
+    assert await watched(database, number, 60) == [100]
 
 
 # -- what was lost -------------------------------------------------------------------------------------------------------
