@@ -231,10 +231,26 @@ def bit_rates(window: Window) -> tuple[int, int]:
     """Peak and average of what the window holds, bit/s, rounded up to whole kilobits."""
     filled = [segment for segment in window.segments if segment.duration and segment.nbytes]
     whole = [segment for segment in filled if segment.complete] or filled
-    peak = max((8 * s.nbytes / s.seconds for s in whole), default=0.0)
     seconds = sum(s.seconds for s in whole)
     average = 8 * sum(s.nbytes for s in whole) / seconds if seconds else 0.0
-    return _rounded(HEADROOM * peak), _rounded(average)
+    return _rounded(HEADROOM * (_peak(whole, window.target_duration) or average)), _rounded(average)
+
+
+def _peak(segments: list[Segment], target: float) -> float:
+    """The highest rate of segments in a row that last for 0.5 to 1.5 target durations together (RFC 8216, 4.3.4.2): what ends at
+    a break may be a keyframe and little more, and says nothing of the rate. 0.0 where none last for so long."""
+    peak, count = 0.0, len(segments)
+    for first in range(count):
+        seconds, nbytes, number = 0.0, 0, segments[first].sequence
+        for at in range(first, count):
+            segment = segments[at]
+            seconds += segment.seconds
+            nbytes += segment.nbytes
+            if segment.sequence - number != at - first or (at > first and seconds > 1.5 * target):
+                break
+            if seconds >= 0.5 * target:
+                peak = max(peak, 8 * nbytes / seconds)
+    return peak
 
 
 def _rounded(bit_rate: float) -> int:

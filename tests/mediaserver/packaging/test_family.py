@@ -14,7 +14,7 @@ from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
 from mediaserver.hub import hub
 from mediaserver.hub.session import Session
-from mediaserver.packaging import dash
+from mediaserver.packaging import dash, hls
 from mediaserver.packaging.answer import Gone, Missing, Ready, Wait
 from mediaserver.packaging.family import Folder, Place
 from mediaserver.packaging.segment import Segment
@@ -204,6 +204,30 @@ def test_bandwidth_is_what_the_segments_have(town: Town) -> None:
         assert variant.stream_info.bandwidth < 1.25 * (max(rates) + max(sound))
         average = sum(rates) / len(rates) + sum(sound) / len(sound)
         assert variant.stream_info.average_bandwidth == pytest.approx(average, rel=0.1)
+
+
+async def test_what_ends_with_its_first_picture_is_no_peak(source: Items, still: None) -> None:
+    """A keyframe alone has many times the rate of its stream."""
+    town = Town()
+    town.subject.start("show", 0.0)
+    town.play(town.source(until(source, 2050)))
+    town.publisher.close("gone for a moment")
+    town.publisher = town.hub.publish(PublishGrant("show"), Session(Wire.RTMP, "again"), lambda _: None)
+    town.play(town.source(shifted(source, 10_000)))
+    whole = [segment for segment in segments(town, "").values() if segment.complete]
+    rates = [8 * segment.nbytes / segment.seconds for segment in whole]
+    short = min(whole, key=lambda segment: segment.seconds)
+    assert short.seconds < 0.2
+    told, _ = hls.bit_rates(town.subject._entries["show"].family.leader.renditions[VIDEO].window)
+    assert max(rates) == 8 * short.nbytes / short.seconds > 2 * told
+    assert told >= max(rate for rate in rates if rate != max(rates))
+    assert f'bandwidth="{told}"' in town.text("manifest.mpd")
+    assert hls._peak([short], 2) == 0.0
+    # It counts with its neighbours, but not across what is missing.
+    before = next(segment for segment in whole if segment.sequence == short.sequence - 1)
+    together = 8 * (before.nbytes + short.nbytes) / (before.seconds + short.seconds)
+    assert hls._peak([before, short], 2) == together
+    assert hls._peak([before, replace(short, sequence=short.sequence + 1)], 2) == 8 * before.nbytes / before.seconds < together
 
 
 def test_segments_have_the_same_numbers_edges_and_parts(town: Town) -> None:
