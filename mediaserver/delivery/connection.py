@@ -7,7 +7,7 @@ from mediaserver.delivery.exchange import Exchange, Phase
 from mediaserver.delivery.prepared import Prepared
 from mediaserver.delivery.request import MAX_HEAD, Method, RequestError, looks_like_http, read_head, without_session
 from mediaserver.delivery.response import TOO_SLOW, preflight, respond
-from mediaserver.delivery.stall import Stall, untaken
+from mediaserver.hub.stall import Stall, untaken
 from mediaserver.packaging.answer import Missing
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from mediaserver.delivery.stall import Stall, untaken
+from mediaserver.hub.stall import Stall, untaken
 
 if TYPE_CHECKING:
     from mediaserver.delivery.web import Web

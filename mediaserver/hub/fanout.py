@@ -386,10 +386,10 @@ class Fanout:
             group.settle()
 
     def sweep(self, now: float) -> None:
-        """Cut off the players that have been full for longer than the configured patience, whatever they wait for."""
+        """Cut off the players that are full and take nothing for longer than the configured patience, whatever they wait for."""
         for group in tuple(self._groups.values()):
             for player in (*group.live, *group.aside):
-                if player.full and now - player.full_since > self.patience and not player.transport.is_closing():
+                if player.stalls(now, self.patience):
                     player.cut_off()
             self._forget_empty(group)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mediaserver.events import PlayEnded, PlayStarted
 from mediaserver.hub.session import Session
+from mediaserver.hub.stall import LEAST_PROGRESS, untaken
 
 if TYPE_CHECKING:
     from mediaserver.hub.fanout import FanoutGroup
@@ -55,8 +56,9 @@ class FanoutPlayer:
     """
 
     __slots__ = (
-        "_before", "_direct", "_is_closing", "_queued", "_since", "accounted", "accounted_packets", "burst_at", "descriptor",
-        "full", "full_since", "group", "missing_from", "on_end", "on_full", "session", "state", "transport", "verdict",
+        "_before", "_direct", "_is_closing", "_queued", "_since", "_untaken", "accounted", "accounted_packets", "burst_at",
+        "descriptor", "full", "full_since", "group", "missing_from", "on_end", "on_full", "session", "state", "transport",
+        "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +73,7 @@ class FanoutPlayer:
         # Whether the transport holds more than it should; true to the transport whatever the player waits for.
         self.full = full_since > 0.0
         self.full_since = full_since
+        self._untaken = untaken(transport) if self.full else 0
         self.burst_at = -1.0
         self.missing_from = 0
         self.accounted = self.accounted_packets = 0
@@ -154,6 +157,16 @@ class FanoutPlayer:
         self.verdict = self.verdict or TOOK_NOTHING
         self.transport.abort()
 
+    def stalls(self, now: float, patience: float) -> bool:
+        """Whether it has been full for so many seconds and has taken next to nothing meanwhile. One that reads slowly may stay
+        full for as long as it likes: what waits for it does not become more."""
+        if not self.full or self._is_closing():
+            return False
+        waiting = untaken(self.transport)
+        if waiting <= self._untaken - LEAST_PROGRESS:
+            self._untaken, self.full_since = waiting, now
+        return now - self.full_since > patience
+
     def give_up(self, error: Exception) -> None:
         """A bug of ours, or of what is below: it ends this connection, and no other."""
         session = self.session
@@ -200,6 +213,7 @@ class FanoutPlayer:
         if not self.full:
             self.full = True
             self.full_since = monotonic()
+            self._untaken = untaken(self.transport)
         if self.on_full is not None:
             self.on_full(self)
 

@@ -260,6 +260,26 @@ async def test_a_player_that_stays_full_is_cut_off(stage: Stage) -> None:
         await slow.lost.wait()
 
 
+async def test_a_full_player_that_reads_slowly_is_cut_off_only_when_it_reads_no_more(stage: Stage) -> None:
+    slow, _ = await stage.player()
+    stage.sockets[0].transport.pause_reading()
+    stage.write(0, keyframe=True)
+    stage.join(slow)
+    await fill(stage, slow)
+    descriptor: int = stage.sockets[0].transport.get_extra_info("socket").fileno()
+    read_at = slow.player.full_since
+    for _ in range(2):
+        assert len(os.read(descriptor, 64 * 1024)) == 64 * 1024
+        read_at += 9
+        stage.fanout.sweep(read_at)
+    assert slow.player.state is PlayerState.LAGGING
+    stage.fanout.sweep(read_at + 9)
+    assert not slow.player.transport.is_closing()
+    stage.fanout.sweep(read_at + 11)
+    async with asyncio.timeout(PATIENCE):
+        await slow.lost.wait()
+
+
 async def test_a_player_that_vanished_costs_the_others_nothing(stage: Stage) -> None:
     gone, _ = await stage.player()
     stays, reader = await stage.player()
