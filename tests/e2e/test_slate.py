@@ -5,7 +5,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import dropwhile, pairwise, takewhile
 from pathlib import Path
 
 import av
@@ -81,6 +81,12 @@ def stretches(numbers: list[int], count: int) -> Iterator[list[int]]:
     return (numbers[at : at + count] for at in range(len(numbers) - count + 1))
 
 
+def behind_slate(numbers: list[int]) -> list[int]:
+    """The pictures between the first slate and whatever is dark after it."""
+    slate = next((at for at, run in enumerate(stretches(numbers, 10)) if not any(run)), len(numbers))
+    return list(takewhile(bool, dropwhile(lambda number: not number, numbers[slate:])))
+
+
 def config(root: Path = Path("/nowhere"), grace: float = 0.0, silence: float = 10.0, slate: Slate | None = None) -> Config:
     """``silence``: seconds of it before a slate. Where nobody is silent on purpose, longer than a busy machine makes anybody.
     ``slate``: of all streams."""
@@ -138,6 +144,29 @@ async def test_a_push_that_is_lost_is_bridged_and_takes_its_name_back(video: str
         assert seen.seconds_of_sound > 0.9 * (seen.times[-1] - seen.times[0]) - 0.5
         wires = [event.wire for event in town.notes.of(PublishStarted) if isinstance(event, PublishStarted)]
         assert wires == [Wire.RTMP, Wire.INTERNAL, Wire.RTMP]
+        assert not town.notes.of(PublishEnded)
+
+
+async def test_an_encoder_that_is_back_between_two_keyframes_is_behind_the_slate_until_the_next(
+    peers: Peers, clips: Clips
+) -> None:
+    clip = clips.get(b_frames=0, gop=100, seconds=8.0)
+    async with running(config()) as town:
+        grant_slate(town, Slate())
+        push = peers.ffmpeg_push(clip, url_of(town, "show"))
+        await live(town, "show")
+        await town.until(lambda: town.engine._slates.ready("show"))
+        async with watching(url_of(town, "show")) as player:
+            await pictures(town, player, 25)
+            push.signal(signal.SIGKILL)
+            await on_slate(town, player, 10)
+            peers.ffmpeg_push(clip, url_of(town, "show"), loop=False, options=("-c", "copy", "-copyinkf", "-ss", "1"))
+            await town.until(lambda: len(behind_slate(player.seen.numbers)) >= 30 or not player.playing)
+        # The keyframe, all that follow it, and nothing that leans on what was not sent.
+        shown = behind_slate(player.seen.numbers)
+        assert len(shown) >= 30
+        assert shown == list(range(100, 100 + len(shown)))
+        assert max(two - one for one, two in pairwise(player.seen.times)) < 0.2
         assert not town.notes.of(PublishEnded)
 
 
