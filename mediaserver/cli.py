@@ -117,7 +117,7 @@ def _serve(serve: Serve, config: Config, file: Path | None, *, demo: bool = Fals
     from mediaserver import logs, preflight  # noqa: PLC0415
 
     if problems := [problem for problem in map(preflight.obstacle, preflight.listeners(config)) if problem]:
-        _fail(CANNOT_SERVE, "\n".join(problems))
+        _fail(CANNOT_SERVE, "\n".join(f"{problem} (settings: {file})" if file else problem for problem in problems))
     _make_data_dir(config)
     logs.configure(
         config.server.log_level, config.server.log_format, [key.get_secret_value() for key in config.auth.stream_keys.values()]

@@ -93,9 +93,14 @@ def test_a_taken_port_ends_with_status_1_and_is_named(key: str, tmp_path: Path) 
     assert f"MEDIASERVER__{key}__PORT={port + 1}" in result.stderr
 
 
-def test_an_address_of_another_machine_is_named() -> None:
+def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
     result = run(["serve"], ports() | {"MEDIASERVER__RTMP__HOST": "192.0.2.1"})
-    assert (result.returncode, result.stderr) == (1, "'192.0.2.1' is no address of this machine: correct rtmp.host\n")
+    told = "'192.0.2.1' is no address of this machine: correct rtmp.host"
+    assert (result.returncode, result.stderr) == (1, f"{told}\n")
+    file = tmp_path / "my.toml"
+    file.write_text('[rtmp]\nhost = "192.0.2.1"\n')
+    result = run(["serve", "--config", str(file)], ports())
+    assert (result.returncode, result.stderr) == (1, f"{told} (settings: {file})\n")
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
