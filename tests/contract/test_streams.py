@@ -228,8 +228,8 @@ def test_what_is_on_air_is_shown_as_it_plays(here: Caller, clips: Clips, peers: 
     changed = here.put(path, {"qualities": ["360p", "240p"], "latency_mode": "low"}).fits(STREAM, empty=("destinations",))
     assert (changed["qualities"], changed["latency_mode"]) == (["360p", "240p"], "low")
     assert set(changed["pending"]) == {"qualities", "latency_mode"}
-    assert _sizes(here, path) == {"240p": (426, 240), "source": (WIDTH, HEIGHT)}
-    for output in changed["outputs"]:
+    wait_until(lambda: _sizes(here, path) == {"240p": (426, 240), "source": (WIDTH, HEIGHT)}, "the outputs that are made")
+    for output in here.get(path).json["outputs"]:
         seen = ffprobe(here.server.url(output["output_path"]))
         pictures = {(s["width"], s["height"]) for s in seen["streams"] if s["codec_type"] == "video"}
         assert (output["width"], output["height"]) in pictures
@@ -240,7 +240,8 @@ def test_what_is_on_air_is_shown_as_it_plays(here: Caller, clips: Clips, peers: 
     for quality in ("360p", "240p"):
         here.server.wait_live(f"{name}@{quality}")
     assert here.get(path).json["pending"] == []
-    assert _sizes(here, path) == {"360p": (WIDTH, HEIGHT), "240p": (426, 240), "source": (WIDTH, HEIGHT)}
+    made = {"360p": (WIDTH, HEIGHT), "240p": (426, 240), "source": (WIDTH, HEIGHT)}
+    wait_until(lambda: _sizes(here, path) == made, "the outputs that are made")
 
 
 def _sizes(here: Caller, path: str) -> dict[str, tuple[int, int]]:
