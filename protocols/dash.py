@@ -15,16 +15,15 @@ _CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Segments that follow one another: number of the first, its time, and all durations, in timescale units."""
+    """Segments that follow one another: time of the first, and all durations, in timescale units."""
 
-    number: int
     time: int
     durations: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """One track of a Period, in an AdaptationSet with those of its kind and codec. ``media`` holds ``$Number$``; ``bandwidth`` in
+    """One track of a Period, in an AdaptationSet with those of its kind and codec. ``media`` holds ``$Time$``; ``bandwidth`` in
     bit/s.
 
     ``presentation_time_offset`` is the media time that the Period's start shows. ``availability_time_offset`` is how many
@@ -208,7 +207,6 @@ def _representation(representation: Representation) -> str:
     template = {
         "timescale": str(representation.timescale),
         "presentationTimeOffset": str(representation.presentation_time_offset),
-        "startNumber": str(representation.timeline.number),
         "initialization": representation.initialization,
         "media": representation.media,
     }

@@ -138,7 +138,8 @@ def media_request(method: Method, version: str, values: Mapping[str, str], path:
         chunked=version == "1.1",
         gzip=accepts_gzip(values.get("accept-encoding", "")),
         origin=values.get("origin", ""),
-        byte_range=values.get("range", ""),
+        # Media have no validators, so none that is asked about is theirs (RFC 9110, 13.1.5).
+        byte_range="" if "if-range" in values else values.get("range", ""),
         forwarded=values.get("x-forwarded-for", ""),
         agent=values.get("user-agent", "")[:256],
         websocket=values if values.get("upgrade", "").lower() == "websocket" else None,

@@ -128,11 +128,7 @@ def render(response: Response, date: str, *, keep_alive: bool, chunked: bool = F
 def _ready(request: MediaRequest, answer: Ready, cors: Cors) -> Response:
     # Not compressed before somebody asks for it so.
     gzip = request.gzip and answer.compressible
-    seconds = int(answer.max_age)
-    cache = (
-        f"public, max-age={seconds}, immutable" if answer.immutable else f"public, max-age={seconds}" if seconds else "no-cache"
-    )
-    headers: Headers = (("Content-Type", answer.content_type), ("Cache-Control", cache))
+    headers: Headers = (("Content-Type", answer.content_type), ("Cache-Control", _cache_control(answer)))
     headers += cors.vary(gzip=answer.compressible) + cors.headers(request.origin)
     if gzip:
         headers += (("Content-Encoding", "gzip"),)
@@ -143,6 +139,16 @@ def _ready(request: MediaRequest, answer: Ready, cors: Cors) -> Response:
     if request.byte_range and request.method is Method.GET and not gzip:
         return _ranged(request.byte_range, headers, body)
     return _shown(request, Response(200, headers, body, len(body)))
+
+
+def _cache_control(answer: Ready) -> str:
+    """How long it may be kept, in whole seconds (RFC 9111, 5.2.2)."""
+    seconds, shared = int(answer.max_age), int(answer.shared_age)
+    if answer.immutable:
+        return f"public, max-age={seconds}, immutable"
+    if shared > seconds:
+        return f"public, max-age={seconds}, s-maxage={shared}"
+    return f"public, max-age={seconds}" if seconds else "no-cache"
 
 
 def _ranged(byte_range: str, headers: Headers, body: bytes) -> Response:
@@ -156,7 +162,9 @@ def _ranged(byte_range: str, headers: Headers, body: bytes) -> Response:
     else:
         start, end = max(0, size - int(found[2])), size - 1
     if start > end:
-        return Response(416, (*headers, ("Content-Range", f"bytes */{size}")))
+        # What one has asked for amiss must not be what others get.
+        kept = tuple(field for field in headers if field[0] != NO_STORE[0])
+        return Response(416, (*kept, NO_STORE, ("Content-Range", f"bytes */{size}")))
     part = memoryview(body)[start : end + 1]
     return Response(206, (*headers, ("Content-Range", f"bytes {start}-{end}/{size}")), part, len(part))
 

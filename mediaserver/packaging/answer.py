@@ -9,7 +9,8 @@ from typing import Protocol
 class Ready:
     """Here are the bytes. ``gzipped`` is the same body compressed, for text that compresses; made once per change.
 
-    ``max_age`` is in seconds; with ``immutable`` the body behind this URL never changes.
+    ``max_age`` is in seconds, ``shared_age`` that of caches which serve many; with ``immutable`` the body behind this URL never
+    changes.
     """
 
     body: bytes
@@ -17,6 +18,7 @@ class Ready:
     max_age: float
     immutable: bool = False
     gzipped: bytes = b""
+    shared_age: float = 0.0
 
     @property
     def compressible(self) -> bool:

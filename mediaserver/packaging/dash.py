@@ -1,13 +1,15 @@
-"""A Family's windows as a DASH MPD over the same bytes and URLs.
+"""A Family's windows as a DASH MPD over the same bytes.
 
 What players make of a SegmentTimeline in low latency (dash.js 5 read and run): it asks for a segment when its announced
 end minus availabilityTimeOffset has come, reads a chunked answer as it grows when availabilityTimeComplete is false, and
 refreshes the MPD once a second at most. So the segment in the making is announced with the duration that it will
 likely have, and one more behind it, which a player asks for at the moment it begins. A prediction that is too long does
-no harm; one that is too short would make dash.js fetch a segment twice, so the longest of the last few is taken.
+no harm; one that is too short would make dash.js fetch a segment twice, so the longest of the last few is taken. By the time
+that was predicted a segment is found as by its own.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from mediaserver.packaging.family import HOME, SOURCE, Family, Folder, Place
@@ -124,9 +126,9 @@ def _representations(packager: Packager, listed: list[_Listed], epoch: Epoch, *,
             codecs=parameters.rfc6381,
             bandwidth=max(bit_rates(window)[0], 1),
             timescale=init.timescale,
-            timeline=dash.Timeline(segments[0].sequence, segments[0].time, tuple(_durations(segments, predicted))),
+            timeline=_timeline(window, segments, predicted),
             initialization=f"{each.folder}{window.kind}/init-{init.index}.mp4",
-            media=f"{each.folder}{window.kind}/$Number$.m4s",
+            media=f"{each.folder}{window.kind}/{init.index}-$Time$.m4s",
             presentation_time_offset=round((epoch.begin or 0.0) * init.timescale),
             availability_time_offset=max(0.0, predicted / init.timescale - packager.part_target),
             width=video.width if video is not None else 0,
@@ -145,14 +147,17 @@ def _predict(window: Window, segments: list[Segment]) -> int:
     return max(usual, segments[-1].duration)
 
 
-def _durations(segments: list[Segment], predicted: int) -> Iterator[int]:
-    for segment, following in zip(segments, [*segments[1:], None], strict=True):
-        if following is not None:
-            # From start to start, so that the timeline has no seams even where a clock was set right.
-            yield following.time - segment.time
-        else:
-            yield segment.duration if segment.complete or not predicted else predicted
+def _timeline(window: Window, segments: list[Segment], predicted: int) -> dash.Timeline:
+    """``segments`` and, if there is anything to be expected, what comes next.
+
+    Segments are named by their times, and not by numbers: FFmpeg loses count when it reads the MPD anew.
+    """
+    last = segments[-1]
+    starts = [segment.named_time for segment in segments]
+    end = last.named_time + (predicted if predicted and not last.complete else last.duration)
     if predicted:
-        yield predicted
-        if segments[-1].complete:
-            yield predicted
+        for ahead in range(1, 3 if last.complete else 2):
+            starts.append(window.times.take(last.init.index, end, last.sequence + ahead))
+            end = starts[-1] + predicted
+    # From start to start, so that the timeline has no seams even where a clock was set right.
+    return dash.Timeline(starts[0], tuple(following - start for start, following in pairwise([*starts, end])))

@@ -61,12 +61,19 @@ class Packaged:
         return [self.family.stream, *(follower.stream for follower in self.family.followers.values())]
 
     def text(
-        self, name: object, key: object, max_age: float, render: Callable[[], str], content_type: str = CONTENT_TYPE
+        self,
+        name: object,
+        key: object,
+        max_age: float,
+        render: Callable[[], str],
+        content_type: str = CONTENT_TYPE,
+        *,
+        shared_age: float = 0.0,
     ) -> Text:
         """What was rendered last under ``name``, if that was of ``key``; else what ``render`` makes of it."""
         known = self._texts.get(name)
         if known is not None and known[0] == key:
             return known[1]
-        text = Text(render().encode(), content_type, max_age)
+        text = Text(render().encode(), content_type, max_age, shared_age)
         self._texts[name] = (key, text)
         return text

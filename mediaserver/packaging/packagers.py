@@ -29,10 +29,23 @@ MAX_PATIENCE = 6.0
 #: A blocked playlist may be cached for this many target durations (RFC 8216bis, appendix B.1).
 BLOCKED_AGE = 6.0
 
+#: One that was asked for by no position, for half a target duration, but only by caches that serve many: with one of its own a
+#: player would see each change later by as much. A second at least, for they count whole ones.
+PLAIN_AGE = 0.5
+
+#: So the MPD: players ask for it once a second.
+MPD_AGE = 1.0
+
 #: A stream that is younger than this (seconds) may have renditions to come.
 YOUNG = 10.0
 
-_RESOURCE = re.compile(r"(video|audio)/(?:init-(\d{1,19})\.mp4|(\d{1,19})(?:\.(\d{1,6}))?\.m4s)", re.ASCII)
+#: A segment is NUMBER.m4s, and NUMBER.PART.m4s a part of it, to HLS; to DASH it is INIT-TIME.m4s: times begin anew with a stream,
+#: init segments have numbers that were never used before.
+_RESOURCE = re.compile(
+    r"(video|audio)/(?:init-(?P<init>\d{1,19})\.mp4"
+    r"|(?:(?P<number>\d{1,19})(?:\.(?P<part>\d{1,6}))?|(?P<of>\d{1,19})-(?P<time>\d{1,19}))\.m4s)",
+    re.ASCII,
+)
 _PLAYLISTS = {"video.m3u8": MediaKind.VIDEO, "audio.m3u8": MediaKind.AUDIO}
 _LISTS = frozenset({"index.m3u8", "manifest.mpd"})
 
@@ -249,30 +262,36 @@ class Packagers:
         skip = reload.skip is not hls_format.Skip.NO
         listing = functools.partial(self._listing, entry, place, presentation, window, delta=skip)
         if reload.msn is None:
-            return listing()
+            return listing(shared_age=max(1.0, PLAIN_AGE * window.target_duration))
         match window.poll(reload.msn, reload.part, part_advance(presentation.part_target)):
             case Position.TOO_FAR:
                 return TooFar("the playlist is not so far yet")
             case Position.WAIT:
                 return Wait(window.signal, self._patience(window), listing)
             case _:
-                return listing(blocked=True)
+                return listing(max_age=BLOCKED_AGE * window.target_duration)
 
     def _listing(
-        self, entry: Packaged, place: Place, presentation: Presentation, window: Window, *, delta: bool, blocked: bool = False
+        self,
+        entry: Packaged,
+        place: Place,
+        presentation: Presentation,
+        window: Window,
+        *,
+        delta: bool,
+        max_age: float = 0.0,
+        shared_age: float = 0.0,
     ) -> Text:
-        """The playlist as it is now. ``blocked``: it was asked for by a position that it holds."""
+        """The playlist as it is now."""
         delta = delta and hls.can_skip_until(presentation, window) > 0
-        # A position's playlist may be kept; a plain one is old with the next part.
-        max_age = BLOCKED_AGE * window.target_duration if blocked else 0.0
-        name = (place, window.kind, delta, blocked)
+        name = (place, window.kind, delta, max_age > 0, shared_age > 0)
 
         def render() -> str:
             family = entry.family
             ahead = 0.0 if place.folder is Folder.OWN else family.ahead(place.rung)
             return hls.media_playlist(presentation, window, hls.addresses(family, place), delta=delta, ahead=ahead)
 
-        return entry.text(name, (window.serial, window.version), max_age, render)
+        return entry.text(name, (window.serial, window.version), max_age, render, shared_age=shared_age)
 
     def _mpd(self, entry: Packaged, place: Place) -> Answer:
         family = entry.family
@@ -280,17 +299,30 @@ class Packagers:
         windows = [*family.leader.windows, *(window for _, window in family.windows(place))]
         key = tuple([(window.serial, window.version) for window in windows])
         content_type = dash_format.CONTENT_TYPE
-        return entry.text(("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type)
+        return entry.text(
+            ("mpd", place), key, 0.0, lambda: dash.mpd(family, self._wall(), place), content_type, shared_age=MPD_AGE
+        )
 
     def _media(self, presentation: Presentation, match: re.Match[str]) -> Answer:
         rendition = presentation.renditions.get(MediaKind(match[1]))
         if rendition is None:
             return Missing()
         window = rendition.window
-        if match[2] is not None:
-            init = window.inits.get(int(match[2]))
+        if match["init"] is not None:
+            init = window.inits.get(int(match["init"]))
             return Missing() if init is None else init.answer
-        sequence, part = int(match[3]), None if match[4] is None else int(match[4])
+        if match["time"] is None:
+            return self._segment(window, int(match["number"]), None if match["part"] is None else int(match["part"]))
+        sequence = window.times.find(int(match["of"]), int(match["time"]))
+        if sequence is None:
+            return Missing()
+        segment = window.get(sequence)
+        # Expected, it was to go on with the parameters before it; what came is of no use to who has these.
+        expected = segment is None or segment.init.index == int(match["of"])
+        return self._segment(window, sequence, None) if expected else Gone()
+
+    def _segment(self, window: Window, sequence: int, part: int | None) -> Answer:
+        """That one, or a part of it: whole, growing, awaited or not to be had."""
         position = window.find(sequence, part)
         if position is Position.READY:
             return window.segments[sequence - window.segments[0].sequence].answer(part)

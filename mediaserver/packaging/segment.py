@@ -72,7 +72,8 @@ class Segment:
 
     ``discontinuities`` is how many there were since the segment before it; ``new_init`` says that the one before
     had another init segment, or that there was none. A ``gap`` is listed and has nothing in it. ``frames`` counts samples;
-    ``frame_rate`` is what was told of their track when it was whole, 0.0 where nothing was.
+    ``frame_rate`` is what was told of their track when it was whole, 0.0 where nothing was. ``named_time`` is what MPDs call it
+    by: its ``time``, but where another has that name.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class Segment:
     nbytes: int = 0
     frames: int = 0
     frame_rate: float = 0.0
+    named_time: int = 0
     complete: bool = False
     settled: bool = False
     _body: bytes = b""

@@ -17,12 +17,13 @@ class Text(Ready):
     __slots__ = ("_gzipped",)
     _gzipped: bytes | None
 
-    def __init__(self, body: bytes, content_type: str, max_age: float) -> None:
+    def __init__(self, body: bytes, content_type: str, max_age: float, shared_age: float = 0.0) -> None:
         set_field = object.__setattr__
         set_field(self, "body", body)
         set_field(self, "content_type", content_type)
         set_field(self, "max_age", max_age)
         set_field(self, "immutable", False)
+        set_field(self, "shared_age", shared_age)
         set_field(self, "_gzipped", None)
 
     @property

@@ -8,6 +8,7 @@ from itertools import count
 
 from mediaserver.packaging.segment import InitSegment, Segment
 from mediaserver.packaging.segmenter import WEIGHT
+from mediaserver.packaging.times import Times
 
 #: The least number of whole segments in a live playlist. A stream that has fewer yet is preceded by gaps (EXT-X-GAP), because
 #: players refuse a playlist of parts alone, and a player that has to wait for whole segments is seconds late.
@@ -69,6 +70,7 @@ class Window:
         self.signal = Signal()
         self.segments: deque[Segment] = deque()
         self.inits: dict[int, InitSegment] = {}
+        self.times = Times()
         self.next_sequence = first_sequence
         self.first_listed = first_sequence
         self.version = 0
@@ -79,6 +81,7 @@ class Window:
 
     def begin(self, segment: Segment) -> None:
         """A new segment begins (its sequence is ``next_sequence``); no player sees it before its first part."""
+        segment.named_time = self.times.take(segment.init.index, segment.time, segment.sequence)
         self.segments.append(segment)
         self.inits[segment.init.index] = segment.init
         self.next_sequence = segment.sequence + 1
@@ -134,6 +137,8 @@ class Window:
             gone = self.segments.popleft()
             if self.segments[0].init.index != gone.init.index:
                 del self.inits[gone.init.index]
+        oldest = self.segments[0]
+        self.times.forget(oldest.init.index, oldest.named_time, oldest.sequence)
         self._settle(complete)
 
     def _settle(self, complete: list[Segment]) -> None:

@@ -1,6 +1,7 @@
 """Behind a real cache: viewers are told apart by their sessions' tokens, and what is the same for all is fetched once."""
 
 import os
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -64,3 +65,16 @@ def test_viewers_behind_a_cache_are_counted_and_segments_are_fetched_once(
     playlists = [url for client in clients for url in client.asked if ".m3u8" in url]
     assert all("session=a-token-" in url for url in playlists)
     assert len(panel.sessions()) == 3
+
+
+def test_lists_that_many_poll_are_asked_for_seldom(serve: Serve, clips: Clips, peers: Peers, tmp_path: Path) -> None:
+    server = serve()
+    peers.ffmpeg_push(clips.get(), server.rtmp("show"))
+    server.wait_live("show")
+    cdn = f"http://127.0.0.1:{nginx_cache(peers, tmp_path / 'cdn', server)}"
+    for resource, kind in (("video.m3u8", "playlist"), ("manifest.mpd", "manifest")):
+        for _ in range(100):
+            with urllib.request.urlopen(f"{cdn}/live/show/{resource}", timeout=60) as response:
+                assert response.status == 200
+        # Each is kept for a second.
+        assert asked(server, kind) < 50

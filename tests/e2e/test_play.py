@@ -104,8 +104,7 @@ def hls_pyav(visit: Visit) -> Seen:
 
 
 def dash(visit: Visit) -> Seen:
-    # Neither ffmpeg 5 (which counts the segments of a SegmentTimeline from 0 after a reload) nor PyAV (built without XML)
-    # plays live DASH; dash.js does, in the browser's tests.
+    # PyAV is built without XML. dash.js plays it in the browser's tests.
     return watch_dash(visit.town.server, visit.name, segments=3)
 
 

@@ -9,6 +9,7 @@ from mpegdash.nodes import Representation  # type: ignore[import-untyped]
 from mpegdash.parser import MPEGDASHParser  # type: ignore[import-untyped]
 
 from tests.e2e.players import Seen, watch
+from tests.mpd import addresses
 from tests.peers import Server, wait_until
 
 
@@ -127,17 +128,14 @@ def _representations(server: Server, path: str, segments: int) -> list[Represent
     return representations if all(len(_whole(each)) >= segments for each in representations) else []
 
 
-def _whole(representation: Representation) -> range:
-    template = representation.segment_templates[0]
-    listed = sum(1 + (entry.r or 0) for entry in template.segment_timelines[0].Ss)
+def _whole(representation: Representation) -> list[str]:
     # The last one listed is still being made.
-    return range(template.start_number, template.start_number + listed - 1)
+    return addresses(representation.segment_templates[0])[:-1]
 
 
 def _dash_bytes(server: Server, path: str, representation: Representation, segments: int) -> bytes:
     template = representation.segment_templates[0]
-    numbers = _whole(representation)[-segments:]
-    uris = [template.initialization, *(template.media.replace("$Number$", str(number)) for number in numbers)]
+    uris = [template.initialization, *_whole(representation)[-segments:]]
     answers = [server.get(urljoin(path, uri)) for uri in uris]
     assert [status for status, _, _ in answers] == [200] * len(answers)
     return b"".join(body for _, _, body in answers)

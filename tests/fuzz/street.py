@@ -30,6 +30,7 @@ _RESOURCES = [
     "manifest.mpd",
     "video/init-0.mp4",
     "video/1.m4s",
+    "video/1-900000.m4s",
     "audio/1.0.m4s",
     "96p/video.m3u8",
 ]

@@ -15,9 +15,9 @@ VIDEO = dash.Representation(
     codecs="avc1.64001f",
     bandwidth=2_500_000,
     timescale=90_000,
-    timeline=dash.Timeline(1000, 900_000, (180_000, 180_000, 179_910)),
+    timeline=dash.Timeline(900_000, (180_000, 180_000, 179_910)),
     initialization="video/init-0.mp4",
-    media="video/$Number$.m4s",
+    media="video/0-$Time$.m4s",
     presentation_time_offset=900_000,
     availability_time_offset=1.798,
     width=1280,
@@ -25,8 +25,8 @@ VIDEO = dash.Representation(
     frame_rate=30000 / 1001,
 )
 AUDIO = dash.Representation(
-    "audio", "audio", "mp4a.40.2", 128_000, 48_000, dash.Timeline(1000, 480_000, (96_256, 95_232)), "a/init-1.mp4",
-    "a/$Number$.m4s", 480_000, sample_rate=48_000, channels=2,
+    "audio", "audio", "mp4a.40.2", 128_000, 48_000, dash.Timeline(480_000, (96_256, 95_232)), "a/init-1.mp4",
+    "a/1-$Time$.m4s", 480_000, sample_rate=48_000, channels=2,
 )  # fmt: skip
 LIVE = dash.Mpd(
     availability_start=WALL,
@@ -70,8 +70,8 @@ def test_a_live_mpd_is_written_whole() -> None:
         '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="/api/time"/>',
         "</ProducerReferenceTime>",
         '<Representation id="video" codecs="avc1.64001f" bandwidth="2500000" width="1280" height="720" frameRate="30000/1001">',
-        '<SegmentTemplate timescale="90000" presentationTimeOffset="900000" startNumber="1000" '
-        'initialization="video/init-0.mp4" media="video/$Number$.m4s" availabilityTimeOffset="1.798" '
+        '<SegmentTemplate timescale="90000" presentationTimeOffset="900000" '
+        'initialization="video/init-0.mp4" media="video/0-$Time$.m4s" availabilityTimeOffset="1.798" '
         'availabilityTimeComplete="false">',
         "<SegmentTimeline>",
         '<S t="900000" d="180000" r="1"/>',
@@ -96,7 +96,7 @@ def test_another_parser_reads_periods_sets_and_timelines() -> None:
     representation = video.representations[0]
     assert (representation.width, representation.height, representation.codecs) == (1280, 720, "avc1.64001f")
     template = representation.segment_templates[0]
-    assert (template.start_number, template.timescale, template.media) == (1000, 90_000, "video/$Number$.m4s")
+    assert (template.start_number, template.timescale, template.media) == (None, 90_000, "video/0-$Time$.m4s")
     assert [(s.t, s.d, s.r) for s in template.segment_timelines[0].Ss] == [(900_000, 180_000, 1), (None, 179_910, None)]
     assert audio.representations[0].audio_sampling_rate == "48000"
     assert audio.representations[0].audio_channel_configurations[0].value == "2"
@@ -121,7 +121,7 @@ def test_without_a_latency_target_it_is_an_ordinary_live_mpd() -> None:
 
 
 def test_what_does_not_belong_in_an_attribute_is_escaped() -> None:
-    odd = dash.Representation('<&">', "audio", "opus", 1, 48_000, dash.Timeline(1, 0, (1,)), "i", "m")
+    odd = dash.Representation('<&">', "audio", "opus", 1, 48_000, dash.Timeline(0, (1,)), "i", "m")
     root = ET.fromstring(dash.render(dash.Mpd(WALL, WALL, "/t", (dash.Period("p", 0.0, (odd,)),))))
     found = root.find(".//{*}Representation")
     assert found is not None

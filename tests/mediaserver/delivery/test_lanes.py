@@ -41,6 +41,28 @@ async def test_a_playlist_that_may_not_be_kept_says_so(port: Port, connect: Conn
     assert (await (await connect(port)).get("/live/show/index.m3u8")).headers["cache-control"] == "no-cache"
 
 
+async def test_what_only_caches_of_many_may_keep_says_so(port: Port, connect: Connect) -> None:
+    port.resolver.answers["index.m3u8"] = Ready(b"#EXTM3U\n", "application/vnd.apple.mpegurl", 0.0, shared_age=2.5)
+    reply = await (await connect(port)).get("/live/show/index.m3u8")
+    assert reply.headers["cache-control"] == "public, max-age=0, s-maxage=2"
+
+
+async def test_a_range_that_is_not_there_is_kept_by_no_cache(port: Port, connect: Connect) -> None:
+    client = await connect(port)
+    reply = await client.get("/live/show/video/7.m4s", "Range: bytes=102400-")
+    assert (reply.status, reply.headers["cache-control"]) == (416, "no-store")
+    reply = await client.get("/live/show/video/7.m4s", "Range: bytes=0-9")
+    assert (reply.status, reply.headers["cache-control"]) == (206, "public, max-age=31536000, immutable")
+
+
+@pytest.mark.parametrize("validator", ['"x"', "Mon, 23 Nov 2026 00:00:00 GMT"])
+async def test_a_range_of_what_was_had_before_is_the_whole(port: Port, connect: Connect, validator: str) -> None:
+    client = await connect(port)
+    for asked in ("0-9", "102400-"):
+        reply = await client.get("/live/show/video/7.m4s", f"Range: bytes={asked}", f"If-Range: {validator}")
+        assert (reply.status, reply.body) == (200, SEGMENT.body)
+
+
 async def test_a_changed_answer_is_seen_by_the_next_request(port: Port, connect: Connect) -> None:
     client = await connect(port)
     for body in (b"one", b"two", b"three"):

@@ -4,8 +4,10 @@ import gc
 import gzip
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate, count
+from typing import Any
 
 import m3u8  # type: ignore[import-untyped]
 import pytest
@@ -34,6 +36,7 @@ from tests.mediaserver.packaging.material import (
     read_flv,
     shifted,
 )
+from tests.mpd import addresses, starts
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +241,7 @@ def test_a_segment_that_has_left_is_gone(site: Site) -> None:
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
-    resource=st.one_of(st.text(max_size=40), st.from_regex(r"(video|audio)/[0-9]{1,25}(\.[0-9]{1,9})?\.m4s", fullmatch=True)),
+    resource=st.one_of(st.text(max_size=40), st.from_regex(r"(video|audio)/[0-9]{1,25}([.-][0-9]{1,25})?\.m4s", fullmatch=True)),
     query=st.dictionaries(st.sampled_from(["_HLS_msn", "_HLS_part", "_HLS_skip"]), st.text("0123456789-+.eEYSv", max_size=25)),
 )
 def test_any_question_has_an_answer(site: Site, resource: str, query: dict[str, str]) -> None:
@@ -270,16 +273,102 @@ def test_the_mpd_announces_the_same_segments_and_the_one_in_the_making(site: Sit
     mpd = MPEGDASHParser.parse(site.text("manifest.mpd"))
     listed = {segment.uri for segment in m3u8.loads(site.text("video.m3u8")).segments if segment.uri and not segment.gap_tag}
     template = mpd.periods[0].adaptation_sets[0].representations[0].segment_templates[0]
-    durations = [s.d for s in template.segment_timelines[0].Ss for _ in range((s.r or 0) + 1)]
-    numbers = [template.start_number + index for index in range(len(durations))]
-    urls = [template.media.replace("$Number$", str(number)) for number in numbers]
-    assert set(urls[:-2]) == listed
+    urls, times = addresses(template), starts(template)
+    # The very same, so that they are sent from the same memory, and kept as long.
+    assert {id(site.get(url)) for url in urls[:-2]} == {id(site.get(uri)) for uri in listed}
     assert isinstance(site.ask(urls[-2]), Growing)
     # The next one is waited for: it may never begin.
     assert isinstance(site.ask(urls[-1]), Wait)
-    assert isinstance(site.ask(f"video/{numbers[-1] + 1}.m4s"), Missing)
+    assert isinstance(site.ask(template.media.replace("$Time$", str(times[-1] + 90_000))), Missing)
     assert site.get(template.initialization).body
-    assert durations == [90_000] * len(durations)
+    assert times == list(range(times[0], times[-1] + 1, 90_000))
+    # FFmpeg, which counts from 0 when it reads the list again, would be led astray by where numbers start.
+    assert template.start_number is None
+
+
+def in_groups(clip: list[Track | Packet], lengths: list[int]) -> Iterator[Packet]:
+    """The picture, over and over, in groups of so many seconds."""
+    begins = set(accumulate(lengths, initial=0))
+    picture = [item for item in clip if isinstance(item, Packet) and item.kind is MediaKind.VIDEO]
+    for turn in count():
+        for packet in picture:
+            second = (packet.dts - picture[0].dts) // 1000 + 4 * turn
+            if second > max(begins):
+                return
+            yield replace(packet, dts=packet.dts + 4000 * turn, keyframe=packet.keyframe and second in begins)
+
+
+def test_a_time_never_comes_to_mean_another_segment(clip: list[Track | Packet]) -> None:
+    site = Site(Settings(window=30))
+    site.subject.start("test", site.wall.at)
+    site.write([item for item in clip if isinstance(item, Track) and item.kind is MediaKind.VIDEO])
+    meant: dict[str, int] = {}
+    known, wrong = None, set()
+    # What is expected of the next one is mostly wrong, and often where another one begins later.
+    for packet in in_groups(clip, [3, 3, 1, 1, 1, 4, 1, 1, 2, 1, 1, 1]):
+        site.write([packet])
+        answer = site.ask("manifest.mpd")
+        if answer is known or not isinstance(answer, Ready):
+            continue
+        known = answer
+        template = video_template(answer)
+        window = site.subject.find("test").windows[0]  # type: ignore[union-attr]
+        for index, address in enumerate(addresses(template)):
+            number = window.visible()[0].sequence + index
+            assert meant.setdefault(address, number) == number
+        segments = window.visible()
+        wrong |= {begins for begins, segment in zip(starts(template), segments, strict=False) if begins != segment.time}
+    whole = {address: number for address, number in meant.items() if window.get(number) and window.segments[-1].sequence > number}
+    assert {id(site.get(address)) for address in whole} == {id(site.get(f"video/{number}.m4s")) for number in whole.values()}
+    for address, number in whole.items():
+        assert site.get(address) is site.get(f"video/{number}.m4s")
+    # Whoever found its time taken had another one, next to it.
+    assert wrong
+    assert {begins % 90_000 for begins in wrong} <= {1, 2, 3}
+
+
+def test_times_are_forgotten_with_the_segments_that_they_mean(clip: list[Track | Packet]) -> None:
+    site = Site(Settings(window=3))
+    site.subject.start("test", site.wall.at)
+    site.write([item for item in clip if isinstance(item, Track) and item.kind is MediaKind.VIDEO])
+    known, first = None, list[str]()
+    for packet in in_groups(clip, [1] * 36):
+        site.write([packet])
+        answer = site.ask("manifest.mpd")
+        if isinstance(answer, Ready) and answer is not known:
+            known = answer
+            first = first or addresses(video_template(answer))
+    window = site.subject.find("test").windows[0]  # type: ignore[union-attr]
+    assert len(window.times) < 2 * len(window.segments) + 4
+    assert isinstance(site.ask(first[0]), Missing)
+
+
+def test_times_of_a_stream_that_begins_anew_mean_nothing_that_was_before(site: Site, clip: list[Track | Packet]) -> None:
+    before = addresses(video_template(site.get("manifest.mpd")))
+    site.subject.stop("test")
+    site.wall.at += 1
+    site.subject.start("test", site.wall.at)
+    site.write(clip)
+    after = addresses(video_template(site.get("manifest.mpd")))
+    assert not {*before} & {*after}
+    assert all(isinstance(site.ask(address), Missing) for address in before)
+
+
+def test_who_expects_a_segment_gets_none_that_its_decoder_cannot_read(
+    site: Site, clip: list[Track | Packet], clips: Clips
+) -> None:
+    *_, growing, expected = addresses(video_template(site.get("manifest.mpd")))
+    assert isinstance(site.ask(expected), Wait)
+    site.write(shifted(read_flv(clips.get(width=160, height=96)), 4000))
+    assert site.get(growing).body
+    assert isinstance(site.ask(expected), Gone)
+    for address in addresses(video_template(site.get("manifest.mpd")))[:-2]:
+        assert site.get(address).body
+
+
+def video_template(mpd: Ready) -> Any:
+    """Of the last Period."""
+    return MPEGDASHParser.parse(mpd.body.decode()).periods[-1].adaptation_sets[0].representations[0].segment_templates[0]
 
 
 def test_the_mpd_is_rendered_once_per_change_and_says_where_the_time_is(site: Site) -> None:
@@ -545,8 +634,26 @@ def test_a_blocked_playlist_that_comes_too_late_is_the_plain_one(site: Site) -> 
     assert isinstance(answer, Wait)
     assert answer.timeout < 10
     assert answer.late is not None
-    assert answer.late() is site.get("video.m3u8")
-    assert site.get("video.m3u8").max_age == 0
+    late, plain = answer.late(), site.get("video.m3u8")
+    assert late.body == plain.body
+    # Not even for a second: who asks for that position next waits for it, too.
+    assert (late.max_age, late.shared_age) == (0, 0)
+
+
+@pytest.mark.parametrize(("seconds", "shared"), [(1.0, 1.0), (6.0, 3.0)])
+def test_caches_keep_what_is_asked_for_by_no_position_for_half_a_target_duration(
+    clip: list[Track | Packet], seconds: float, shared: float
+) -> None:
+    site = Site(Settings(segment_duration=seconds))
+    site.write(clip)
+    for resource, age in (("video.m3u8", shared), ("audio.m3u8", shared), ("manifest.mpd", 1.0)):
+        answer = site.get(resource)
+        # A player's own cache shall not keep from it what is new.
+        assert (answer.max_age, answer.shared_age, answer.immutable) == (0, age, False)
+    position = {"_HLS_msn": str(site.subject.find("test").windows[0].position()[0] - 1)}  # type: ignore[union-attr]
+    blocked = site.ask("video.m3u8", position)
+    assert isinstance(blocked, Ready)
+    assert (blocked.max_age, blocked.shared_age) == (6 * seconds, 0)
 
 
 def test_a_long_segment_makes_nobody_wait_beyond_a_player_s_patience(clip: list[Track | Packet]) -> None:
