@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.conftest import Serve
 from tests.media import BITS
@@ -47,6 +48,11 @@ _READ_NUMBER = """([bits, width, height]) => {
   return number;
 }"""
 
+#: What becomes of all that Chromium is loading when an interface of the machine comes, goes or gets an address: tests with
+#: networks of their own do that.
+_NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+_NETWORK_CHANGES = 5
+
 
 @dataclass
 class Tab:
@@ -55,9 +61,27 @@ class Tab:
     page: Page
     errors: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    network_changed: bool = False
 
     def open(self, url: str) -> None:
-        self.page.goto(url)
+        """Load it, once more where the machine's network changed meanwhile."""
+        for _ in range(_NETWORK_CHANGES):
+            self.network_changed = False
+            try:
+                self.page.goto(url)
+            except PlaywrightError as error:
+                if _NETWORK_CHANGED not in str(error):
+                    raise
+                self.network_changed = True
+            if not self.network_changed:
+                return
+
+    def hear(self, message: ConsoleMessage) -> None:
+        """Remember what the page's console says, where it is an error of the page."""
+        if _NETWORK_CHANGED in message.text:
+            self.network_changed = True
+        elif message.type == "error":
+            self.errors.append(message.text)
 
     def wait_state(self, state: str, timeout: float = 30) -> None:
         """Wait until the player of the page is in that state."""
@@ -148,7 +172,7 @@ def tab(chromium: Browser, serve: Serve, request: pytest.FixtureRequest) -> Iter
 
         page.on("request", remember)
         page.on("pageerror", lambda error: made.errors.append(str(error)))
-        page.on("console", lambda message: made.errors.append(message.text) if message.type == "error" else None)
+        page.on("console", made.hear)
         opened.append((made, strict, own or request.getfixturevalue("server")))
         return made
 
