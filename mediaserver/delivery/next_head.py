@@ -34,7 +34,10 @@ class NextHead:
         if body is not None and not body.is_eof():
             self.text, self._got = b"", body.total_bytes
             return
-        if body is None or self._length is None:
+        if latest is not None and not data:
+            # The parser had kept it (many came at once, or behind an upgrade): where it ended in what was kept nobody can say.
+            text = b""
+        elif body is None or self._length is None:
             # Heads, and bodies in chunks, end with an empty line.
             _, whole, rest = joined.rpartition(_END)
             text = rest if whole else self.text + data

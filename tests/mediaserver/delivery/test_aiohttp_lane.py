@@ -256,6 +256,10 @@ async def test_a_head_that_began_so_is_answered_when_it_is_whole(pieces: list[by
         [POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"],
         [POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", b"0\r\nA: b\r\n\r", b"\n"],
         [b"GET /a" + HEAD + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n" + POST + b"Content-Length: 2\r\n\r\n12"],
+        # More than aiohttp hands out at a time.
+        [b"GET /a" + HEAD + b"\r\n"] * 33,
+        [b"".join([b"GET /a" + HEAD + b"\r\n"] * 31 + [POST + b"Content-Length: 2\r\n\r\n{}", b"GET /a" + HEAD + b"\r\n"])],
+        [(POST + b"Content-Length: 2\r\n\r\n{}") * 70],
     ],
 )
 async def test_nothing_is_behind_what_is_whole(pieces: list[bytes]) -> None:
