@@ -14,6 +14,7 @@ export class FrameRate {
   #seen = [];
   #last = { now: 0, time: 0, frames: 0 };
   #settled = -Infinity;
+  #figure = NaN;
 
   /** Look at `now` (ms): up to the position `time` (s) there were `frames` pictures. NaN while it is too early to tell. */
   look(now, time, frames) {
@@ -22,12 +23,16 @@ export class FrameRate {
     // A seek moves the position and shows nothing of what lies between.
     if (frames < last.frames || time < last.time || time - last.time > ((now - last.now) / 1000) * 1.6 + 0.5 || !last.frames) {
       this.#seen = [];
+      this.#figure = NaN;
       this.#settled = now + SETTLING;
     }
     if (now < this.#settled) return NaN;
+    // Who pauses sees nothing more, however long that takes.
+    if (time === last.time) return this.#figure;
     this.#seen.push({ time, frames });
     while (time - this.#seen[1]?.time >= WINDOW) this.#seen.shift();
     const [first] = this.#seen;
-    return time - first.time >= LEAST ? (frames - first.frames) / (time - first.time) : NaN;
+    this.#figure = time - first.time >= LEAST ? (frames - first.frames) / (time - first.time) : NaN;
+    return this.#figure;
   }
 }

@@ -39,3 +39,12 @@ def test_too_little_tells_nothing_and_a_seek_begins_anew(page: Tab, idle: Server
     assert said(page, idle, sought) is None
     after: Looks = [(10_500.0 + at * 500, 70 + at * 0.5, 315 + at * 30) for at in range(1, 20)]
     assert said(page, idle, [*sought, *after]) == pytest.approx(60)
+
+
+def test_who_pauses_is_told_the_last_figure(page: Tab, idle: Server) -> None:
+    """And nothing is kept of a time in which nothing is shown; the decoder may get ahead in it."""
+    first: Looks = [(at * 500.0, at * 0.5, at * 15) for at in range(31)]
+    paused: Looks = [(15_000.0 + at * 500, 15.0, 450 + min(at, 15)) for at in range(1, 100)]
+    assert said(page, idle, [*first, *paused]) == pytest.approx(30)
+    sought: Looks = [*first, *paused, (65_000.0, 3.0, 465), (65_500.0, 3.0, 465), (67_000.0, 3.0, 465)]
+    assert said(page, idle, sought) is None
