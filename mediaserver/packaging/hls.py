@@ -1,7 +1,7 @@
 """A Packager's windows as HLS playlists: rendered once per change, however many players ask."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mediaserver.packaging.family import HOME, Family, Folder, Place
 from mediaserver.packaging.presentation import Presentation
@@ -229,27 +229,46 @@ def _sound_variant(family: Family, place: Place, rung: str, audio: Rendition, qu
 
 def bit_rates(window: Window) -> tuple[int, int]:
     """Peak and average of what the window holds, bit/s, rounded up to whole kilobits."""
-    filled = [segment for segment in window.segments if segment.duration and segment.nbytes]
-    whole = [segment for segment in filled if segment.complete] or filled
-    seconds = sum(s.seconds for s in whole)
-    average = 8 * sum(s.nbytes for s in whole) / seconds if seconds else 0.0
-    return _rounded(HEADROOM * (_peak(whole, window.target_duration) or average)), _rounded(average)
+    segments = window.segments
+    state = (segments[0].sequence, window.next_sequence, segments[-1].complete) if segments else (0, 0, False)
+    if window.measured is not None and window.measured[0] == state:
+        return window.measured[1]
+    filled = [segment for segment in segments if segment.duration and segment.nbytes]
+    whole = [segment for segment in filled if segment.complete]
+    measured = whole or filled
+    seconds = sum(s.seconds for s in measured)
+    average = 8 * sum(s.nbytes for s in measured) / seconds if seconds else 0.0
+    found = _rounded(HEADROOM * (_peak(measured, window.target_duration) or average)), _rounded(average)
+    if whole:
+        window.measured = state, found
+    return found
 
 
-def _peak(segments: list[Segment], target: float) -> float:
+def _peak(segments: Sequence[Segment], target: float) -> float:
     """The highest rate of segments in a row that last for 0.5 to 1.5 target durations together (RFC 8216, 4.3.4.2): what ends at
     a break may be a keyframe and little more, and says nothing of the rate. 0.0 where none last for so long."""
-    peak, count = 0.0, len(segments)
-    for first in range(count):
-        seconds, nbytes, number = 0.0, 0, segments[first].sequence
-        for at in range(first, count):
-            segment = segments[at]
-            seconds += segment.seconds
-            nbytes += segment.nbytes
-            if segment.sequence - number != at - first or (at > first and seconds > 1.5 * target):
-                break
-            if seconds >= 0.5 * target:
+    least, most = 0.5 * target, 1.5 * target
+    # Of segments that are long enough by themselves, none in a row have more than the one of them that has most.
+    peak = max((8 * segment.nbytes / segment.seconds for segment in segments if segment.seconds >= least), default=0.0)
+    for at, short in enumerate(segments):
+        if short.seconds < least:
+            peak = max(peak, _peak_around(segments, at, least, most))
+    return peak
+
+
+def _peak_around(segments: Sequence[Segment], at: int, least: float, most: float) -> float:
+    """The highest rate of segments in a row, the one ``at`` among them, that last for ``least`` to ``most`` seconds together."""
+    peak, before, first = 0.0, 0.0, at
+    while first >= 0 and segments[at].sequence - segments[first].sequence == at - first and before <= most:
+        seconds, nbytes, last = 0.0, 0, first
+        while last < len(segments) and segments[last].sequence - segments[first].sequence == last - first and seconds <= most:
+            seconds += segments[last].seconds
+            nbytes += segments[last].nbytes
+            if last >= at and least <= seconds <= most:
                 peak = max(peak, 8 * nbytes / seconds)
+            last += 1
+        first -= 1
+        before += segments[first].seconds if first >= 0 else 0.0
     return peak
 
 

@@ -76,6 +76,8 @@ class Window:
         self.version = 0
         self.ended = False
         self.longest = segment_duration
+        #: What ``hls.bit_rates`` found, and of which segments: every viewer's list tells it.
+        self.measured: tuple[tuple[int, int, bool], tuple[int, int]] | None = None
 
     # -- growing --------------------------------------------------------------------------------------------------------
 

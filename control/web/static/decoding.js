@@ -26,12 +26,14 @@ function variants(lines) {
 /**
  * A multivariant playlist of which no variant can be decoded whole becomes one of what can: the pictures without sound, or the
  * sound. `left` holds what is not played, "video" or "audio"; both: there is nothing else, and `text` is as it was.
+ * A variant of sound alone is no substitute for pictures that there are.
  */
 export function playable(text, can = decodes) {
   const lines = text.split("\n");
   const all = variants(lines);
-  if (all.some(({ names }) => names.every(can))) return { text, left: [] };
   const of = (kind, names) => names.filter((name) => kindOf(name) === kind);
+  const pictured = all.filter(({ names }) => of("video", names).length > 0);
+  if ((pictured.length ? pictured : all).some(({ names }) => names.every(can))) return { text, left: [] };
   const whole = (kind) => ({ names }) => of(kind, names).length > 0 && of(kind, names).every(can);
   const head = lines.filter((line) => line.startsWith("#") && !/^#EXT-X-(MEDIA|STREAM-INF):/.test(line));
   const seen = all.filter(whole("video"));

@@ -121,3 +121,8 @@ def test_a_playlist_keeps_every_quality_that_can_be_seen(idle: Server, tab: Open
     # One quality that can be played whole is enough: hls.js leaves the others out by itself.
     mixed = _LADDER.replace("avc1", "hvc1", 1)
     assert playable(page, idle, mixed, "hvc1") == (mixed, [])
+    # One of sound alone is not: there is a picture that nobody sees.
+    alone = '#EXT-X-STREAM-INF:BANDWIDTH=100,CODECS="mp4a.6B",AUDIO="audio"\naudio.m3u8?session=1\n'
+    assert playable(page, idle, _LADDER + alone, "avc1") == (heard, ["video"])
+    only = f"#EXTM3U\n{_SOUND}\n{alone}"
+    assert playable(page, idle, only) == (only, [])

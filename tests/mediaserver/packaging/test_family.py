@@ -207,6 +207,20 @@ def test_bandwidth_is_what_the_segments_have(town: Town) -> None:
         assert variant.stream_info.average_bandwidth == pytest.approx(average, rel=0.1)
 
 
+def test_bandwidth_is_reckoned_anew_with_every_segment(town: Town, clips: Clips) -> None:
+    window = town.subject._entries["show"].family.leader.renditions[VIDEO].window
+    seen = set()
+
+    def look() -> None:
+        told = hls.bit_rates(window)
+        window.measured = None
+        assert hls.bit_rates(window) == told
+        seen.add(told)
+
+    town.play(town.source(shifted(source_clip(clips, frame_rate=8, b_frames=0), 8000)), each=look)
+    assert len(seen) > 1
+
+
 async def test_what_ends_with_its_first_picture_is_no_peak(source: Items, still: None) -> None:
     """A keyframe alone has many times the rate of its stream."""
     town = Town()
