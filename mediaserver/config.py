@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from mediaserver.config_checks import contradictions
 from mediaserver.config_file import ConfigError, from_text, read, shown
 from mediaserver.config_values import (
-    NUL,
+    SAYS_WHY,
     Address,
     Count,
     DatabaseUrl,
@@ -353,7 +353,7 @@ def _tell(source: _Source, detail: ErrorDetails) -> str:
     if key not in fields:
         return f"{where}: there is no such key; allowed: {', '.join(fields)}{_nearest(key, list(fields))}"
     given = "that value" if _is_secret(fields[key]) else shown(detail["input"])
-    also = " (and no NUL character in it)" if detail["type"] == NUL else ""
+    also = f" ({detail['msg']})" if detail["type"] == SAYS_WHY else ""
     return f"{where}: {given} is not allowed; allowed: {fields[key].description}{also}"
 
 

@@ -27,18 +27,30 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 #: What libpq, and so PostgreSQL's URL, knows as sslmode.
 _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 #: What may stand behind the question mark of Redis' URL, and its values.
+_YES_OR_NO = "(?i:true|false|yes|no|1|0)"
+_SECONDS = r"(?!0+\.?0*$)[0-9]{1,6}(\.[0-9]{1,6})?"
 _REDIS_PARAMETERS = {
     "db": "[0-9]{1,9}",
     "protocol": "[23]",
+    "username": ".+",
+    "password": ".+",
     "client_name": "[!-~]+",
+    "health_check_interval": "[0-9]{1,6}",
+    "max_connections": "[1-9][0-9]{0,8}",
+    "retry_on_timeout": _YES_OR_NO,
+    "socket_connect_timeout": _SECONDS,
+    "socket_keepalive": _YES_OR_NO,
+    "socket_read_size": "[1-9][0-9]{0,8}",
+    "socket_timeout": _SECONDS,
     "ssl_cert_reqs": "none|optional|required",
-    "ssl_check_hostname": "(?i:true|false|yes|no|1|0)",
+    "ssl_check_hostname": _YES_OR_NO,
     "ssl_ca_certs": ".+",
     "ssl_certfile": ".+",
+    "ssl_ciphers": ".+",
     "ssl_keyfile": ".+",
 }
-#: The kind of complaint about a value that no file, name or password can have.
-NUL = "nul"
+#: The kind of complaint whose text says more than the description of what is allowed, and nothing that is secret.
+SAYS_WHY = "says_why"
 
 
 def without_nul(value: object) -> object:
@@ -47,7 +59,7 @@ def without_nul(value: object) -> object:
     for text in texts:
         plain = text.get_secret_value() if isinstance(text, SecretStr) else text
         if isinstance(plain, str) and "\0" in plain:
-            raise PydanticCustomError(NUL, "NUL")
+            raise PydanticCustomError(SAYS_WHY, "and no NUL character in it")
     return value
 
 
@@ -149,8 +161,13 @@ def _redis(secret: SecretStr) -> SecretStr:
     if parts.port == 0:
         raise ValueError("port")
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        encrypts = name.startswith("ssl_")
-        if not re.fullmatch(_REDIS_PARAMETERS.get(name, "(?!)"), value) or (encrypts and parts.scheme != "rediss"):
+        misplaced = parts.scheme == "unix" if name == "socket_keepalive" else name.startswith("ssl_") and parts.scheme != "rediss"
+        if misplaced or not re.fullmatch(_REDIS_PARAMETERS.get(name, "(?!)"), value):
+            # Before an @ it may be a password with a question mark in it.
+            if "@" not in url.partition("?")[2] and re.fullmatch("[a-z_]{1,40}", name):
+                raise PydanticCustomError(
+                    SAYS_WHY, "its parameter {name} is not known there, or not with that value", {"name": name}
+                )
             raise ValueError("parameter")
     return secret
 

@@ -204,6 +204,9 @@ def test_an_unusable_setting_is_told(tmp_path: Path, text: str, start: str, end:
         'redis.url = "redis://:word@h:6379/1"',
         'redis.url = "rediss://h?ssl_cert_reqs=required&ssl_ca_certs=/etc/ca.pem"',
         'redis.url = "redis://"',
+        'redis.url = "redis://h:6379/0?health_check_interval=30&socket_keepalive=true"',
+        'redis.url = "redis://h?username=me&password=word&socket_timeout=0.5&socket_connect_timeout=3&max_connections=50"',
+        'redis.url = "unix:///run/redis.sock?retry_on_timeout=no&socket_read_size=65536"',
         'recording.directory = "/srv/me@host"',
         'redis.url = "unix:///run/redis.sock?db=1"',
         f'auth.jwt_secret = "{"s" * 32}"',
@@ -246,6 +249,29 @@ def test_a_bad_secret_is_told_without_showing_it(tmp_path: Path, setting: str, k
     (told,) = problems(tmp_path, setting)
     assert told.startswith(f"my.toml: {key}: that value is not allowed; allowed: {allowed}")
     assert not re.search("canary|424242", told)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("db=1&socket_timout=canary", "socket_timout"),
+        ("socket_timeout=canary", "socket_timeout"),
+        ("socket_timeout=0.0", "socket_timeout"),
+        ("max_connections=0", "max_connections"),
+        ("timeout=3", "timeout"),
+        ("ssl_ca_certs=canary", "ssl_ca_certs"),
+    ],
+)
+def test_a_parameter_that_redis_does_not_take_is_named(tmp_path: Path, query: str, name: str) -> None:
+    (told,) = problems(tmp_path, f'redis.url = "redis://:canary@h?{query}"')
+    assert told.endswith(f"(its parameter {name} is not known there, or not with that value)")
+    assert "canary" not in told
+
+
+@pytest.mark.parametrize("url", ["redis://pass?canary=word@h", "redis://h?Canary=1"])
+def test_what_may_be_a_password_is_not_taken_for_a_parameter(tmp_path: Path, url: str) -> None:
+    (told,) = problems(tmp_path, f'redis.url = "{url}"')
+    assert "canary" not in told.lower()
 
 
 @pytest.mark.parametrize(
