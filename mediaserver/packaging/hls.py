@@ -229,8 +229,8 @@ def _sound_variant(family: Family, place: Place, rung: str, audio: Rendition, qu
 
 def bit_rates(window: Window) -> tuple[int, int]:
     """Peak and average of what the window holds, bit/s, rounded up to whole kilobits."""
-    segments = window.segments
-    state = (segments[0].sequence, window.next_sequence, segments[-1].complete) if segments else (0, 0, False)
+    segments, target = window.segments, window.target_duration
+    state = (target, segments[0].sequence, window.next_sequence, segments[-1].complete) if segments else ()
     if window.measured is not None and window.measured[0] == state:
         return window.measured[1]
     filled = [segment for segment in segments if segment.duration and segment.nbytes]
@@ -238,7 +238,7 @@ def bit_rates(window: Window) -> tuple[int, int]:
     measured = whole or filled
     seconds = sum(s.seconds for s in measured)
     average = 8 * sum(s.nbytes for s in measured) / seconds if seconds else 0.0
-    found = _rounded(HEADROOM * (_peak(measured, window.target_duration) or average)), _rounded(average)
+    found = _rounded(HEADROOM * (_peak(measured, target) or average)), _rounded(average)
     if whole:
         window.measured = state, found
     return found

@@ -77,7 +77,7 @@ class Window:
         self.ended = False
         self.longest = segment_duration
         #: What ``hls.bit_rates`` found, and of which segments: every viewer's list tells it.
-        self.measured: tuple[tuple[int, int, bool], tuple[int, int]] | None = None
+        self.measured: tuple[tuple[int, ...], tuple[int, int]] | None = None
 
     # -- growing --------------------------------------------------------------------------------------------------------
 
