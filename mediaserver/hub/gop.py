@@ -10,6 +10,7 @@ from protocols.media import MediaKind, Packet
 KEYFRAMES = 256
 #: Milliseconds by which the same picture may differ in two renditions.
 SAME = 10
+_VIDEO = MediaKind.VIDEO
 
 
 class GopCache:
@@ -38,40 +39,44 @@ class GopCache:
 
     def append(self, packet: Packet, *, own: bool = False) -> None:
         """Keep ``packet``, starting over at a video keyframe. ``own``: the source has none there."""
-        keyframe = packet.keyframe and packet.kind is MediaKind.VIDEO
-        if keyframe and not (own and self.video):
-            self._keyframes.append(packet.pts)
-            self._packets = [packet]
-            self._key = 0
-            self._start = packet.dts
-            self.nbytes = len(packet.body)
-            self.video = True
-            self._waiting = False
+        # Every packet of every stream comes by here: sound and most pictures are asked as little as can be.
+        if packet.kind is _VIDEO:
+            if packet.keyframe:
+                if not (own and self.video):
+                    self._begin(packet)
+                    return
+                self._key = len(self._packets)
+            elif not self.video:
+                # What leans on a keyframe that is not here cannot be decoded.
+                return
+        elif self._waiting:
             return
-        if self._waiting or (not self.video and packet.kind is MediaKind.VIDEO):
-            # What leans on a keyframe that is not here cannot be decoded.
-            return
-        if keyframe:
-            self._key = len(self._packets)
         self._packets.append(packet)
         self.nbytes += len(packet.body)
         if not self.video:
             self._trim_audio(packet.dts)
-        elif self._is_too_large(packet.dts):
-            self._forget_before_key()
-            if self._is_too_large(packet.dts):
-                self.clear()
-                self._waiting = True
+        elif self.nbytes > self.max_bytes or packet.dts - self._start > self.max_ms:
+            self._shrink(packet.dts)
 
-    def _is_too_large(self, now: int) -> bool:
-        return self.nbytes > self.max_bytes or now - self._start > self.max_ms
+    def _begin(self, packet: Packet) -> None:
+        self._keyframes.append(packet.pts)
+        self._packets = [packet]
+        self._key = 0
+        self._start = packet.dts
+        self.nbytes = len(packet.body)
+        self.video = True
+        self._waiting = False
 
-    def _forget_before_key(self) -> None:
+    def _shrink(self, now: int) -> None:
+        """What there is since the last keyframe of both is too large: keep what there is since the last one, or nothing."""
         if self._key:
             self._packets = self._packets[self._key :]
             self._key = 0
             self._start = self._packets[0].dts
             self.nbytes = sum(len(packet.body) for packet in self._packets)
+        if self.nbytes > self.max_bytes or now - self._start > self.max_ms:
+            self.clear()
+            self._waiting = True
 
     def _trim_audio(self, now: int) -> None:
         # In steps of half the window, so that the cost of a front deletion is shared by many packets.

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 #: Milliseconds after which no keyframe is waited for any more: there are encoders that never set another one.
 LONGEST_WAIT = 30_000
+_VIDEO = MediaKind.VIDEO
 
 
 class StreamState(enum.Enum):
@@ -98,7 +99,7 @@ class LiveStream:
         if timeline.discontinuity:
             packet.discontinuity = True
             self.discontinuities += 1
-        if packet.kind is MediaKind.VIDEO:
+        if packet.kind is _VIDEO:
             self.frames += 1
             if self.awaits_keyframe and self._leaves_out(packet):
                 return
@@ -125,9 +126,12 @@ class LiveStream:
     def pass_on(self, packet: Packet) -> None:
         """Pass on a packet that is on the stream's own clock already: a rendition's, which runs on its source's."""
         self.bytes_before += len(packet.body)
-        self.frames += packet.kind is MediaKind.VIDEO
-        source = self.source if packet.keyframe and packet.kind is MediaKind.VIDEO else None
-        self.gop.append(packet, own=source is not None and not source.gop.had_keyframe(packet.pts))
+        own = False
+        if packet.kind is _VIDEO:
+            self.frames += 1
+            if packet.keyframe and self.source is not None:
+                own = not self.source.gop.had_keyframe(packet.pts)
+        self.gop.append(packet, own=own)
         for subscriber in self.subscribers:
             subscriber.on_packet(packet)
 
