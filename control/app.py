@@ -53,6 +53,8 @@ def create_app(
     live = LiveService(engine, titles=titles, obstacle=obstacle)
     system.setup(app, live, Metrics(Glance(engine).snapshot, requests, media_requests or {}))
     pages.setup(app, Pages(config, assets), assets)
+    if titles is not None:
+        app.on_cleanup.append(titles.close)
     if resident is not None:
         playback.setup(app, resident.on_air)
         reports.setup(app, resident.attendance, resident.control.limiter)

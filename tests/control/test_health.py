@@ -1,9 +1,12 @@
 """/healthz and /readyz, for orchestrators."""
 
+import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -13,6 +16,27 @@ from control.system.porter import Porter
 from control.watch import Watch
 from tests.control.conftest import Client, OpenPanel
 from tests.control.engine import FakeEngine
+
+
+class Hanging:
+    """A database that says nothing until it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.ended = 0, 0
+        self.entered, self.let = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[Any]:
+        self.asked += 1
+        self.entered.set()
+        try:
+            await self.let.wait()
+            yield self
+        finally:
+            self.ended += 1
+
+    async def row(self, _sql: str) -> None:
+        """It answers."""
 
 
 async def test_alive_while_the_loop_turns_whatever_the_engine_does(engine: FakeEngine, client: Client) -> None:
@@ -46,6 +70,7 @@ async def test_unavailable_while_the_database_is_away(
         """All looks are the test's."""
 
     monkeypatch.setattr(Watch, "run", never)
+    monkeypatch.setattr("control.watch.PATIENCE", 60.0)
     engine.show()
     here = await panel()
     looking = here.resident.watch
@@ -77,6 +102,52 @@ async def test_unavailable_while_the_database_is_away(
     assert await ready() == (200, {"status": "ready"})
     told = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "control.watch"]
     assert told == [("WARNING", "not_ready"), ("INFO", "ready_again")]
+
+
+async def test_a_database_that_says_nothing_is_away_until_it_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No error says so; what hangs is not asked again."""
+    caplog.set_level(logging.INFO, "control.watch")
+    hanging = Hanging()
+    watch = Watch(hanging)  # type: ignore[arg-type]
+    monkeypatch.setattr("control.watch.PATIENCE", 0.0)
+    await watch.look()
+    assert not watch.obstacle
+    for _ in range(3):
+        await watch.look()
+        assert watch.obstacle == "the database does not answer"
+    assert (hanging.asked, hanging.ended) == (1, 0)
+    hanging.let.set()
+    monkeypatch.setattr("control.watch.PATIENCE", 60.0)
+    await watch.look()
+    assert not watch.obstacle
+    assert [record.getMessage() for record in caplog.records if record.name == "control.watch"] == ["not_ready", "ready_again"]
+
+
+async def test_a_server_that_stood_still_itself_stays_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look is late, however long it took; its answer is there for the next."""
+    hanging = Hanging()
+    watch = Watch(hanging)  # type: ignore[arg-type]
+    for _ in range(3):
+        hanging.let.clear()
+        monkeypatch.setattr("control.watch.PATIENCE", 0.0)
+        await watch.look()
+        assert not watch.obstacle
+        hanging.let.set()
+        monkeypatch.setattr("control.watch.PATIENCE", 60.0)
+        await watch.look()
+        assert not watch.obstacle
+    assert (hanging.asked, hanging.ended) == (3, 3)
+
+
+async def test_who_looks_no_more_leaves_nothing_behind() -> None:
+    hanging = Hanging()
+    looking = asyncio.get_running_loop().create_task(Watch(hanging).run())  # type: ignore[arg-type]
+    await hanging.entered.wait()
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert hanging.ended == 1
 
 
 def test_however_many_ask_the_engine_is_looked_at_once_a_moment(engine: FakeEngine) -> None:
