@@ -169,6 +169,17 @@ async def test_the_end_of_one_start_is_not_the_next_one_s(engine: Stage, panel: 
     assert await _started(here.control.db, number) == 1
 
 
+async def test_why_one_start_ended_is_not_told_of_the_next_one(engine: Stage, panel: OpenPanel) -> None:
+    here = await panel()
+    admin = await here.log_in()
+    number = await made(admin, "streams", **FETCHED)
+    await admin.post(f"/api/streams/{number}/start")
+    here.control.feed.emit(engine.over(number, "pull-1"))
+    assert (await admin.get(f"/api/streams/{number}")).json["reason"] == "all of it has been had"
+    assert (await admin.post(f"/api/streams/{number}/start")).status == 200
+    assert not (await admin.get(f"/api/streams/{number}")).json["reason"]
+
+
 async def test_a_server_that_stops_fetches_it_again_when_it_starts(engine: Stage, panel: OpenPanel) -> None:
     here = await panel()
     admin = await here.log_in()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from control.streams import grants
+from control.streams import grants, onair
 from mediaserver.errors import Refused
 from mediaserver.ports import PublishGrant, PublishRequest, Wire
 from tests.control.conftest import OpenPanel
@@ -249,6 +249,34 @@ async def test_a_stop_of_another_stream_keeps_no_encoder_from_the_one_that_it_le
     assert (await admin.post(f"/api/streams/{second}/stop")).status == 200
     assert (await push(here)).name == f"stream_{first}"
     assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
+    assert await is_held(here)
+
+
+async def test_an_encoder_of_what_is_on_air_is_not_kept_by_a_stop_of_another_that_was_on_air(
+    engine: Stage, panel: OpenPanel
+) -> None:
+    here = await panel()
+    admin = await here.log_in()
+    first, second = await pushed(admin), await pushed(admin)
+    engine.on_air(first, second)
+    here.resident.on_air.forget()
+    assert (await admin.post(f"/api/streams/{second}/stop")).status == 200
+    engine.show(stream(f"stream_{first}", publishing=False))
+    here.resident.on_air.forget()
+    assert (await push(here)).name == f"stream_{first}"
+
+
+async def test_a_stop_looks_anew_whether_it_was_on_air(engine: Stage, panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was seen a moment ago does not decide who may push for the next minute."""
+    monkeypatch.setattr(onair, "FRESH", 1000.0)
+    here = await panel()
+    admin = await here.log_in()
+    first, _ = await pushed(admin), await pushed(admin)
+    assert here.resident.on_air.stream(first) is None
+    engine.on_air(first)
+    assert (await admin.post(f"/api/streams/{first}/stop")).status == 200
+    engine.show()
+    here.resident.on_air.forget()
     assert await is_held(here)
 
 
