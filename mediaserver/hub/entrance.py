@@ -32,6 +32,10 @@ TRANSITIONS: dict[EntranceState, frozenset[EntranceState]] = {
 }
 
 
+def _ignore(_: object) -> None:
+    """What becomes of all that a publisher writes whose name is not its own."""
+
+
 class Entrance:
     """Begins when it is made. What ``publisher`` is given to write is kept back: tracks until it goes on, packets for good.
 
@@ -45,7 +49,7 @@ class Entrance:
         self._tracks = dict(tracks)
         self._metadata: Metadata | None = None
         self._pictures = MediaKind.VIDEO in publisher.stream.tracks  # are what the stream was so far
-        self._first: Packet | None = None  # of those that were kept back
+        self._first: tuple[MediaKind, int] | None = None  # of the packets that were kept back: what it was, and its dts
         publisher.write, publisher.write_track, publisher.write_metadata = self._write, self._write_track, self._write_metadata
 
     def enter(self) -> None:
@@ -68,6 +72,11 @@ class Entrance:
         if self.state is EntranceState.WAITING:
             self._send_away(reason)
 
+    def close(self) -> None:
+        """The publisher has gone by itself. Harmless when it is back, or was sent away."""
+        if self.state is EntranceState.WAITING:
+            self._become(EntranceState.CLOSED)
+
     def _send_away(self, reason: str) -> None:
         self._become(EntranceState.CLOSED)
         if not self.publisher.closed:  # its session may publish something else by now
@@ -79,6 +88,10 @@ class Entrance:
         if state not in TRANSITIONS.get(self.state, ()):
             raise ValueError(f"an entrance that is {self.state.value} cannot become {state.value}")
         self.state = state
+        if state is EntranceState.CLOSED:
+            # A publisher and its entrance hold one another, until the collector comes.
+            publisher = self.publisher
+            publisher.write = publisher.write_track = publisher.write_metadata = _ignore
 
     # -- in place of the publisher's own ------------------------------------------------------------------------------------
 
@@ -102,10 +115,10 @@ class Entrance:
 
     def _look(self, packet: Packet) -> None:
         """Go on with ``packet`` if a player can begin with it, or if it is time."""
-        first = self._first = self._first or packet
+        kind, dts = self._first = self._first or (packet.kind, packet.dts)
         # Sound and pictures may have clocks of their own, and one that goes back a little has gone by no time.
-        step = (packet.dts - first.dts) & _MASK
-        waited = step if packet.kind is first.kind and step <= _MASK >> 1 else 0
+        step = (packet.dts - dts) & _MASK
+        waited = step if packet.kind is kind and step <= _MASK >> 1 else 0
         if MediaKind.VIDEO in self._tracks:
             begins = packet.keyframe and packet.kind is MediaKind.VIDEO
         else:

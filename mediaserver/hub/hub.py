@@ -53,6 +53,8 @@ class Publisher:
         self.on_kick = on_kick
         self.stand_in = stand_in
         self.closed = False
+        #: Others stand in for it, and nothing has come of it for long: whoever else comes has its place.
+        self.gives_way = False
         #: When it left, Unix time.
         self.left_at = 0.0
         self._hub = hub
@@ -171,7 +173,7 @@ class Hub:
         """A publisher for whom another stands in until it has something to begin with."""
         name, waiting = stream.name, self._newcomers.get(stream.name)
         if waiting is not None:
-            if not self.limits.takeover:
+            if not self.limits.takeover and not waiting.publisher.gives_way:
                 raise NameTaken(f"{name} is being published already")
             del self._newcomers[name]
             waiting.end(TAKEN_OVER)
@@ -180,9 +182,10 @@ class Hub:
         self._newcomers[name] = Entrance(publisher, {})
         return publisher
 
-    def awaits(self, name: str) -> bool:
-        """Whether somebody publishes ``name`` for whom another stands in until it has something to begin with."""
-        return name in self._newcomers
+    def newcomer(self, name: str) -> Publisher | None:
+        """Who publishes ``name`` but for whom another stands in until it has something to begin with."""
+        waiting = self._newcomers.get(name)
+        return None if waiting is None else waiting.publisher
 
     def stand_in(self, stream: LiveStream, session: Session, on_kick: Callable[[str], None]) -> Publisher:
         """Write to ``stream``, whose publisher has just left (see ``on_lost``), until it is back or another one comes.
@@ -200,9 +203,12 @@ class Hub:
         present, waiting = self.publishers.get(stream.name), self._newcomers.get(stream.name)
         if publisher.closed or self.streams.get(stream.name) is not stream:
             raise Refused("the stream is over")
-        if (present is not None and not present.stand_in) or (waiting is not None and waiting.publisher is not publisher):
+        other = waiting if waiting is not None and waiting.publisher is not publisher else None
+        if (present is not None and not present.stand_in) or (other is not None and not other.publisher.gives_way):
             raise NameTaken(f"{stream.name} is being published already")
         self._newcomers.pop(stream.name, None)
+        if other is not None:
+            other.end(TAKEN_OVER)
         if present is not None:
             self._step_down(present, TAKEN_OVER)
         self._resume(stream)
@@ -274,6 +280,7 @@ class Hub:
         waiting = self._newcomers.get(stream.name)
         if waiting is not None and waiting.publisher is publisher:
             del self._newcomers[stream.name]
+            waiting.close()
             return
         if self.publishers.get(stream.name) is not publisher:
             return

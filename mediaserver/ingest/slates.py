@@ -37,7 +37,8 @@ class _Screen:
         self.stream = stream
         self.slate = slate
         self.since = since
-        self.bytes_in, self.silent_for = 0, 0.0  # what its publisher had sent at the last look, and for how many seconds nothing
+        # Whose session, and what it had sent, at the last look; and for how many seconds nothing.
+        self.heard, self.silent_for = ("", 0), 0.0
         self.interruption: Interruption | None = None
         self.form: SlateForm | None = None
         self.tracks: dict[MediaKind, object] = {}
@@ -178,20 +179,26 @@ class Slates:
     # -- the source is silent -------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Show slates in place of publishers of whom nothing comes although they seem to be there."""
+        """Show slates in place of publishers of whom nothing comes although they seem to be there. Such a one that came while a
+        slate is shown keeps nobody else from its place."""
         loop, interval = asyncio.get_running_loop(), self._slate_after / _LOOKS
         self._watch = loop.call_later(interval, self._listen) if self._screens else None
         before, self._looked_at = self._looked_at, loop.time()
         # A loop that was held up has not heard anybody meanwhile.
         elapsed = min(self._looked_at - before, 2 * interval)
         for screen in tuple(self._screens.values()):
-            publisher = self._hub.publishers.get(screen.stream.name)
+            name = screen.stream.name
+            newcomer = self._hub.newcomer(name)
+            publisher = newcomer if newcomer is not None else self._hub.publishers.get(name)
             if publisher is None or publisher.stream is not screen.stream or publisher.session.wire not in _PUSHED:
                 screen.silent_for = 0.0
                 continue
-            heard, screen.bytes_in = publisher.session.bytes_in != screen.bytes_in, publisher.session.bytes_in
-            screen.silent_for = 0.0 if heard else screen.silent_for + elapsed
-            if screen.silent_for >= self._slate_after and self.ready(screen.stream.name):
+            earlier, screen.heard = screen.heard, (publisher.session.id, publisher.session.bytes_in)
+            screen.silent_for = 0.0 if screen.heard != earlier else screen.silent_for + elapsed
+            silent = screen.silent_for >= self._slate_after
+            if newcomer is not None:
+                newcomer.gives_way = silent
+            elif silent and self.ready(name):
                 screen.interruption = Interruption(publisher, SILENT, screen.silent_for)
 
     # -- the source is lost ---------------------------------------------------------------------------------------------
@@ -238,7 +245,8 @@ class Slates:
             self._take_off(screen, publisher)
             publisher.close("the slate failed")
             raise
-        back = self._hub.awaits(publisher.stream.name)
+        newcomer = self._hub.newcomer(publisher.stream.name)
+        back = newcomer is not None and not newcomer.gives_way
         if screen.publisher is publisher and seconds and reason == "the source did not come back" and not back:
             self._hub.end(publisher.stream.name, reason)
         else:

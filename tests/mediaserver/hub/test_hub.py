@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -533,6 +535,48 @@ async def test_of_two_newcomers_the_first_waits_on_unless_there_is_takeover() ->
     assert town.house.publishers["cam"] is second
 
 
+async def test_a_newcomer_that_gives_way_keeps_nobody_else_from_its_place() -> None:
+    town, kicked = Bridged(), list[str]()
+    first = town.returns(kicked)
+    first.gives_way = True
+    second = town.returns()
+    assert kicked == ["taken over by another publisher"]
+    assert (first.session.publishing, second.session.publishing) == (False, True)
+    with pytest.raises(NameTaken):
+        town.returns()
+    first.close("its connection is lost")
+    assert town.house.newcomer("cam") is second
+
+
+class Body(bytearray):
+    """What a packet holds, of which it can be seen whether it is there."""
+
+
+@pytest.mark.parametrize("way", ["goes", "is replaced", "is over"])
+async def test_a_newcomer_that_never_begins_leaves_nothing_behind(way: str) -> None:
+    town = Bridged(takeover=True)
+    publisher = town.returns()
+    publisher.write_track(TRACK)
+    body = Body(b"x")
+    publisher.write(Packet(MediaKind.VIDEO, 0, False, body, 0))  # type: ignore[arg-type]
+    left = [weakref.ref(each) for each in (body, publisher)]
+    gc.disable()  # it may be long until it comes
+    try:
+        del body
+        assert left[0]() is None, "what it has sent is kept while it waits"
+        match way:
+            case "goes":
+                publisher.close("gone")
+            case "is replaced":
+                town.returns()
+            case _:
+                town.house.end("cam", "enough")
+        del publisher
+        assert left[1]() is None
+    finally:
+        gc.enable()
+
+
 async def test_a_newcomer_that_waits_ends_with_the_stream() -> None:
     town, kicked = Bridged(), list[str]()
     publisher = town.returns(kicked)
@@ -550,10 +594,10 @@ async def test_a_newcomer_that_waits_goes_on_when_nobody_stands_in_any_more() ->
     publisher = town.returns()
     publisher.write_track(TRACK)
     publisher.write(packet(0, keyframe=False))
-    assert town.house.awaits("cam")
+    assert town.house.newcomer("cam") is publisher
     town.slate.close("the slate could not be made")
     assert town.house.publishers["cam"] is publisher
-    assert not town.house.awaits("cam")
+    assert town.house.newcomer("cam") is None
     assert "away" not in town.seen.seen
     publisher.write(packet(40, keyframe=False))
     publisher.write(packet(80))

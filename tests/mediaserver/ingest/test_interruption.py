@@ -150,6 +150,19 @@ async def test_one_that_comes_back_when_another_is_there_already_is_sent_away() 
     assert len(town.kicked) == 1
 
 
+async def test_one_that_comes_back_goes_on_where_the_newcomer_gives_way() -> None:
+    town, kicked = Town(), list[str]()
+    town.interrupt()
+    taker = town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.2"), kicked.append)
+    taker.gives_way = True
+    town.publisher.write(picture(5000))
+    assert town.hub.publishers["cam"] is town.publisher
+    assert (town.kicked, kicked) == ([], ["taken over by another publisher"])
+    assert town.hub.newcomer("cam") is None
+    taker.close("its connection is lost")
+    assert town.hub.publishers["cam"] is town.publisher
+
+
 async def test_a_stream_that_is_ended_meanwhile_is_over() -> None:
     town = Town()
     town.interrupt()

@@ -7,8 +7,10 @@ from collections.abc import Coroutine
 import pytest
 
 from mediaserver.config import Config, PullConfig
-from mediaserver.hub.hub import Hub, HubLimits
+from mediaserver.errors import NameTaken
+from mediaserver.hub.hub import Hub, HubLimits, Publisher
 from mediaserver.hub.session import Session
+from mediaserver.hub.stream import StreamState
 from mediaserver.ingest import slates
 from mediaserver.ingest.slate import Reel, SlateFailed, SlateForm, make
 from mediaserver.ingest.slates import Slates
@@ -117,6 +119,52 @@ async def test_a_source_is_silent_when_nothing_came_for_so_long_as_we_listened(m
     await town.slates.close()
 
 
+async def test_a_newcomer_that_says_nothing_keeps_neither_others_out_nor_the_slate_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def cook(form: SlateForm, config: Config) -> Reel:
+        await asyncio.Event().wait()
+        return Reel(25)
+
+    monkeypatch.setattr(slates, "make", cook)
+    town = Town(Slate(seconds=0.01))
+    showing = town.hub.streams["cam"]
+    kicked: list[str] = []
+
+    def returns() -> Publisher:
+        return town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.2"), kicked.append)
+
+    town.publisher.close("lost")
+    first = returns()
+    first.session.bytes_in = 1000
+    town.listen(4)
+    with pytest.raises(NameTaken):
+        returns()
+    town.listen(3)
+    # It speaks again, and falls silent once more.
+    first.session.bytes_in += 1
+    town.listen(1)
+    with pytest.raises(NameTaken):
+        returns()
+    town.listen(6)
+    second = returns()
+    assert kicked == ["taken over by another publisher"]
+    assert town.hub.newcomer("cam") is second
+    # The silence so far was another's.
+    second.session.bytes_in = first.session.bytes_in
+    town.listen(4)
+    with pytest.raises(NameTaken):
+        returns()
+    town.listen(3)
+    task = town.slates._screens["cam"].task
+    assert task is not None
+    await task
+    assert showing.state is StreamState.ENDED
+    assert kicked[1:] == ["the source did not come back"]
+    assert not town.hub.streams
+    await town.slates.close()
+
+
 async def test_large_slates_have_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     async def cook(form: SlateForm, config: Config) -> Reel:
         return Reel(25, sounds=[Packet(MediaKind.AUDIO, 0, True, bytes(600), 0)])
@@ -220,7 +268,7 @@ async def test_a_source_that_is_there_is_not_ended_with_its_slate_for_want_of_a_
         assert showing is not None
         if there:
             again = town.hub.publish(PublishGrant("cam"), Session(Wire.RTMP, "192.0.2.1"), kicked.append)
-            assert town.hub.awaits("cam")
+            assert town.hub.newcomer("cam") is again
         await showing
         assert town.hub.publishers.get("cam") is (again if there else None)
         assert bool(town.hub.streams) == there
