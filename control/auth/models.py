@@ -154,14 +154,16 @@ async def clear_failures(tx: Transaction, subject: str) -> None:
     await tx.execute("DELETE FROM login_failures WHERE subject = ?", subject)
 
 
-async def take_back_failure(tx: Transaction, subject: str, at: float, before: float, aged: int) -> None:
-    """The one at ``at`` was none: if it still is the last, the last is again the one ``before``, and the ``aged`` that it made
-    too old to count do count."""
-    await tx.execute(
-        "UPDATE login_failures SET failures = failures - 1 + CASE WHEN last_at = ? THEN ? ELSE 0 END,"
-        " last_at = CASE WHEN last_at = ? THEN ? ELSE last_at END WHERE subject = ? AND failures > 0",
-        at, aged, at, before, subject,
+async def take_back_failure(tx: Transaction, subject: str, at: float, before: float, aged: int) -> bool:
+    """The one at ``at`` was none. If it still is the last, the last is again the one ``before``, and the ``aged`` that it made
+    too old to count do count; else False."""
+    changed = await tx.execute(
+        "UPDATE login_failures SET failures = failures - 1 + ?, last_at = ? WHERE subject = ? AND last_at = ? AND failures > 0",
+        aged, before, subject, at,
     )  # fmt: skip
+    if changed == 0:
+        await tx.execute("UPDATE login_failures SET failures = failures - 1 WHERE subject = ? AND failures > 0", subject)
+    return changed == 1
 
 
 async def insert_api_key(

@@ -17,6 +17,7 @@ from control.asked import KEY_MARK
 from control.auth import models
 from control.auth.passwords import Passwords
 from control.auth.tokens import BadToken, Claims, Purpose, Tokens
+from control.auth.tries import TakenBack, Try
 from control.db import Database, DatabaseUnavailable, Row, Transaction
 from control.errors import ControlError, ErrorCode, not_found
 from control.permissions import Actor, Permission, Role
@@ -72,17 +73,6 @@ class _Holder:
     used: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """A password that is being checked counts as wrong for ``subject`` meanwhile, as the one at ``at``; the last wrong one was
-    ``before``, and ``aged`` of them have been forgotten since then."""
-
-    subject: str
-    at: float
-    before: float
-    aged: int
-
-
 class Accounts:
     """Passwords to tokens, and tokens to Actors."""
 
@@ -94,6 +84,7 @@ class Accounts:
         self._known: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
         self._forgotten = 0
         self._strangers = strangers.Strangers()
+        self._taken_back = TakenBack()
 
     # -- who is asking ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +201,7 @@ class Accounts:
         """Raises ControlError: 401 for a wrong name or password, 429 after too many of them."""
         now = self.clock()
 
-        async def begin(tx: Transaction) -> tuple[Row | None, Sequence[_Try]]:
+        async def begin(tx: Transaction) -> tuple[Row | None, Sequence[Try]]:
             user = await models.user_by_name(tx, name)
             return user, await self._begin_try(tx, _subjects(user, name, address), now)
 
@@ -252,7 +243,7 @@ class Accounts:
     async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         return await transact(self._db.write, work)
 
-    async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> Sequence[_Try]:
+    async def _begin_try(self, tx: Transaction, subjects: Sequence[str], now: float) -> Sequence[Try]:
         """Count a try as failed before it is made, so that many at once are as many as one after another. Raises ControlError."""
         await models.forget_failures(tx, now - FORGET)
         rows = [await models.hold_failures(tx, subject, now) for subject in subjects]
@@ -265,7 +256,7 @@ class Accounts:
             await models.set_failures(tx, each.subject, row["failures"] - each.aged + 1, each.at)
         return tries
 
-    async def _verify(self, hashed: str | None, password: str, tries: Sequence[_Try]) -> bool:
+    async def _verify(self, hashed: str | None, password: str, tries: Sequence[Try]) -> bool:
         """Whether it is the password. A try that comes to no answer was none, and counts for nothing. Raises Busy."""
         try:
             return await self.passwords.verify(hashed, password)
@@ -273,11 +264,13 @@ class Accounts:
             await self._write(lambda tx: self._take_back(tx, tries))
             raise
 
-    async def _take_back(self, tx: Transaction, tries: Sequence[_Try]) -> None:
+    async def _take_back(self, tx: Transaction, tries: Sequence[Try]) -> None:
         for each in tries:
-            await models.take_back_failure(tx, each.subject, each.at, each.before, each.aged)
+            older = self._taken_back.beyond(each)
+            if not await models.take_back_failure(tx, each.subject, each.at, older.before, older.aged):
+                self._taken_back.note(each)
 
-    async def _end_try(self, tx: Transaction, tries: Sequence[_Try]) -> None:
+    async def _end_try(self, tx: Transaction, tries: Sequence[Try]) -> None:
         """It was right: the account's failures are forgiven; the address's stay as they were, or one account of one's own would
         free it."""
         account, address = tries
@@ -331,11 +324,11 @@ def _free(subject: str) -> int:
     return FREE_FAILURES_OF_ADDRESS if subject.startswith(_ADDRESS) else FREE_FAILURES
 
 
-def _next_try(row: Row, now: float) -> _Try:
+def _next_try(row: Row, now: float) -> Try:
     """Many people behind one address mistype a word now and then: what comes so slowly does not add up for ever."""
     before = row["last_at"]
     aged = int(max(0.0, now - before) * _free(row["subject"]) / FORGET)
-    return _Try(row["subject"], now, before, min(aged, row["failures"]))
+    return Try(row["subject"], now, before, min(aged, row["failures"]))
 
 
 def _wait(row: Row, now: float) -> float:

@@ -77,6 +77,35 @@ async def test_right_passwords_of_one_s_own_make_no_wrong_ones_older(panel: Open
     assert await of_office(here) == before
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (2, 1, 0)])
+async def test_right_passwords_that_are_checked_at_once_leave_the_wrong_ones_as_they_were(
+    panel: OpenPanel, monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...]
+) -> None:
+    here = await panel(http=PROXIED)
+    await fail(here, service.FREE_FAILURES_OF_ADDRESS + 4)
+    before = await of_office(here)
+    passwords, gates = (await here.services()).accounts.passwords, list[asyncio.Event]()
+    verify, checking = passwords.verify, asyncio.Event()
+
+    async def slow(hashed: str | None, password: str) -> bool:
+        gates.append(gate := asyncio.Event())
+        checking.set()
+        await gate.wait()
+        return await verify(hashed, password)
+
+    monkeypatch.setattr(passwords, "verify", slow)
+    asked = []
+    for _ in order:
+        here.clock.now += service.FORGET / 10  # two grow too old in that
+        checking.clear()
+        asked.append(asyncio.create_task(log_in(here, ADMIN, PASSWORD)))
+        await checking.wait()
+    for number in order:
+        gates[number].set()
+        assert (await asked[number]).status == 200
+    assert await of_office(here) == before
+
+
 @pytest.mark.parametrize("wrong", [3, 7])
 async def test_of_many_at_once_the_wrong_ones_are_counted_and_no_others(panel: OpenPanel, wrong: int) -> None:
     here = await panel(http=PROXIED)
