@@ -71,6 +71,8 @@ def test_lists_that_many_poll_are_asked_for_seldom(serve: Serve, clips: Clips, p
     server = serve()
     peers.ffmpeg_push(clips.get(), server.rtmp("show"))
     server.wait_live("show")
+    for resource in ("video.m3u8", "manifest.mpd"):
+        wait_until(lambda resource=resource: server.get(f"/live/show/{resource}")[0] == 200, "the stream to be packaged")  # type: ignore[misc]
     cdn = f"http://127.0.0.1:{nginx_cache(peers, tmp_path / 'cdn', server)}"
     for resource, kind in (("video.m3u8", "playlist"), ("manifest.mpd", "manifest")):
         for _ in range(100):
