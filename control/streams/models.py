@@ -137,7 +137,7 @@ async def streams_by_ids(tx: Transaction, stream_ids: Collection[int]) -> Sequen
     if not stream_ids:
         return []
     marks = ", ".join("?" for _ in stream_ids)
-    return await tx.rows(f"SELECT {_STREAM}, {_OWNER_DISABLED} FROM streams WHERE id IN ({marks})", *stream_ids)
+    return await tx.rows(f"SELECT {_STREAM}, {_OWNER_DISABLED} FROM streams WHERE id IN ({marks}) ORDER BY id", *stream_ids)
 
 
 async def owners(tx: Transaction, stream_ids: Collection[int]) -> Mapping[int, int]:
