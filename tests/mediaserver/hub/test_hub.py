@@ -115,12 +115,18 @@ async def test_with_takeover_the_second_publisher_wins_and_subscribers_stay() ->
     assert isinstance(watching.seen[1], Packet)
 
 
-async def test_what_a_newcomer_sends_is_not_shown_before_what_was_there(still: None) -> None:
+def watched() -> tuple[Hub, Publisher, Recorder]:
+    """A hub in which newcomers take over, who publishes ``cam`` there, and what comes of it."""
     house, _ = hub(takeover=True)
     first = house.publish(PublishGrant("cam"), session(), ignore)
     first.write_track(TRACK)
     watching = Recorder()
     first.stream.subscribe(watching, replay=False)
+    return house, first, watching
+
+
+async def test_what_a_newcomer_sends_is_not_shown_before_what_was_there(still: None) -> None:
+    house, first, watching = watched()
     # A picture that waits for B-frames, which have come no more.
     first.write(packet(0))
     first.write(packet(40, cts=120))
@@ -131,11 +137,7 @@ async def test_what_a_newcomer_sends_is_not_shown_before_what_was_there(still: N
 
 
 async def test_one_picture_with_an_absurd_time_carries_nobody_s_clock_away(still: None) -> None:
-    house, _ = hub(takeover=True)
-    first = house.publish(PublishGrant("cam"), session(), ignore)
-    first.write_track(TRACK)
-    watching = Recorder()
-    first.stream.subscribe(watching, replay=False)
+    house, first, watching = watched()
     first.write(packet(0))
     first.write(packet(40, cts=8_000_000))
     house.publish(PublishGrant("cam"), session(), ignore).write(packet(77_000))
